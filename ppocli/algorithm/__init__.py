@@ -1,0 +1,1 @@
+"""Proximal policy optimisation: the mathematics and the agent. Knows no environment, no file and no screen."""

@@ -1,0 +1,111 @@
+"""One file that holds a whole training state: safetensors, with one JSON entry in its header. Nothing is unpickled."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.ppo import PPO
+from ppocli.config import Config, parse_config
+from ppocli.errors import CheckpointError, UsageError
+from ppocli.files import write_atomically
+
+FORMAT = 1
+_HEADER_KEY = "ppocli"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come. With the seed it also says where every random stream stands (see `ppocli.seeds`)."""
+
+    iterations: int = 0
+    env_steps: int = 0
+    seconds: float = 0.0
+    episodes: int = 0
+    best_return: float | None = None
+    solved_at_env_steps: int | None = None
+    solved_at_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    path: Path
+    config: Config
+    progress: Progress
+    versions: dict[str, str]
+    agent: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+    def build_agent(self, obs_size: int, num_actions: int) -> Agent:
+        """Return the agent, on the CPU. Raises CheckpointError if its weights are not for such an environment."""
+        network = self.config.network
+        agent = Agent(obs_size, num_actions, network.hidden_sizes, network.activation)
+        expected = {name: tuple(tensor.shape) for name, tensor in agent.state_dict().items()}
+        found = {name: tuple(tensor.shape) for name, tensor in self.agent.items()}
+        if expected != found:
+            raise CheckpointError(f"{self.path}: its weights do not fit {self.config.env.id} and its own config")
+        agent.load_state_dict(self.agent)
+        return agent
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of everything that results depend on."""
+    return {name: version(name) for name in ("ppocli", "torch", "gymnasium", "numpy")}
+
+
+def save(path: Path, config: Config, progress: Progress, agent: Agent, ppo: PPO) -> None:
+    """Write a checkpoint so that `path` is whole at any moment. Raises OSError."""
+    tensors = {f"agent.{name}": tensor for name, tensor in agent.state_dict().items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in ppo.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "config": config.model_dump(mode="json"),
+        "progress": asdict(progress),
+        "versions": versions(),
+    }
+    metadata = {_HEADER_KEY: json.dumps(header, sort_keys=True, allow_nan=False)}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def load(path: Path) -> Checkpoint:
+    """Read and check a checkpoint. Raises CheckpointError, one line that says what is wrong with the file."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {error}") from error
+    try:
+        header = json.loads(metadata[_HEADER_KEY])
+        if header["format"] != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format {header['format']}, but this ppocli reads {FORMAT}")
+        return Checkpoint(
+            path=path,
+            config=parse_config(header["config"], str(path)),
+            progress=_progress(header["progress"]),
+            versions=header["versions"],
+            agent=_below("agent.", tensors),
+            optimizer=_below("optimizer.", tensors),
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ppocli") from error
+    except UsageError as error:
+        raise CheckpointError(f"the config inside {error}") from error
+
+
+def _progress(values: dict[str, Any]) -> Progress:
+    return Progress(**{field.name: values[field.name] for field in fields(Progress)})
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

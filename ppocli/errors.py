@@ -1,0 +1,25 @@
+"""The errors a user can act on. The command prints their message as one line and exits with their code."""
+
+
+class PpocliError(Exception):
+    """Something went wrong that the user can act on; the message says what, where, and what would fix it."""
+
+    exit_code = 1
+
+
+class UsageError(PpocliError):
+    """A wrong option, config file, preset, `--set` or environment id."""
+
+    exit_code = 2
+
+
+class CheckpointError(PpocliError):
+    """A file that is not a checkpoint of ours, or one that is damaged."""
+
+
+class RunError(PpocliError):
+    """A run directory that is missing, incomplete or cannot be written."""
+
+
+class TrainingError(PpocliError):
+    """Training met a number that is not finite."""

@@ -1,0 +1,152 @@
+"""One protocol for every policy, greedy, stochastic or random: so many episodes, each with its own seed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppocli.algorithm.agent import Agent
+from ppocli.config import Config, EnvConfig
+from ppocli.envs.episodes import Episode, Episodes
+from ppocli.envs.gymnasium import GymnasiumVectorEnv, reward_threshold
+from ppocli.seeds import Purpose, Stream, evaluation_seeds, generator
+
+# Always this many rows in a batch, however few episodes are asked for: torch may give other last bits for other shapes,
+# and an episode should not depend on how many are played beside it.
+SLOTS = 20
+BOOTSTRAP_RESAMPLES = 10_000
+
+Policy = Callable[[NDArray[np.float32], Sequence[np.random.Generator]], NDArray[np.int64]]
+"""From observations (S, obs_size), and a generator for each row's episode, to actions (S,)."""
+
+
+def greedy(agent: Agent) -> Policy:
+    """Return the policy that takes the likeliest action."""
+
+    @torch.inference_mode()
+    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+        return _numpy(agent.mode(torch.from_numpy(obs).to(agent.device)))
+
+    return policy
+
+
+def stochastic(agent: Agent) -> Policy:
+    """Return the policy that draws actions as in training, each episode from its own stream."""
+
+    @torch.inference_mode()
+    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+        noise = np.stack([agent.distribution.draw_noise(rng) for rng in generators])
+        return _numpy(
+            agent.sample(torch.from_numpy(obs).to(agent.device), torch.from_numpy(noise).to(agent.device))
+        )
+
+    return policy
+
+
+def random(num_actions: int) -> Policy:
+    """Return the policy that draws every action alike, each episode from its own stream."""
+
+    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+        return np.array([rng.integers(num_actions) for rng in generators])
+
+    return policy
+
+
+def _numpy(actions: torch.Tensor) -> NDArray[np.int64]:
+    return actions.cpu().numpy()  # type: ignore[no-any-return]
+
+
+def play(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
+    """Play one episode for each seed; yield after every step the episodes that it finished, before any reset.
+
+    Episodes are dealt out to the environments in turn, so that each is played once, however short or long it is.
+    """
+    num_envs = envs.num_envs
+
+    def seed_of(environment: int, number: int) -> int | None:
+        index = number * num_envs + environment
+        return seeds[index] if index < len(seeds) else None
+
+    episodes = Episodes(envs, seed_of)
+    generators = [generator(seed or 0, Stream.POLICY) for seed in episodes.seeds]
+    while episodes.any_playing:
+        episodes.step(policy(episodes.obs, generators))
+        yield episodes.finished
+        episodes.start_next()
+        for ended in episodes.finished:
+            seed = episodes.seeds[ended.environment]
+            if seed is not None:
+                generators[ended.environment] = generator(seed, Stream.POLICY)
+
+
+def evaluate(config: EnvConfig, policy: Policy, seed: int, purpose: Purpose, num_episodes: int) -> list[Episode]:
+    """Play `num_episodes` episodes in Gymnasium's own environment, whatever trained; return them in their seeds' order.
+
+    Raises UsageError for an environment that does not exist or is not supported.
+    """
+    seeds = evaluation_seeds(seed, purpose, num_episodes)
+    envs = GymnasiumVectorEnv(config, SLOTS)
+    try:
+        episodes = [episode for finished in play(envs, policy, seeds) for episode in finished]
+    finally:
+        envs.close()
+    return sorted(episodes, key=lambda episode: seeds.index(episode.seed))
+
+
+def target_return(config: Config) -> float | None:
+    """Return the mean return that counts as solved: `train.target_return`, or else the environment's own threshold."""
+    return reward_threshold(config.env) if config.train.target_return is None else config.train.target_return
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The statistics of an evaluation, over all its episodes; returns are raw sums of rewards."""
+
+    return_mean: float
+    return_std: float
+    """Of these episodes (ddof 0), not of the mean."""
+    return_median: float
+    return_iqm: float
+    """Mean of the middle half of the returns, arXiv:2108.13264."""
+    return_iqm_ci95: tuple[float, float] | None
+    """Percentile bootstrap, 10,000 resamples with a fixed seed; None for a single episode."""
+    return_min: float
+    return_max: float
+    length_mean: float
+    solved_fraction: float | None
+    """Share of episodes whose return reaches the target; None where the task has no target."""
+    terminated_fraction: float
+    truncated_fraction: float
+
+
+def summarize(episodes: Sequence[Episode], target: float | None) -> Summary:
+    """Return the statistics of at least one episode."""
+    from scipy import stats  # takes longer to import than 100 episodes to play, and training needs none of it
+
+    returns = np.array([episode.episode_return for episode in episodes])
+
+    def iqm(sample: NDArray[np.float64], axis: int = -1) -> Any:
+        return stats.trim_mean(sample, 0.25, axis=axis)
+
+    interval = None
+    if len(returns) > 1:
+        bootstrap = stats.bootstrap(
+            (returns,), iqm, n_resamples=BOOTSTRAP_RESAMPLES, batch=1_000, method="percentile", rng=0
+        )
+        interval = (float(bootstrap.confidence_interval.low), float(bootstrap.confidence_interval.high))
+    return Summary(
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        return_median=float(np.median(returns)),
+        return_iqm=float(iqm(returns)),
+        return_iqm_ci95=interval,
+        return_min=float(returns.min()),
+        return_max=float(returns.max()),
+        length_mean=float(np.mean([episode.episode_length for episode in episodes])),
+        solved_fraction=None if target is None else float((returns >= target).mean()),
+        terminated_fraction=float(np.mean([episode.terminated for episode in episodes])),
+        truncated_fraction=float(np.mean([episode.truncated for episode in episodes])),
+    )

@@ -1,0 +1,208 @@
+"""Run directories: where they lie, what is in them, and how they are found again."""
+
+import csv
+import json
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from ppocli.config import Config
+from ppocli.envs.episodes import Episode
+from ppocli.errors import RunError, UsageError
+from ppocli.files import write_atomically, write_json
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A row of `metrics.csv`, one an iteration. All but the time columns (`*seconds`, `*per_second`) are reproducible.
+
+    Means of no episode, or of an evaluation that did not take place, are None and stand as an empty cell.
+    """
+
+    iteration: int
+    env_steps: int
+    seconds: float
+    env_steps_per_second: float
+    rollout_seconds: float
+    update_seconds: float
+    evaluation_seconds: float
+    episodes: int
+    return_mean: float | None
+    return_min: float | None
+    return_max: float | None
+    length_mean: float | None
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    approx_kl: float
+    clip_fraction: float
+    explained_variance: float
+    gradient_norm: float
+    learning_rate: float
+    eval_return_mean: float | None
+
+
+METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
+EPISODE_COLUMNS = (
+    "episode",
+    "env_steps",
+    "seconds",
+    "environment",
+    "seed",
+    "episode_return",
+    "episode_length",
+    "terminated",
+    "truncated",
+)
+
+
+class Run:
+    """A training run's directory. Nothing is written before `create`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._metrics: TextIO | None = None
+        self._episodes: TextIO | None = None
+        self._num_episodes = 0
+
+    @property
+    def evaluation(self) -> Path:
+        """The file with the last evaluation's result."""
+        return self.path / "evaluation.json"
+
+    @property
+    def videos(self) -> Path:
+        """The folder for rendered episodes."""
+        return self.path / "videos"
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the file of the checkpoint `last`, `previous` or `best`."""
+        return self.path / "checkpoints" / f"{name}.safetensors"
+
+    def create(self, config: Config, versions: dict[str, str], device: str) -> None:
+        """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises OSError."""
+        self.path.mkdir(parents=True)
+        (self.path / "checkpoints").mkdir()
+        write_atomically(self.path / "config.yaml", config.to_yaml().encode())
+        write_json(
+            self.path / "run.json",
+            {
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "command": sys.argv,
+                "git_commit": _git_commit(),
+                "versions": {"python": platform.python_version(), **versions},
+                "machine": {"platform": platform.platform(), "processor": platform.machine(), "device": device},
+            },
+        )
+        self._metrics = _new_csv(self.path / "metrics.csv", METRICS_COLUMNS)
+        self._episodes = _new_csv(self.path / "episodes.csv", EPISODE_COLUMNS)
+
+    def log(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
+        """Append an iteration's row and the episodes that it finished. Raises OSError."""
+        assert self._metrics is not None and self._episodes is not None, "create() comes first"
+        csv.writer(self._metrics).writerow(astuple(metrics))
+        self._metrics.flush()
+        rows = _episode_rows(episodes, first=self._num_episodes, seconds=metrics.seconds)
+        csv.writer(self._episodes).writerows(rows)
+        self._episodes.flush()
+        self._num_episodes += len(episodes)
+
+    def close(self) -> None:
+        """Close the logs."""
+        for file in (self._metrics, self._episodes):
+            if file is not None:
+                file.close()
+
+
+def new_run(runs_dir: Path, config: Config, name: str | None = None) -> Run:
+    """Return a run whose directory, `<env id>/<UTC time>-seed<seed>[-name]`, does not exist yet. Raises UsageError."""
+    if name is not None and not re.fullmatch(r"[\w.-]+", name):
+        raise UsageError(f"--name {name!r}: only letters, digits, '.', '_' and '-' may stand in a run's name")
+    parts = [f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", f"seed{config.train.seed}", *([name] if name else [])]
+    folder = environment_folder(runs_dir, config.env.id)
+    path, copy = folder / "-".join(parts), 1
+    while path.exists():
+        copy += 1
+        path = folder / "-".join([*parts, str(copy)])
+    return Run(path)
+
+
+def environment_folder(runs_dir: Path, env_id: str) -> Path:
+    """Return the folder that holds the runs of one environment."""
+    return runs_dir / env_id.replace("/", "-")
+
+
+def baseline_folder(runs_dir: Path, env_id: str) -> Path:
+    """Return the folder of one environment's random baseline."""
+    return environment_folder(runs_dir, env_id) / "random-baseline"
+
+
+def write_episodes(path: Path, episodes: Sequence[Episode], seconds: float) -> None:
+    """Write an `episodes.csv` at once. Raises OSError."""
+    with _new_csv(path, EPISODE_COLUMNS) as file:
+        csv.writer(file).writerows(_episode_rows(episodes, first=0, seconds=seconds))
+
+
+def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
+    """Return the checkpoint that `RUN|CHECKPOINT` means, and the run it lies in. Raises RunError.
+
+    A run (a directory, or `latest`) means its best checkpoint, or its last one while none is best yet.
+    """
+    path = _latest_run(runs_dir) if target == "latest" else Path(target)
+    if path.is_dir():
+        run = Run(path)
+        for name in ("best", "last", "previous"):
+            if run.checkpoint(name).is_file():
+                return run.checkpoint(name), run
+        raise RunError(f"{path}: no checkpoint in it; RUN is a directory that `ppocli train` made, or `latest`")
+    if not path.exists():
+        raise RunError(f"{path}: no such run or checkpoint; RUN is a run directory, `latest`, or a .safetensors file")
+    home = path.absolute().parents[1]
+    return path, Run(home) if (home / "run.json").is_file() else None
+
+
+def _latest_run(runs_dir: Path) -> Path:
+    runs = [path.parent for path in runs_dir.glob("*/*/run.json") if (path.parent / "checkpoints").is_dir()]
+    if not runs:
+        raise RunError(f"latest: no training run under {runs_dir}; `ppocli train --config lunar` makes one")
+
+    def age(path: Path) -> tuple[str, int]:
+        return path.name.split("-")[0], (path / "run.json").stat().st_mtime_ns
+
+    return max(runs, key=age)
+
+
+def _new_csv(path: Path, columns: Sequence[str]) -> TextIO:
+    file = path.open("w", newline="", encoding="utf-8")
+    csv.writer(file).writerow(columns)
+    return file
+
+
+def _episode_rows(episodes: Sequence[Episode], first: int, seconds: float) -> list[list[Any]]:
+    return [
+        [{**asdict(episode), "episode": first + number, "seconds": seconds}[column] for column in EPISODE_COLUMNS]
+        for number, episode in enumerate(episodes, start=1)
+    ]
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that this program runs from, None when it is installed without one."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours; None when it is missing or unreadable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,61 @@
+"""Where every random number comes from.
+
+One user seed feeds many streams. Each stream has its own spawn key of `numpy.random.SeedSequence`, so no two share
+anything, seeds 0 and 1 share nothing, and nothing depends on the order in which streams are used. Streams that are
+consumed every iteration are derived anew from (seed, iteration): there is no generator state to save.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What the random numbers are for. The values are part of the format: changing one changes every result."""
+
+    WEIGHTS = 0
+    ACTION_NOISE = 1
+    SHUFFLING = 2
+    EPISODE_SEEDS = 3
+    POLICY = 4
+
+
+class Purpose(IntEnum):
+    """What an episode is for. It is the top two bits of the episode's seed, so no purpose ever meets another's."""
+
+    TRAINING = 0
+    PERIODIC_EVALUATION = 1
+    SOLVED_CHECK = 2
+    EVALUATION = 3
+
+
+# Episode seeds fit in 31 bits, because some environments keep theirs in a signed 32-bit integer.
+_HASH_BITS = 29
+
+
+def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:
+    """Return the generator of one stream; `key` tells its members apart, such as the iteration."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *key)))
+
+
+def _episode_hash(seed: int, purpose: Purpose, *key: int) -> int:
+    sequence = np.random.SeedSequence(seed, spawn_key=(Stream.EPISODE_SEEDS, purpose, *key))
+    return int(sequence.generate_state(1)[0]) >> (32 - _HASH_BITS)
+
+
+def _tagged(purpose: Purpose, number: int) -> int:
+    return (purpose << _HASH_BITS) | (number % (1 << _HASH_BITS))
+
+
+def training_seeds(seed: int) -> Callable[[int, int], int]:
+    """Return the function from (environment index, episode index) to the seed of that training episode."""
+    return lambda environment, episode: _tagged(
+        Purpose.TRAINING, _episode_hash(seed, Purpose.TRAINING, environment, episode)
+    )
+
+
+def evaluation_seeds(seed: int, purpose: Purpose, episodes: int) -> list[int]:
+    """Return `episodes` distinct episode seeds; asking for more of them only appends."""
+    first = _episode_hash(seed, purpose)
+    return [_tagged(purpose, first + index) for index in range(episodes)]
