@@ -167,7 +167,9 @@ class Config(Section):
         if self.batch_size % self.ppo.minibatch_size:
             divisors = [size for size in range(2, self.batch_size + 1) if self.batch_size % size == 0]
             if not divisors:
-                raise ValueError("env.num_envs × ppo.horizon must be at least 2: a single sample cannot be learned from")
+                raise ValueError(
+                    "env.num_envs × ppo.horizon must be at least 2: a single sample cannot be learned from"
+                )
             nearest = min(divisors, key=lambda size: abs(size - self.ppo.minibatch_size))
             raise ValueError(
                 f"ppo.minibatch_size: {self.ppo.minibatch_size} does not divide env.num_envs × ppo.horizon = "
@@ -187,11 +189,6 @@ class Config(Section):
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's numbers and booleans (PyYAML takes `3e-4` for a string and `no` for False); no key twice."""
 
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
@@ -203,7 +200,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -331,5 +334,3 @@ def did_you_mean(word: str, choices: Sequence[str]) -> str:
     """Return ", did you mean X?" for the choice nearest to `word`, or nothing."""
     matches = difflib.get_close_matches(word, choices, n=1)
     return f", did you mean {matches[0]}?" if matches else ""
-
-

@@ -1,7 +1,7 @@
 """One protocol for every policy, greedy, stochastic or random: so many episodes, each with its own seed."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,8 @@ from ppocli.algorithm.agent import Agent
 from ppocli.config import Config, EnvConfig
 from ppocli.envs.episodes import Episode, Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv, reward_threshold
-from ppocli.seeds import Purpose, Stream, evaluation_seeds, generator
+from ppocli.seeds import Stream, generator
 
-# Always this many rows in a batch, however few episodes are asked for: torch may give other last bits for other shapes,
-# and an episode should not depend on how many are played beside it.
 SLOTS = 20
 BOOTSTRAP_RESAMPLES = 10_000
 
@@ -39,9 +37,7 @@ def stochastic(agent: Agent) -> Policy:
     @torch.inference_mode()
     def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
         noise = np.stack([agent.distribution.draw_noise(rng) for rng in generators])
-        return _numpy(
-            agent.sample(torch.from_numpy(obs).to(agent.device), torch.from_numpy(noise).to(agent.device))
-        )
+        return _numpy(agent.sample(torch.from_numpy(obs).to(agent.device), torch.from_numpy(noise).to(agent.device)))
 
     return policy
 
@@ -56,7 +52,7 @@ def random(num_actions: int) -> Policy:
 
 
 def _numpy(actions: torch.Tensor) -> NDArray[np.int64]:
-    return actions.cpu().numpy()  # type: ignore[no-any-return]
+    return actions.cpu().numpy()
 
 
 def play(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
@@ -82,18 +78,19 @@ def play(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> Iter
                 generators[ended.environment] = generator(seed, Stream.POLICY)
 
 
-def evaluate(config: EnvConfig, policy: Policy, seed: int, purpose: Purpose, num_episodes: int) -> list[Episode]:
-    """Play `num_episodes` episodes in Gymnasium's own environment, whatever trained; return them in their seeds' order.
-
-    Raises UsageError for an environment that does not exist or is not supported.
-    """
-    seeds = evaluation_seeds(seed, purpose, num_episodes)
-    envs = GymnasiumVectorEnv(config, SLOTS)
-    try:
-        episodes = [episode for finished in play(envs, policy, seeds) for episode in finished]
-    finally:
-        envs.close()
+def evaluate(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
+    """Play one episode for each seed and return them in the order of the seeds."""
+    episodes = [episode for finished in play(envs, policy, seeds) for episode in finished]
     return sorted(episodes, key=lambda episode: seeds.index(episode.seed))
+
+
+def evaluation_envs(config: EnvConfig, render_mode: str | None = None) -> GymnasiumVectorEnv:
+    """Return the environments to evaluate in: Gymnasium's own, whatever backend trained.
+
+    There are always SLOTS of them, however few episodes are played (one that is not needed is never made): torch may
+    give other last bits for batches of another shape, and an episode must not depend on how many are played beside it.
+    """
+    return GymnasiumVectorEnv(config, SLOTS, render_mode)
 
 
 def target_return(config: Config) -> float | None:
@@ -150,3 +147,24 @@ def summarize(episodes: Sequence[Episode], target: float | None) -> Summary:
         terminated_fraction=float(np.mean([episode.terminated for episode in episodes])),
         truncated_fraction=float(np.mean([episode.truncated for episode in episodes])),
     )
+
+
+def statistics(config: Config, episodes: Sequence[Episode], seed: int, *, deterministic: bool) -> dict[str, Any]:
+    """Return an evaluation's result as it is printed and written: what was played, and its Summary."""
+    return {
+        "env_id": config.env.id,
+        "episodes": len(episodes),
+        "seed": seed,
+        "deterministic": deterministic,
+        "target_return": target_return(config),
+        **asdict(summarize(episodes, target_return(config))),
+    }
+
+
+def episode_lists(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Return each episode's seed, return and length, for the evaluation's file."""
+    return {
+        "episode_seeds": [episode.seed for episode in episodes],
+        "episode_returns": [episode.episode_return for episode in episodes],
+        "episode_lengths": [episode.episode_length for episode in episodes],
+    }

@@ -85,6 +85,16 @@ class Run:
         """Return the file of the checkpoint `last`, `previous` or `best`."""
         return self.path / "checkpoints" / f"{name}.safetensors"
 
+    def chosen_checkpoint(self) -> Path:
+        """Return the checkpoint that the run stands for: the best, or the last while none is best yet.
+
+        Raises RunError when it has none.
+        """
+        for name in ("best", "last", "previous"):
+            if self.checkpoint(name).is_file():
+                return self.checkpoint(name)
+        raise RunError(f"{self.path}: no checkpoint in it; RUN is a directory that `ppocli train` made, or `latest`")
+
     def create(self, config: Config, versions: dict[str, str], device: str) -> None:
         """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises OSError."""
         self.path.mkdir(parents=True)
@@ -105,7 +115,8 @@ class Run:
 
     def log(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
         """Append an iteration's row and the episodes that it finished. Raises OSError."""
-        assert self._metrics is not None and self._episodes is not None, "create() comes first"
+        assert self._metrics, "create() comes first"
+        assert self._episodes
         csv.writer(self._metrics).writerow(astuple(metrics))
         self._metrics.flush()
         rows = _episode_rows(episodes, first=self._num_episodes, seconds=metrics.seconds)
@@ -157,10 +168,7 @@ def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
     path = _latest_run(runs_dir) if target == "latest" else Path(target)
     if path.is_dir():
         run = Run(path)
-        for name in ("best", "last", "previous"):
-            if run.checkpoint(name).is_file():
-                return run.checkpoint(name), run
-        raise RunError(f"{path}: no checkpoint in it; RUN is a directory that `ppocli train` made, or `latest`")
+        return run.chosen_checkpoint(), run
     if not path.exists():
         raise RunError(f"{path}: no such run or checkpoint; RUN is a run directory, `latest`, or a .safetensors file")
     home = path.absolute().parents[1]

@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,9 @@ from ppocli.config import Config
 from ppocli.devices import choose_device
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.evaluate import evaluate, greedy, target_return
+from ppocli.evaluate import evaluate, evaluation_envs, greedy, target_return
 from ppocli.runs import Metrics, Run
-from ppocli.seeds import Purpose, Stream, generator, training_seeds
+from ppocli.seeds import Purpose, Stream, evaluation_seeds, generator, training_seeds
 
 SOLVED_EPISODES = 100
 """Training asks whether it has solved the task when this many last episodes average the target; so many answer."""
@@ -41,7 +42,7 @@ class Report:
 
 def train(
     config: Config, run: Run, *, stop_when_solved: bool = False, started: float | None = None
-) -> Iterator[Report]:
+) -> Generator[Report]:
     """Train an agent and yield a Report after each iteration, when its logs and checkpoints are written.
 
     `run` is created once every part is built, so that a config that cannot be trained leaves nothing behind. `started`
@@ -69,7 +70,7 @@ def _new_agent(config: Config, envs: GymnasiumVectorEnv) -> Agent:
 
 def _iterate(
     config: Config, run: Run, agent: Agent, envs: GymnasiumVectorEnv, stop_when_solved: bool, started: float
-) -> Iterator[Report]:
+) -> Generator[Report]:
     settings, seed = config.ppo, config.train.seed
     ppo = PPO(
         agent,
@@ -88,7 +89,8 @@ def _iterate(
         return time.perf_counter() - started
 
     def greedy_return(purpose: Purpose, num_episodes: int) -> float:
-        played = evaluate(config.env, greedy(agent), seed, purpose, num_episodes)
+        with closing(evaluation_envs(config.env)) as own_envs:
+            played = evaluate(own_envs, greedy(agent), evaluation_seeds(seed, purpose, num_episodes))
         return float(np.mean([episode.episode_return for episode in played]))
 
     def save_last() -> None:
@@ -173,9 +175,7 @@ def _iterate(
         run.log(metrics, rollout.episodes)
         if is_best:
             checkpoint.save(run.checkpoint("best"), config, progress, agent, ppo)
-        saved = (
-            final or stopping or _crosses(config.train.checkpoint_interval, episodes.env_steps, config.batch_size)
-        )
+        saved = final or stopping or _crosses(config.train.checkpoint_interval, episodes.env_steps, config.batch_size)
         if saved:
             save_last()
         recent_return = float(np.mean(recent_returns)) if recent_returns else None

@@ -56,8 +56,8 @@ def ppo_loss(
         policy loss = −E[min(ρ A, clip(ρ, 1−ε, 1+ε) A)]
         total = policy loss + vf_coef · E[(V − returns)²] − ent_coef · E[entropy]
 
-    `approx_kl` is E[(ρ − 1) − log ρ], which is unbiased and never negative; `clip_fraction` the share of samples whose ρ
-    lies outside 1 ± ε.
+    `approx_kl` is E[(ρ − 1) − log ρ], which is unbiased and never negative; `clip_fraction` the share of samples with ρ
+    outside 1 ± ε.
     """
     log_ratio = new_log_probs - log_probs
     ratio = log_ratio.exp()
@@ -108,7 +108,7 @@ class PPO:
         history: list[Tensor] = []
         for _ in range(self.update_epochs):
             order = torch.from_numpy(rng.permutation(size)).to(batch.obs.device)
-            shuffled = (tensor[order].split(self.minibatch_size) for tensor in _learned_from(batch))
+            shuffled = (torch.split(tensor[order], self.minibatch_size) for tensor in _learned_from(batch))
             for obs, actions, log_probs, advantages, returns in zip(*shuffled, strict=True):
                 new_log_probs, entropy = self.agent.log_prob_and_entropy(obs, actions)
                 losses = ppo_loss(
@@ -134,7 +134,8 @@ class PPO:
                 "a loss or gradient is no longer a finite number; "
                 "a lower ppo.learning_rate or ppo.reward_scale usually helps"
             )
-        return UpdateMetrics(*means, explained_variance=explained_variance(batch.values, batch.returns))
+        named = dict(zip((*Losses._fields[1:], "gradient_norm"), means, strict=True))
+        return UpdateMetrics(**named, explained_variance=explained_variance(batch.values, batch.returns))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the optimizer's state as tensors named `<parameter>.<state>`."""

@@ -21,11 +21,12 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
 
     Without a render mode it draws nothing and keeps nothing to draw (LunarLander would keep every puff of exhaust).
     """
+    kwargs: dict[str, Any] = dict(config.kwargs)
     try:
         with warnings.catch_warnings():
             # An outdated id is an error with Gymnasium's own advice, or works; its warnings would only repeat that.
             warnings.simplefilter("ignore")
-            return gym.make(config.id, render_mode=render_mode, disable_env_checker=True, **config.kwargs)
+            return gym.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
     except gym.error.DependencyNotInstalled as error:
         raise PpocliError(f"{config.id}: {error}") from error
     except gym.error.Error as error:
@@ -43,7 +44,7 @@ def reward_threshold(config: EnvConfig) -> float | None:
 
 
 class GymnasiumVectorEnv:
-    """N Gymnasium environments with Box observations (flattened) and Discrete actions.
+    """N Gymnasium environments with Box observations (flattened) and Discrete actions; each is made when first reset.
 
     Raises UsageError for an environment that does not exist or has other spaces.
     """
@@ -52,22 +53,23 @@ class GymnasiumVectorEnv:
         self.num_envs = num_envs
         self._config = config
         self._render_mode = render_mode
-        self._envs = [make_env(config, render_mode)]
-        self.obs_size, self.num_actions, self._first_action = _sizes(config.id, self._envs[0])
-        self._envs += [make_env(config, render_mode) for _ in range(num_envs - 1)]
-        self._waits = np.ones(num_envs, dtype=bool)
-        self._used = np.zeros(num_envs, dtype=bool)
+        first = make_env(config, render_mode)
+        self.obs_size, self.num_actions, self._first_action = _sizes(config.id, first)
+        self.frames_per_second = float(first.metadata.get("render_fps") or 30)
+        """How many steps make a second of the environment's own time."""
+        self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
+        self._playing = np.zeros(num_envs, dtype=bool)
         self._obs = np.zeros((num_envs, self.obs_size), dtype=np.float32)
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
         """See `VectorEnv.reset`."""
         for index, seed in zip(indices, seeds, strict=True):
-            if self._used[index] and self._config.id in _CARRIES_STATE_OVER_RESET:
-                self._envs[index].close()
+            if self._config.id in _CARRIES_STATE_OVER_RESET and index in self._envs:
+                self._envs.pop(index).close()
+            if index not in self._envs:
                 self._envs[index] = make_env(self._config, self._render_mode)
             self._obs[index] = np.ravel(self._envs[index].reset(seed=seed)[0])
-            self._waits[index] = False
-            self._used[index] = True
+            self._playing[index] = True
         return self._obs.copy()
 
     def step(self, actions: NDArray[np.int64]) -> Step:
@@ -76,24 +78,19 @@ class GymnasiumVectorEnv:
         terminated = np.zeros(self.num_envs, dtype=bool)
         truncated = np.zeros(self.num_envs, dtype=bool)
         chosen = (actions + self._first_action).tolist()
-        for index in np.flatnonzero(~self._waits).tolist():
+        for index in np.flatnonzero(self._playing).tolist():
             obs, rewards[index], terminated[index], truncated[index], _ = self._envs[index].step(chosen[index])
             self._obs[index] = np.ravel(obs)
-        self._waits |= terminated | truncated
+        self._playing &= ~(terminated | truncated)
         return Step(self._obs.copy(), rewards, terminated, truncated)
 
-    def render(self) -> list[Any]:
-        """Return what each environment draws: (height, width, 3) arrays of uint8, None for a window on the screen."""
-        return [env.render() for env in self._envs]
-
-    @property
-    def frames_per_second(self) -> float:
-        """How many steps of the environment are one second of its own time."""
-        return float(self._envs[0].metadata.get("render_fps") or 30)
+    def render(self) -> Any:
+        """Return what the first environment draws: (height, width, 3) of uint8, or None for a window on the screen."""
+        return self._envs[0].render()
 
     def close(self) -> None:
         """See `VectorEnv.close`."""
-        for env in self._envs:
+        for env in self._envs.values():
             env.close()
 
 

@@ -1,0 +1,295 @@
+"""The `ppocli` command: parses, calls, prints, and sets the exit code.
+
+Imports nothing heavy at the top, so that `--help` and a mistyped option answer at once; each command imports what it
+needs.
+"""
+
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from ppocli import __version__
+from ppocli.errors import PpocliError, UsageError
+
+if TYPE_CHECKING:
+    from ppocli.checkpoint import Checkpoint
+    from ppocli.envs.gymnasium import GymnasiumVectorEnv
+    from ppocli.evaluate import Policy
+
+app = typer.Typer(
+    name="ppocli",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Train, evaluate and watch PPO agents on Gymnasium tasks.",
+)
+
+ConfigOption = Annotated[
+    str, typer.Option("--config", metavar="FILE|PRESET", help="A YAML file, or the name of a preset such as lunar.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, for example ppo.gamma=0.99. Repeatable."),
+]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Where runs lie.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+EpisodesOption = Annotated[int, typer.Option("--episodes", min=1, help="How many episodes.")]
+EvaluationSeedOption = Annotated[
+    int, typer.Option("--seed", min=0, help="Chooses the episodes; no training run ever plays them.")
+]
+StochasticOption = Annotated[bool, typer.Option("--stochastic", help="Draw actions as in training.")]
+TargetArgument = Annotated[
+    str, typer.Argument(metavar="RUN|CHECKPOINT", help="A run directory, latest, or a .safetensors file.")
+]
+RUNS_DIR = Path("runs")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0, 2 for wrong usage, 1 for other failures, 128+n on signal n."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except PpocliError as error:
+        _fail(str(error), error.exit_code)
+    except TyperException as error:
+        _fail(f"{error.format_message()} (ppocli --help and ppocli COMMAND --help list what there is)", error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted", 130)
+    except OSError as error:
+        _fail(f"{error.filename or 'files'}: {error.strerror or error}", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    line = "".join(character if character.isprintable() else " " for character in message.strip())
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _show_version(show: bool) -> None:
+    if show:
+        print(f"ppocli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+@app.command("train")
+def train_command(
+    config: ConfigOption,
+    overrides: SetOption = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides train.seed.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Appended to the run's directory name.")] = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    stop_when_solved: Annotated[bool, typer.Option("--stop-when-solved", help="End once the task is solved.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an agent; writes checkpoints and logs into a new directory under runs/."""
+    started = time.perf_counter()
+    from ppocli import console
+    from ppocli.config import load_config
+    from ppocli.signals import stop_request
+
+    settings = load_config(config, overrides or (), seed)
+    with console.working("Starting"):
+        from ppocli.runs import new_run
+        from ppocli.train import train
+    run = new_run(runs_dir, settings, name)
+    reports = train(settings, run, stop_when_solved=stop_when_solved, started=started)
+    # Closed inside the block: what stops training early also has time to write its last checkpoint.
+    with stop_request() as stop, closing(reports), console.TrainingProgress(settings) as progress:
+        for report in reports:
+            progress.update(report)
+            if stop:
+                break
+    result: dict[str, Any] = {
+        "run_dir": str(run.path.absolute()),
+        "env_id": settings.env.id,
+        "seed": settings.train.seed,
+        "env_steps": report.progress.env_steps,
+        "iterations": report.progress.iterations,
+        "wall_seconds": time.perf_counter() - started,
+        "env_steps_per_second": report.progress.env_steps / report.progress.seconds,
+        "solved": report.progress.solved_at_env_steps is not None,
+        "solved_at_env_steps": report.progress.solved_at_env_steps,
+        "solved_at_seconds": report.progress.solved_at_seconds,
+        "best_return": report.progress.best_return,
+        "checkpoint": str(run.chosen_checkpoint().absolute()),
+        "interrupted": bool(stop),
+    }
+    if stop:
+        console.info(f"Interrupted. The agent as it is now lies in {console.short_path(run.checkpoint('last'))}")
+    if as_json:
+        _print_json(result)
+    else:
+        console.training_result(result, report.target)
+    raise typer.Exit(stop.exit_code)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    target: TargetArgument,
+    num_episodes: EpisodesOption = 100,
+    seed: EvaluationSeedOption = 0,
+    stochastic: StochasticOption = False,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained agent on unseen episodes, beside a random one on the same episodes."""
+    from ppocli import console
+
+    with console.working("Starting"):
+        from ppocli.evaluate import episode_lists, evaluate, evaluation_envs, random, statistics
+        from ppocli.files import write_json
+        from ppocli.runs import find_checkpoint
+        from ppocli.seeds import Purpose, evaluation_seeds
+    path, run = find_checkpoint(target, runs_dir)
+    saved = _load_checkpoint(path)
+    seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
+    with closing(evaluation_envs(saved.config.env)) as envs, console.working(f"Playing {num_episodes} episodes"):
+        episodes = evaluate(envs, _trained_policy(saved, envs, stochastic), seeds)
+        random_episodes = evaluate(envs, random(envs.num_actions), seeds)
+    result = {
+        **statistics(saved.config, episodes, seed, deterministic=not stochastic),
+        "checkpoint": str(path.absolute()),
+        "random_baseline": statistics(saved.config, random_episodes, seed, deterministic=False),
+    }
+    if run is not None:
+        write_json(run.evaluation, {**result, **episode_lists(episodes)})
+    if as_json:
+        _print_json(result)
+        return
+    console.result(f"{saved.config.env.id}, {num_episodes} unseen episodes (seed {seed}), {console.short_path(path)}")
+    agent = "agent, stochastic" if stochastic else "agent, greedy"
+    console.statistics({agent: result, "random policy": result["random_baseline"]})
+    if run is not None:
+        console.info(f"written to {console.short_path(run.evaluation)}")
+
+
+@app.command("random-baseline")
+def random_baseline_command(
+    config: ConfigOption,
+    overrides: SetOption = None,
+    num_episodes: EpisodesOption = 100,
+    seed: EvaluationSeedOption = 0,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure random actions, by the same protocol and on the same episodes as evaluate."""
+    started = time.perf_counter()
+    from ppocli import console
+    from ppocli.config import load_config
+    from ppocli.evaluate import episode_lists, evaluate, evaluation_envs, random, statistics
+    from ppocli.files import write_atomically, write_json
+    from ppocli.runs import baseline_folder, write_episodes
+    from ppocli.seeds import Purpose, evaluation_seeds
+
+    settings = load_config(config, overrides or ())
+    with closing(evaluation_envs(settings.env)) as envs, console.working(f"Playing {num_episodes} episodes"):
+        seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
+        episodes = evaluate(envs, random(envs.num_actions), seeds)
+    folder = baseline_folder(runs_dir, settings.env.id)
+    result = {
+        **statistics(settings, episodes, seed, deterministic=False),
+        "run_dir": str(folder.absolute()),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "config.yaml", settings.to_yaml().encode())
+    write_episodes(folder / "episodes.csv", episodes, seconds=time.perf_counter() - started)
+    write_json(folder / "evaluation.json", {**result, **episode_lists(episodes)})
+    if as_json:
+        _print_json(result)
+        return
+    console.result(f"{settings.env.id}, {num_episodes} episodes (seed {seed}), random actions")
+    console.statistics({"random policy": result})
+    console.info(f"written to {console.short_path(folder)}")
+
+
+@app.command("render")
+def render_command(
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN|CHECKPOINT]", help="A run directory, latest, or a .safetensors file."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE.mp4|FILE.gif", help="By default the run's videos/ folder.")
+    ] = None,
+    human: Annotated[bool, typer.Option("--human", help="Show a window instead of writing a file.")] = False,
+    num_episodes: EpisodesOption = 1,
+    seed: EvaluationSeedOption = 0,
+    stochastic: StochasticOption = False,
+    random_actions: Annotated[bool, typer.Option("--random", help="Watch random actions; takes --config.")] = False,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="FILE|PRESET", help="With --random: the environment's config.")
+    ] = None,
+    overrides: SetOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+) -> None:
+    """Record an episode as a video, with no display needed, or show it in a window."""
+    if random_actions and (config is None or target is not None):
+        raise UsageError("render --random takes --config FILE|PRESET and no RUN")
+    if not random_actions and (target is None or config is not None or overrides):
+        raise UsageError("render takes a RUN or CHECKPOINT, or else --random with --config FILE|PRESET")
+    if human and output is not None:
+        raise UsageError("--human shows a window and --output writes a file; choose one")
+    from ppocli import console, render
+    from ppocli.config import load_config
+    from ppocli.evaluate import evaluation_envs, random
+    from ppocli.runs import baseline_folder, find_checkpoint
+    from ppocli.seeds import Purpose, evaluation_seeds
+
+    saved = None
+    if target is None:
+        settings = load_config(config or "", overrides or ())
+        folder, stem = baseline_folder(runs_dir, settings.env.id) / "videos", "random"
+    else:
+        path, run = find_checkpoint(target, runs_dir)
+        saved = _load_checkpoint(path)
+        settings = saved.config
+        folder, stem = Path() if run is None else run.videos, path.stem
+    output = output or folder / f"{stem}-seed{seed}.mp4"
+    if human:
+        render.check_display()
+    else:
+        render.check_output(output)
+    with closing(evaluation_envs(settings.env, "human" if human else "rgb_array")) as envs:
+        policy = random(envs.num_actions) if saved is None else _trained_policy(saved, envs, stochastic)
+        seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
+        if human:
+            episodes = render.show(envs, policy, seeds)
+        else:
+            with console.working(f"Recording {output}"):
+                episodes = render.record(envs, policy, seeds, output)
+    for number, episode in enumerate(episodes, start=1):
+        console.result(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
+    if not human:
+        console.result(f"video: {console.short_path(output)}")
+
+
+def _load_checkpoint(path: Path) -> "Checkpoint":
+    from ppocli import checkpoint
+    from ppocli.devices import choose_device
+
+    choose_device("cpu")
+    return checkpoint.load(path)
+
+
+def _trained_policy(saved: "Checkpoint", envs: "GymnasiumVectorEnv", stochastic: bool) -> "Policy":
+    from ppocli import evaluate
+
+    agent = saved.build_agent(envs.obs_size, envs.num_actions)
+    return evaluate.stochastic(agent) if stochastic else evaluate.greedy(agent)
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, allow_nan=False))

@@ -1,0 +1,171 @@
+"""All that a person sees in a terminal: progress, warnings and errors on stderr, tables of results on stdout."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ppocli.config import Config
+    from ppocli.train import Report
+
+PLAIN_INTERVAL_SECONDS = 5.0
+
+_out = Console(highlight=False, markup=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def info(line: str) -> None:
+    """Say something about the command's progress."""
+    _err.print(line)
+
+
+class TrainingProgress:
+    """Shows training as it goes: a bar in a terminal, otherwise a plain line every few seconds."""
+
+    def __init__(self, config: "Config") -> None:
+        self._config = config
+        self._last_line = -PLAIN_INTERVAL_SECONDS
+        self._bar: Progress | None = None
+        if _err.is_terminal:
+            # Drawn after each iteration and by no thread of its own, which would take time from training.
+            self._bar = Progress(
+                TextColumn("{task.percentage:>3.0f}%"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[status]}"),
+                _Eta(),
+                console=_err,
+                auto_refresh=False,
+                expand=True,
+            )
+            self._task = self._bar.add_task("", total=config.num_iterations * config.batch_size, status="starting")
+
+    def __enter__(self) -> "TrainingProgress":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, report: "Report") -> None:
+        """Show where training stands."""
+        metrics = report.metrics
+        status = f"{metrics.env_steps:,} steps  {metrics.env_steps_per_second:,.0f}/s  {_return_against_target(report)}"
+        if self._bar:
+            self._bar.update(self._task, completed=metrics.env_steps, status=status)
+            self._bar.refresh()
+            return
+        share = metrics.iteration / self._config.num_iterations
+        if share == 1 or time.monotonic() - self._last_line >= PLAIN_INTERVAL_SECONDS:
+            self._last_line = time.monotonic()
+            info(f"{self._config.env.id}  {share:4.0%}  {status}  {metrics.seconds:,.0f} s")
+
+
+class _Eta(ProgressColumn):
+    """Time left, from the mean speed since the start: evaluations count, and it does not jump about."""
+
+    def render(self, task: Task) -> Text:
+        if not task.completed or not task.total or not task.elapsed:
+            return Text("ETA -:--")
+        seconds = round(task.elapsed / task.completed * (task.total - task.completed))
+        return Text(f"ETA {seconds // 60}:{seconds % 60:02}")
+
+
+def _return_against_target(report: "Report") -> str:
+    mean = "-" if report.recent_return is None else f"{report.recent_return:.1f}"
+    return f"return {mean}" if report.target is None else f"return {mean} of {report.target:g}"
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say in a terminal what is being done, for as long as the block takes."""
+    if _err.is_terminal:
+        with _err.status(what):
+            yield
+    else:
+        yield
+
+
+def training_result(result: Mapping[str, Any], target: float | None) -> None:
+    """Print what a training run ended with, and what to do next."""
+    rows = {"run": short_path(result["run_dir"])}
+    rows["trained"] = (
+        f"{result['env_steps']:,} env steps in {result['wall_seconds']:.1f} s, "
+        f"{result['env_steps_per_second']:,.0f} env steps/s"
+    )
+    if target is None:
+        rows["solved"] = "this task has no target; set train.target_return to have one"
+    elif result["solved"]:
+        rows["solved"] = (
+            f"after {result['solved_at_env_steps']:,} env steps, {result['solved_at_seconds']:.1f} s: "
+            f"greedy mean of 100 episodes at least {target:g}"
+        )
+    elif result["interrupted"]:
+        rows["solved"] = "not yet"
+    else:
+        rows["solved"] = f"no: the greedy mean of 100 episodes is still below {target:g}"
+    if result["best_return"] is not None:
+        rows["best"] = f"greedy mean return {result['best_return']:.1f} in its evaluation during training"
+    rows["next"] = f"ppocli evaluate {rows['run']}"
+    table = Table.grid(padding=(0, 2))
+    for name, text in rows.items():
+        table.add_row(name, text)
+    table.add_row("", f"ppocli render {rows['run']}")
+    _out.print(table)
+
+
+def statistics(columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the statistics of evaluations side by side, a column for each."""
+    table = Table()
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for label, text in _STATISTICS:
+        table.add_row(label, *[text(summary) for summary in columns.values()])
+    _out.print(table)
+
+
+def _interval(summary: Mapping[str, Any]) -> str:
+    interval = summary["return_iqm_ci95"]
+    return "-" if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f}"
+
+
+def _percent(key: str, summary: Mapping[str, Any]) -> str:
+    return "-" if summary[key] is None else f"{summary[key]:.0%}"
+
+
+_STATISTICS: Sequence[tuple[str, Any]] = (
+    ("return, mean", lambda summary: f"{summary['return_mean']:.1f}"),
+    ("standard deviation", lambda summary: f"{summary['return_std']:.1f}"),
+    ("median", lambda summary: f"{summary['return_median']:.1f}"),
+    ("interquartile mean", lambda summary: f"{summary['return_iqm']:.1f}"),
+    ("  its 95 % interval", _interval),
+    ("lowest", lambda summary: f"{summary['return_min']:.1f}"),
+    ("highest", lambda summary: f"{summary['return_max']:.1f}"),
+    ("length, mean env steps", lambda summary: f"{summary['length_mean']:.1f}"),
+    ("episodes solved", lambda summary: _percent("solved_fraction", summary)),
+    ("ended by the task", lambda summary: _percent("terminated_fraction", summary)),
+    ("cut off by time limit", lambda summary: _percent("truncated_fraction", summary)),
+)
+
+
+def result(line: str) -> None:
+    """Print a line of the command's result."""
+    _out.print(line)
+
+
+def short_path(path: str | Path) -> str:
+    """Return a path relative to the working directory where it lies below it."""
+    path = Path(path)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,41 @@
+"""Stopping a training run from outside without losing it."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class StopRequest:
+    """Whether somebody has asked to stop, and by which signal."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal_number is not None
+
+    @property
+    def exit_code(self) -> int:
+        """128 + n on signal n, as shells have it; 0 when nobody asked."""
+        return 0 if self.signal_number is None else 128 + self.signal_number
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Within the block, a first signal only asks to stop, so that the iteration can end well; a second one exits."""
+    request = StopRequest()
+
+    def handle(signal_number: int, frame: FrameType | None) -> None:
+        if request:
+            raise SystemExit(128 + signal_number)
+        request.signal_number = signal_number
+
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
