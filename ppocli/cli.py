@@ -169,7 +169,8 @@ def evaluate_command(
     if as_json:
         _print_json(result)
         return
-    console.result(f"{saved.config.env.id}, {num_episodes} unseen episodes (seed {seed}), {console.short_path(path)}")
+    console.result(console.short_path(path))
+    console.result(f"{num_episodes} unseen episodes of {saved.config.env.id}, seed {seed}")
     agent = "agent, stochastic" if stochastic else "agent, greedy"
     console.statistics({agent: result, "random policy": result["random_baseline"]})
     if run is not None:
@@ -210,7 +211,7 @@ def random_baseline_command(
     if as_json:
         _print_json(result)
         return
-    console.result(f"{settings.env.id}, {num_episodes} episodes (seed {seed}), random actions")
+    console.result(f"{num_episodes} episodes of {settings.env.id}, seed {seed}")
     console.statistics({"random policy": result})
     console.info(f"written to {console.short_path(folder)}")
 

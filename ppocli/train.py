@@ -136,9 +136,10 @@ def _iterate(
         after_evaluation = seconds()
 
         # A run that stops because it is solved has the agent that solved it as its best, whatever came before.
+        # Otherwise a tie goes to the later agent, which has learned from more.
         candidate = solved_return if stopping else eval_return
         is_best = stopping or (
-            candidate is not None and (progress.best_return is None or candidate > progress.best_return)
+            candidate is not None and (progress.best_return is None or candidate >= progress.best_return)
         )
         progress = Progress(
             iterations=iteration + 1,

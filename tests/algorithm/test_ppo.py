@@ -1,0 +1,193 @@
+"""The loss against worked arithmetic, and the update against the plain policy gradient."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.ppo import PPO, explained_variance, normalize, ppo_loss
+from ppocli.algorithm.rollout import Batch
+from ppocli.errors import TrainingError
+
+
+def loss(ratios, advantages, **changes):
+    settings = {"clip_coef": 0.2, "vf_coef": 0.5, "ent_coef": 0.01} | changes
+    return ppo_loss(
+        torch.tensor(ratios).log() - 1.0,
+        torch.full((len(ratios),), -1.0),
+        torch.tensor(advantages),
+        torch.tensor([1.0, 2.0, 3.0, 4.0]),
+        torch.tensor([0.0, 2.0, 5.0, 4.0]),
+        torch.tensor([0.1, 0.2, 0.3, 0.4]),
+        **settings,
+    )
+
+
+def test_loss_by_hand():
+    # min(ρA, clip(ρ)A): min(1.5, 1.2), min(-0.5, -0.8), min(-1.5, -1.2), min(0.5, 0.8): the clip only ever lowers
+    losses = loss([1.5, 0.5, 1.5, 0.5], [1.0, -1.0, -1.0, 1.0])
+    assert losses.policy_loss.item() == pytest.approx(-(1.2 - 0.8 - 1.5 + 0.5) / 4)
+    assert losses.value_loss.item() == pytest.approx((1 + 0 + 4 + 0) / 4)
+    assert losses.entropy.item() == pytest.approx(0.25)
+    assert losses.total.item() == pytest.approx(0.15 + 0.5 * 1.25 - 0.01 * 0.25)
+    assert losses.approx_kl.item() == pytest.approx((-math.log(1.5) + math.log(2)) / 2, abs=1e-6)
+    assert losses.clip_fraction.item() == 1.0
+
+
+def test_clip_fraction_counts_only_what_lies_outside():
+    losses = loss([1.19, 0.81, 1.21, 0.79], [1.0, 1.0, 1.0, 1.0])
+    assert losses.clip_fraction.item() == 0.5
+
+
+def test_a_clipped_gain_has_no_gradient_and_a_clipped_loss_has():
+    new_log_probs = torch.tensor([1.5, 1.5]).log().requires_grad_()
+    zeros = torch.zeros(2)
+    losses = ppo_loss(
+        new_log_probs,
+        zeros,
+        torch.tensor([1.0, -1.0]),
+        zeros,
+        zeros,
+        zeros,
+        clip_coef=0.2,
+        vf_coef=0.0,
+        ent_coef=0.0,
+    )
+    losses.policy_loss.backward()
+    # d(-mean(ρ A))/d log π = -ρ A / 2 where ρ A is the minimum
+    torch.testing.assert_close(new_log_probs.grad, torch.tensor([0.0, 0.75]))
+
+
+def test_normalize():
+    torch.testing.assert_close(normalize(torch.tensor([1.0, 2.0, 3.0])), torch.tensor([-1.0, 0.0, 1.0]))
+    assert normalize(torch.full((4,), 7.0)).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([1.0, 2.0, 3.0], 1.0), ([2.0, 2.0, 2.0], 0.0), ([3.0, 2.0, 1.0], -3.0)]
+)
+def test_explained_variance(values, expected):
+    assert explained_variance(torch.tensor(values), torch.tensor([1.0, 2.0, 3.0])) == pytest.approx(expected)
+
+
+def test_explained_variance_of_equal_returns_is_a_number():
+    assert explained_variance(torch.tensor([1.0, 2.0]), torch.tensor([5.0, 5.0])) == 0.0
+
+
+def make_agent():
+    return Agent(4, 3, (16,), "tanh", torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def make_batch(agent, size=64):
+    rng = torch.Generator().manual_seed(1)
+    obs = torch.randn(size, 4, generator=rng)
+    actions = torch.randint(agent.distribution.num_outputs, (size,), generator=rng)
+    log_probs, _ = agent.log_prob_and_entropy(obs, actions)
+    values = agent.value(obs)
+    advantages = torch.randn(size, generator=rng)
+    return Batch(obs, actions, log_probs, values, advantages, values + advantages)
+
+
+def make_ppo(agent, **changes):
+    settings = {"minibatch_size": 16, "update_epochs": 2, "vf_coef": 0.5, "max_grad_norm": 0.5} | changes
+    return PPO(agent, **settings)
+
+
+def update(ppo, batch, seed=0, **changes):
+    settings = {"learning_rate": 1e-3, "clip_coef": 0.2, "ent_coef": 0.0} | changes
+    return ppo.update(batch, **settings, rng=np.random.default_rng(seed))
+
+
+def test_the_first_minibatch_starts_from_the_policy_that_acted():
+    agent = make_agent()
+    batch = make_batch(agent)
+    new_log_probs, _ = agent.log_prob_and_entropy(batch.obs[:16], batch.actions[:16])
+    ratio = (new_log_probs - batch.log_probs[:16]).exp()
+    torch.testing.assert_close(ratio, torch.ones(16), rtol=0, atol=1e-5)
+    metrics = update(make_ppo(agent, update_epochs=1, minibatch_size=64), batch)
+    assert metrics.approx_kl == pytest.approx(0, abs=1e-6)
+    assert metrics.clip_fraction == 0
+
+
+def test_the_first_gradient_is_the_plain_policy_gradient():
+    agent, plain = make_agent(), make_agent()
+    batch = make_batch(agent)
+    # A learning rate of 0 leaves the weights, and the gradients of the only minibatch stay to be looked at.
+    ppo = make_ppo(agent, update_epochs=1, minibatch_size=64, max_grad_norm=1e9)
+    update(ppo, batch, learning_rate=0.0)
+    log_probs, _ = plain.log_prob_and_entropy(batch.obs, batch.actions)
+    standardized = (batch.advantages - batch.advantages.mean()) / batch.advantages.std()
+    (-(standardized * log_probs).mean()).backward()
+    for one, other in zip(agent.actor.parameters(), plain.actor.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_norm_is_reported_before_it_is_clipped():
+    agent = make_agent()
+    metrics = update(make_ppo(agent, update_epochs=1, minibatch_size=64, max_grad_norm=1e-3), make_batch(agent))
+    norm = torch.linalg.vector_norm(torch.cat([parameter.grad.flatten() for parameter in agent.parameters()]))
+    assert metrics.gradient_norm > 0.01
+    assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_every_sample_is_seen_once_an_epoch_in_an_order_of_its_own(monkeypatch):
+    agent = make_agent()
+    batch = make_batch(agent)
+    seen = []
+    original = agent.log_prob_and_entropy
+    monkeypatch.setattr(
+        agent, "log_prob_and_entropy", lambda obs, actions: (seen.append(obs[:, 0]), original(obs, actions))[1]
+    )
+    update(make_ppo(agent), batch)
+    assert [len(minibatch) for minibatch in seen] == [16] * 8
+    first, second = torch.cat(seen[:4]), torch.cat(seen[4:])
+    assert first.sort().values.equal(batch.obs[:, 0].sort().values)
+    assert second.sort().values.equal(batch.obs[:, 0].sort().values)
+    assert not first.equal(second)
+
+
+def test_update_moves_towards_what_paid():
+    agent = make_agent()
+    batch = make_batch(agent)
+    paid = replace(batch, advantages=torch.where(batch.actions == 2, 1.0, -1.0))
+    before = agent.actor(batch.obs).softmax(-1)[:, 2].mean()
+    update(make_ppo(agent, update_epochs=10), paid)
+    assert agent.actor(batch.obs).softmax(-1)[:, 2].mean() > before + 0.02
+
+
+@pytest.mark.parametrize(("ent_coef", "rises"), [(0.0, False), (0.5, True)])
+def test_entropy_bonus_opens_the_policy(ent_coef, rises):
+    agent = make_agent()
+    with torch.no_grad():
+        agent.actor[-1].bias[2] = 2.0
+    # equal advantages become 0, so that nothing but the bonus moves the actor
+    batch = replace(make_batch(agent), advantages=torch.ones(64))
+    before = agent.log_prob_and_entropy(batch.obs, batch.actions)[1].mean()
+    update(make_ppo(agent, update_epochs=10), batch, ent_coef=ent_coef)
+    after = agent.log_prob_and_entropy(batch.obs, batch.actions)[1].mean()
+    assert (after > before + 0.01).item() is rises
+
+
+def test_what_is_not_finite_stops_the_update():
+    agent = make_agent()
+    batch = make_batch(agent)
+    batch.returns[3] = torch.inf
+    with pytest.raises(TrainingError, match="finite"):
+        update(make_ppo(agent), batch)
+
+
+def test_optimizer_state_goes_on_where_it_stood():
+    agent, restored = make_agent(), make_agent()
+    batch = make_batch(agent)
+    ppo, other = make_ppo(agent), make_ppo(restored)
+    update(ppo, batch)
+    restored.load_state_dict(agent.state_dict())
+    other.load_state_dict(ppo.state_dict())
+    update(ppo, batch, seed=5)
+    update(other, batch, seed=5)
+    for one, two in zip(agent.parameters(), restored.parameters(), strict=True):
+        assert torch.equal(one, two)

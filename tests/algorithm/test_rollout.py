@@ -1,0 +1,90 @@
+"""Every off-by-one of the rollout, pinned by an environment that counts."""
+
+import numpy as np
+import pytest
+import torch
+
+from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.rollout import collect, make_batch
+from ppocli.config import EnvConfig
+from ppocli.envs.episodes import Episodes
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
+
+
+def seed_of(environment, number):
+    return 100 * environment + number
+
+
+@pytest.fixture
+def agent():
+    return Agent(2, 2, (4,), "tanh", torch.Generator().manual_seed(0))
+
+
+def episodes_of(env_id, num_envs=2, **kwargs):
+    return Episodes(GymnasiumVectorEnv(EnvConfig(id=env_id, kwargs=kwargs), num_envs), seed_of)
+
+
+def noise(agent, horizon, num_envs=2, seed=0):
+    return agent.distribution.draw_noise(np.random.default_rng(seed), horizon, num_envs)
+
+
+def test_every_row_is_a_real_transition(agent):
+    rollout = collect(episodes_of("Counting-v0"), agent, 7, noise(agent, 7))
+    for environment in range(2):
+        assert rollout.obs[:, environment, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+        assert rollout.next_obs[:, environment, 0].tolist() == [1, 2, 3, 1, 2, 3, 1]
+        assert rollout.rewards[:, environment].tolist() == [1, 2, 3, 1, 2, 3, 1]
+        assert rollout.terminated[:, environment].tolist() == [False, False, True, False, False, True, False]
+    assert not rollout.truncated.any()
+    # each episode has its own seed, and its last observation still belongs to it
+    assert rollout.obs[:, 1, 1].tolist() == [100, 100, 100, 101, 101, 101, 102]
+    assert rollout.next_obs[:, 1, 1].tolist() == [100, 100, 100, 101, 101, 101, 102]
+
+
+def test_episodes_are_carried_into_the_next_rollout(agent):
+    episodes = episodes_of("Counting-v0")
+    first = collect(episodes, agent, 4, noise(agent, 4))
+    second = collect(episodes, agent, 4, noise(agent, 4))
+    assert second.obs[:, 0, 0].tolist() == [1, 2, 0, 1]
+    assert [(e.environment, e.seed, e.env_steps) for e in first.episodes] == [(0, 0, 6), (1, 100, 6)]
+    assert [(e.environment, e.seed, e.env_steps) for e in second.episodes] == [(0, 1, 12), (1, 101, 12)]
+    assert {(e.episode_return, e.episode_length, e.terminated, e.truncated) for e in second.episodes} == {
+        (6.0, 3, True, False)
+    }
+
+
+def test_a_time_limit_is_no_death(agent):
+    rollout = collect(episodes_of("Truncated-v0"), agent, 4, noise(agent, 4))
+    assert rollout.truncated[:, 0].tolist() == [False, False, True, False]
+    assert not rollout.terminated.any()
+    assert [(e.terminated, e.truncated) for e in rollout.episodes] == [(False, True)] * 2
+
+
+def test_actions_come_from_the_noise_alone(agent):
+    one, same, other = (collect(episodes_of("Counting-v0"), agent, 20, noise(agent, 20, seed=s)) for s in (0, 0, 1))
+    assert np.array_equal(one.actions, same.actions)
+    assert not np.array_equal(one.actions, other.actions)
+
+
+def test_batch_holds_the_agents_own_estimates_row_by_row(agent):
+    rollout = collect(episodes_of("Truncated-v0"), agent, 4, noise(agent, 4))
+    batch = make_batch(rollout, agent, gamma=0.5, gae_lambda=0.0, reward_scale=0.1)
+    assert batch.obs.shape == (8, 2)
+    assert batch.obs[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    with torch.no_grad():
+        log_probs, _ = agent.log_prob_and_entropy(batch.obs, batch.actions)
+        values = agent.value(batch.obs)
+        next_values = agent.value(torch.from_numpy(rollout.next_obs).flatten(0, 1))
+    torch.testing.assert_close(batch.log_probs, log_probs)
+    torch.testing.assert_close(batch.values, values)
+    # λ = 0: the one-step error, with the value of the last observation before the reset where the limit struck
+    rewards = 0.1 * torch.tensor([1.0, 1, 2, 2, 3, 3, 1, 1])
+    torch.testing.assert_close(batch.advantages, rewards + 0.5 * next_values - values)
+    torch.testing.assert_close(batch.returns, batch.advantages + batch.values)
+
+
+def test_reward_scale_is_for_learning_only(agent):
+    rollout = collect(episodes_of("Counting-v0"), agent, 4, noise(agent, 4))
+    make_batch(rollout, agent, gamma=0.5, gae_lambda=0.0, reward_scale=0.1)
+    assert rollout.rewards[:, 0].tolist() == [1, 2, 3, 1]
+    assert rollout.episodes[0].episode_return == 6.0

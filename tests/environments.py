@@ -1,0 +1,102 @@
+"""Environments whose every number is known beforehand."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+
+class Counting(gym.Env[Any, Any]):
+    """The observation is (steps since reset, seed mod 1000), a step's reward its number; it ends after `length`."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, length: int = 3, render_mode: str | None = None) -> None:
+        self.length = length
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        assert seed is not None
+        self.seed_mark = seed % 1000
+        self.steps = 0
+        return self._obs(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        self.steps += 1
+        return self._obs(), float(self.steps), self.steps == self.length, False, {}
+
+    def _obs(self) -> Any:
+        return np.array([self.steps, self.seed_mark], dtype=np.float32)
+
+
+class Probe(gym.Env[Any, Any]):
+    """A task so small that only one thing can go wrong: `kind` says which."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, kind: str, render_mode: str | None = None) -> None:
+        self.kind = kind
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        varied = self.kind in ("value-from-obs", "reward-from-obs-and-action")
+        self.state = float(self.np_random.choice([-1.0, 1.0])) if varied else 0.0
+        return np.array([self.state], dtype=np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        sign = 1.0 if action == 1 else -1.0
+        match self.kind:
+            case "constant-reward":
+                reward, ended = 1.0, True
+            case "value-from-obs":
+                reward, ended = self.state, True
+            case "discounting":
+                # Two steps: from 0 to 1, where the only reward is paid.
+                reward, ended = (0.0, False) if self.steps == 1 else (1.0, True)
+                self.state = 1.0
+            case "reward-from-action":
+                reward, ended = sign, True
+            case "reward-from-obs-and-action":
+                reward, ended = sign * self.state, True
+        return np.array([self.state], dtype=np.float32), reward, ended, False, {}
+
+
+class Shifted(gym.Env[Any, Any]):
+    """A (2, 2) observation and actions that start at 5."""
+
+    observation_space = gym.spaces.Box(0, 1, (2, 2), np.float64)
+    action_space = gym.spaces.Discrete(2, start=5)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return np.array([[0.1, 0.2], [0.3, 0.4]]), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action in (5, 6)
+        return np.array([[0.5, 0.6], [0.7, 0.8]]), float(action), False, False, {}
+
+
+class Exploding(Counting):
+    """A reward that is soon too large for a float32, so that the loss is no longer finite."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, 1e38, terminated, truncated, info
+
+
+def register() -> None:
+    """Make the environments known to Gymnasium."""
+    gym.register("Counting-v0", Counting)
+    gym.register("Truncated-v0", Counting, kwargs={"length": 100}, max_episode_steps=3)
+    gym.register("Probe-v0", Probe)
+    gym.register("Shifted-v0", Shifted)
+    gym.register("Exploding-v0", Exploding)

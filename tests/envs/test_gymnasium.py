@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from ppocli.config import EnvConfig
+from ppocli.envs.gymnasium import GymnasiumVectorEnv, reward_threshold
+from ppocli.errors import PpocliError, UsageError
+
+
+def make(env_id, num_envs=2, **kwargs):
+    return GymnasiumVectorEnv(EnvConfig(id=env_id, kwargs=kwargs), num_envs)
+
+
+def actions(*values):
+    return np.array(values)
+
+
+def test_only_the_named_environments_are_reset():
+    envs = make("Counting-v0", 3)
+    envs.reset([0, 1, 2], [10, 11, 12])
+    envs.step(actions(0, 0, 0))
+    obs = envs.reset([1], [21])
+    assert obs.tolist() == [[1, 10], [0, 21], [1, 12]]
+
+
+def test_what_has_ended_waits_untouched():
+    envs = make("Counting-v0", 2, length=2)
+    envs.reset([0, 1], [0, 1])
+    envs.step(actions(0, 0))
+    step = envs.step(actions(0, 0))
+    assert step.terminated.tolist() == [True, True]
+    envs.reset([1], [7])
+    step = envs.step(actions(0, 0))
+    assert step.obs.tolist() == [[2, 0], [1, 7]]
+    assert step.rewards.tolist() == [0, 1]
+    assert step.terminated.tolist() == [False, False]
+
+
+def test_observations_already_handed_out_do_not_change():
+    envs = make("Counting-v0")
+    first = envs.reset([0, 1], [0, 1])
+    second = envs.step(actions(0, 0)).obs
+    envs.step(actions(0, 0))
+    assert first[:, 0].tolist() == [0, 0]
+    assert second[:, 0].tolist() == [1, 1]
+
+
+def test_box_is_flattened_and_actions_start_where_the_space_does():
+    envs = make("Shifted-v0", 1)
+    assert (envs.obs_size, envs.num_actions) == (4, 2)
+    np.testing.assert_allclose(envs.reset([0], [0]), [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
+    assert envs.step(actions(1)).rewards.tolist() == [6.0]
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "LunarLander-v3", "Acrobot-v1", "MountainCar-v0"])
+def test_an_episode_depends_on_its_seed_and_actions_alone(env_id):
+    def play(envs, index):
+        seen = [envs.reset([index], [123])[index]]
+        for number in range(60):
+            seen.append(envs.step(actions(*[number * 7 % 2] * envs.num_envs)).obs[index])
+        return np.array(seen)
+
+    used = make(env_id, 3)
+    for seed in (5, 6):
+        used.reset([0, 1, 2], [seed, seed, seed])
+        used.step(actions(1, 0, 1))
+    assert np.array_equal(play(make(env_id, 1), 0), play(used, 2))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("LunarLander-v2", "'LunarLander-v2' is not an environment.*LunarLander-v3"),
+        ("LunarLandr-v3", "Did you mean: LunarLander"),
+        ("LunarLander-v9", "v9.*v3"),
+        ("Nothing/Here-v0", "Namespace Nothing not found"),
+        ("Pendulum-v1", "Pendulum-v1 has actions Box.*supported are Discrete"),
+        ("Blackjack-v1", "Blackjack-v1 has observations Tuple.*supported are Box"),
+    ],
+)
+def test_unknown_and_unsupported_environments(env_id, message):
+    with pytest.raises(UsageError, match=message):
+        make(env_id)
+
+
+def test_arguments_that_the_environment_does_not_take():
+    with pytest.raises(UsageError, match=r"env.kwargs: LunarLander-v3 does not take \{'wings': 2\}"):
+        make("LunarLander-v3", wings=2)
+
+
+def test_an_environment_whose_package_is_missing():
+    with pytest.raises(PpocliError, match=r"HalfCheetah-v5: MuJoCo is not installed") as failed:
+        make("HalfCheetah-v5")
+    assert failed.value.exit_code == 1
+
+
+def test_kwargs_reach_the_environment():
+    envs = make("Counting-v0", 1, length=1)
+    envs.reset([0], [0])
+    assert envs.step(actions(0)).terminated.tolist() == [True]
+
+
+def test_reward_threshold():
+    assert reward_threshold(EnvConfig(id="LunarLander-v3")) == 200
+    assert reward_threshold(EnvConfig(id="Counting-v0")) is None

@@ -1,0 +1,125 @@
+import json
+import struct
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ppocli import checkpoint
+from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.ppo import PPO
+from ppocli.checkpoint import Progress
+from ppocli.config import Config
+from ppocli.errors import CheckpointError
+from ppocli.evaluate import evaluate, evaluation_envs, greedy
+from tests.algorithm.test_ppo import make_batch, update
+
+CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "network": {"hidden_sizes": [8]}})
+PROGRESS = Progress(iterations=3, env_steps=6144, seconds=1.5, episodes=70, best_return=20.0)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    agent = Agent(4, 2, (8,), "tanh", torch.Generator().manual_seed(0))
+    ppo = PPO(agent, minibatch_size=16, update_epochs=1, vf_coef=0.5, max_grad_norm=0.5)
+    update(ppo, make_batch(agent))
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, CONFIG, PROGRESS, agent, ppo)
+    return path, agent, ppo
+
+
+def test_what_is_saved_is_loaded(saved):
+    path, agent, ppo = saved
+    loaded = checkpoint.load(path)
+    assert loaded.config == CONFIG
+    assert loaded.progress == PROGRESS
+    assert set(loaded.versions) == {"ppocli", "torch", "gymnasium", "numpy"}
+    for tensors, originals in ((loaded.agent, agent.state_dict()), (loaded.optimizer, ppo.state_dict())):
+        assert tensors.keys() == originals.keys()
+        assert all(torch.equal(tensors[name], originals[name]) for name in tensors)
+    assert any(name.endswith("exp_avg_sq") for name in loaded.optimizer)
+
+
+def test_a_loaded_agent_plays_the_same_episodes(saved):
+    path, agent, _ = saved
+    envs = evaluation_envs(CONFIG.env)
+    seeds = list(range(30))
+    assert evaluate(envs, greedy(checkpoint.load(path).build_agent(4, 2)), seeds) == evaluate(
+        envs, greedy(agent), seeds
+    )
+
+
+def test_the_header_is_one_entry_of_sorted_json(saved):
+    content = saved[0].read_bytes()
+    header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
+    assert list(header["__metadata__"]) == ["ppocli"]
+    entry = header["__metadata__"]["ppocli"]
+    assert entry == json.dumps(json.loads(entry), sort_keys=True)
+    assert json.loads(entry)["format"] == 1
+
+
+def test_saving_is_reproducible_and_leaves_nothing_else(saved, tmp_path):
+    path, agent, ppo = saved
+    before = path.read_bytes()
+    checkpoint.save(path, CONFIG, PROGRESS, agent, ppo)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(saved, tmp_path, monkeypatch):
+    path, agent, ppo = saved
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(path, CONFIG, replace(PROGRESS, iterations=4), agent, ppo)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_torn_files_are_refused(saved, tmp_path):
+    content = saved[0].read_bytes()
+    torn = tmp_path / "torn.safetensors"
+    for length in (0, 4, 8, 100, len(content) // 2, len(content) - 1):
+        torn.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=r"torn.safetensors: not a checkpoint, or a damaged one"):
+            checkpoint.load(torn)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path):
+    path = tmp_path / "evil.safetensors"
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        checkpoint.load(path)
+
+
+def foreign(path, header):
+    save_file({"agent.x": torch.zeros(2)}, path, {"ppocli": header} if header else None)
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.load(path)
+    return str(refused.value)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "foreign.safetensors"
+    header = {"format": 1, "config": {"env": {"id": "CartPole-v1"}}, "progress": {}, "versions": {}}
+    assert "not a checkpoint of ppocli" in foreign(path, None)
+    assert "not a checkpoint of ppocli" in foreign(path, "{")
+    assert "not a checkpoint of ppocli" in foreign(path, "[]")
+    assert "not a checkpoint of ppocli" in foreign(path, json.dumps(header))
+    assert "checkpoint format 2" in foreign(path, json.dumps(header | {"format": 2}))
+    assert "the config inside" in foreign(path, json.dumps(header | {"config": {"env": {"id": "os:system"}}}))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_weights_for_other_spaces_are_refused(saved):
+    with pytest.raises(CheckpointError, match="do not fit CartPole-v1"):
+        checkpoint.load(saved[0]).build_agent(8, 4)

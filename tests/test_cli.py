@@ -1,0 +1,302 @@
+"""The command line as people and scripts use it: results, exit codes, and one clear line for every mistake."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppocli import __version__
+
+FAST = (
+    *("--set", "train.env_steps=2048", "--set", "train.eval_interval=1024", "--set", "train.eval_episodes=5"),
+    *("--set", "env.num_envs=8"),
+)
+
+
+@pytest.fixture
+def run_dir(ppocli):
+    """A trained run; the working directory is the folder that holds its runs/."""
+    outcome = ppocli("train", "--config", "cartpole", *FAST, "--seed", "3", "--name", "demo", "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    return Path(json.loads(outcome.stdout)["run_dir"])
+
+
+def strict_json(text):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def error_line(outcome, exit_code):
+    assert outcome.exit_code == exit_code
+    assert outcome.stdout == ""
+    lines = outcome.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Help
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "random-baseline", "render"])
+def test_every_command_has_help(ppocli, command):
+    outcome = ppocli(command, "--help")
+    assert outcome.exit_code == 0
+    assert f"Usage: ppocli {command}" in outcome.stdout
+    assert "--runs-dir" in outcome.stdout
+    assert command in ppocli("--help").stdout
+
+
+def test_bare_command_is_help(ppocli):
+    assert ppocli() == ppocli("--help")
+
+
+def test_version(ppocli):
+    assert ppocli("--version").stdout == f"ppocli {__version__}\n"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What the commands do
+
+
+def test_train_writes_a_run_and_one_json_object(run_dir, ppocli):
+    assert run_dir.parent == Path.cwd() / "runs" / "CartPole-v1"
+    assert run_dir.name.endswith("-seed3-demo")
+    files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
+    assert files == {
+        "config.yaml",
+        "run.json",
+        "metrics.csv",
+        "episodes.csv",
+        "checkpoints/best.safetensors",
+        "checkpoints/last.safetensors",
+    }
+    outcome = ppocli("train", "--config", str(run_dir / "config.yaml"), "--json")
+    result = strict_json(outcome.stdout)
+    assert {
+        *("run_dir", "env_id", "seed", "env_steps", "iterations", "wall_seconds", "env_steps_per_second", "solved"),
+        *("solved_at_env_steps", "solved_at_seconds", "best_return", "checkpoint"),
+    } <= result.keys()
+    assert (result["env_id"], result["seed"], result["env_steps"], result["iterations"]) == ("CartPole-v1", 3, 2048, 8)
+    assert Path(result["checkpoint"]) == Path(result["run_dir"]) / "checkpoints" / "best.safetensors"
+    assert result["wall_seconds"] > 0
+    assert "return" in outcome.stderr
+
+
+def test_train_ends_by_naming_the_run_and_the_next_commands(ppocli):
+    outcome = ppocli("train", "--config", "cartpole", *FAST)
+    run = next(Path("runs/CartPole-v1").iterdir())
+    assert f"ppocli evaluate {run}" in outcome.stdout
+    assert f"ppocli render {run}" in outcome.stdout
+    assert "still below 475" in outcome.stdout
+
+
+def test_runs_dir(ppocli, tmp_path):
+    ppocli("train", "--config", "cartpole", *FAST, "--runs-dir", "else/where")
+    assert len(list((tmp_path / "else/where/CartPole-v1").iterdir())) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_stop_when_solved(ppocli):
+    outcome = ppocli("train", "--config", "cartpole", "--set", "train.target_return=10", "--stop-when-solved", "--json")
+    result = strict_json(outcome.stdout)
+    assert result["solved"] is True
+    assert result["env_steps"] == result["solved_at_env_steps"] < 20_000
+    assert 0 < result["solved_at_seconds"] <= result["wall_seconds"]
+
+
+def test_evaluate_on_a_run_latest_and_a_checkpoint(run_dir, ppocli):
+    targets = [str(run_dir), "latest", str(run_dir / "checkpoints" / "best.safetensors")]
+    results = [strict_json(ppocli("evaluate", target, "--episodes", "20", "--json").stdout) for target in targets]
+    assert results[0] == results[1] == results[2]
+    assert {
+        *("env_id", "episodes", "seed", "deterministic", "return_mean", "return_std", "return_median", "return_iqm"),
+        *("return_iqm_ci95", "return_min", "return_max", "length_mean", "solved_fraction", "terminated_fraction"),
+        "truncated_fraction",
+    } <= results[0].keys()
+    assert (results[0]["episodes"], results[0]["seed"], results[0]["deterministic"]) == (20, 0, True)
+    assert results[0]["random_baseline"]["episodes"] == 20
+    written = strict_json((run_dir / "evaluation.json").read_text())
+    assert results[0].items() <= written.items()
+    assert sum(written["episode_returns"]) / 20 == pytest.approx(results[0]["return_mean"])
+
+
+def test_evaluate_stochastic_and_seed(run_dir, ppocli):
+    greedy = strict_json(ppocli("evaluate", "latest", "--json").stdout)
+    stochastic = strict_json(ppocli("evaluate", "latest", "--stochastic", "--json").stdout)
+    other = strict_json(ppocli("evaluate", "latest", "--seed", "1", "--json").stdout)
+    assert stochastic["deterministic"] is False
+    assert len({result["return_mean"] for result in (greedy, stochastic, other)}) == 3
+    assert strict_json(ppocli("evaluate", "latest", "--episodes", "1", "--json").stdout)["return_iqm_ci95"] is None
+
+
+def test_evaluate_shows_the_agent_beside_random_on_the_same_seeds(run_dir, ppocli):
+    outcome = ppocli("evaluate", "latest", "--episodes", "30")
+    assert "agent, greedy" in outcome.stdout
+    assert "random policy" in outcome.stdout
+    assert all(len(line) <= 80 for line in outcome.stdout.splitlines())
+    beside = strict_json(ppocli("evaluate", "latest", "--episodes", "30", "--json").stdout)["random_baseline"]
+    alone = strict_json(ppocli("random-baseline", "--config", "cartpole", "--episodes", "30", "--json").stdout)
+    assert beside.items() <= alone.items()
+
+
+def test_a_checkpoint_outside_a_run_is_evaluated_and_nothing_is_written(run_dir, ppocli, tmp_path):
+    stray = tmp_path / "stray" / "agent.safetensors"
+    stray.parent.mkdir()
+    (run_dir / "checkpoints" / "best.safetensors").rename(stray)
+    assert ppocli("evaluate", str(stray), "--episodes", "5").exit_code == 0
+    assert list(stray.parent.iterdir()) == [stray]
+    assert not (run_dir / "evaluation.json").exists()
+
+
+def test_random_baseline_logs_its_episodes(ppocli, tmp_path):
+    outcome = ppocli("random-baseline", "--config", "cartpole", "--episodes", "12")
+    assert outcome.exit_code == 0
+    folder = tmp_path / "runs/CartPole-v1/random-baseline"
+    with (folder / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    written = strict_json((folder / "evaluation.json").read_text())
+    assert [float(row["episode_return"]) for row in rows] == written["episode_returns"]
+    assert [int(row["seed"]) for row in rows] == written["episode_seeds"]
+    assert [int(row["episode"]) for row in rows] == list(range(1, 13))
+
+
+def test_render(run_dir, ppocli, tmp_path):
+    outcome = ppocli("render", "latest")
+    assert outcome.exit_code == 0
+    assert (run_dir / "videos" / "best-seed0.mp4").stat().st_size > 1000
+    evaluated = strict_json(ppocli("evaluate", "latest", "--episodes", "2", "--json").stdout)
+    written = strict_json((run_dir / "evaluation.json").read_text())
+    first, second = written["episode_returns"]
+    assert f"return {first:.1f}, {first:.0f} env steps" in outcome.stdout
+    outcome = ppocli("render", "latest", "--output", "x.gif", "--episodes", "2")
+    assert f"episode 2: return {second:.1f}" in outcome.stdout
+    assert (tmp_path / "x.gif").exists()
+    assert evaluated["return_max"] == max(first, second)
+
+
+def test_render_random(ppocli, tmp_path):
+    outcome = ppocli("render", "--random", "--config", "cartpole")
+    assert outcome.exit_code == 0
+    assert (tmp_path / "runs/CartPole-v1/random-baseline/videos/random-seed0.mp4").exists()
+
+
+def test_render_in_a_window(run_dir, ppocli, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    outcome = ppocli("render", "latest", "--human")
+    assert outcome.exit_code == 0
+    assert "return" in outcome.stdout
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train", "Missing option '--config'"),
+        ("trian", "No such command 'trian'"),
+        ("train --config cartpole --sed 3", "No such option: --sed"),
+        ("train --config cartpole --seed x", "'--seed'"),
+        ("train --config cartpole --seed -1", "'--seed'"),
+        ("train --config lunr", "no such preset, did you mean lunar?"),
+        ("train --config nowhere.yaml", "nowhere.yaml: cannot read it"),
+        ("train --config cartpole --set ppo.gama=1", "ppo.gama: unknown key, did you mean gamma?"),
+        ("train --config cartpole --set ppo.gamma", "KEY=VALUE"),
+        ("train --config cartpole --set env.id=LunarLander-v2", "Please use LunarLander-v3 instead"),
+        ("train --config cartpole --set env.id=Nothing-v0", "'Nothing-v0' is not an environment"),
+        ("train --config cartpole --set env.id=os:system", "env.id"),
+        ("train --config cartpole --set ppo.minibatch_size=500", "500 does not divide"),
+        ("train --config cartpole --name ../x", "--name"),
+        ("random-baseline --config cartpole --set env.id=LunarLander-v2", "LunarLander-v3"),
+        ("random-baseline --config cartpole --episodes 0", "'--episodes'"),
+        ("evaluate", "Missing argument"),
+        ("render", "render takes a RUN or CHECKPOINT"),
+        ("render --random", "render --random takes --config"),
+        ("render x --config cartpole", "render takes a RUN or CHECKPOINT"),
+        ("render --random --config cartpole --output x.avi", "must end in .mp4 or .gif"),
+        ("render --random --config cartpole --output x.gif --human", "choose one"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(ppocli, tmp_path, arguments, message):
+    assert message in error_line(ppocli(*arguments.split()), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("evaluate latest", "no training run under runs"),
+        ("evaluate nothing.safetensors", "no such run or checkpoint"),
+        ("evaluate foreign.safetensors", "not a checkpoint, or a damaged one"),
+        ("evaluate empty", "no checkpoint in it"),
+        ("render latest", "no training run under runs"),
+        ("render foreign.safetensors", "not a checkpoint, or a damaged one"),
+        ("train --config cartpole --runs-dir foreign.safetensors", "foreign.safetensors"),
+        ("train --config cartpole --set env.id=HalfCheetah-v5", "MuJoCo is not installed"),
+    ],
+)
+def test_other_failures_are_one_line_and_exit_code_1(ppocli, tmp_path, arguments, message):
+    (tmp_path / "foreign.safetensors").write_bytes(b"this is no checkpoint, whatever its name says")
+    (tmp_path / "empty").mkdir()
+    assert message in error_line(ppocli(*arguments.split()), 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"foreign.safetensors", "empty"}
+
+
+def test_no_display_says_what_to_do_instead(ppocli, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    outcome = ppocli("render", "--random", "--config", "cartpole", "--human")
+    assert "leave --human out to get a video file" in error_line(outcome, 1)
+
+
+def test_what_a_file_holds_cannot_steer_the_terminal(ppocli, tmp_path):
+    (tmp_path / "evil.yaml").write_text('env: {id: "A\\e[2J\\nB"}')
+    line = error_line(ppocli("train", "--config", "evil.yaml"), 2)
+    assert "\x1b" not in line
+
+
+def test_a_bug_keeps_its_traceback(ppocli, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("ppocli.config.load_config", broken)
+    with pytest.raises(ZeroDivisionError):
+        ppocli("train", "--config", "cartpole")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Signals
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number):
+    command = [sys.executable, "-m", "ppocli", "train", "--config", "cartpole", "--set", "train.env_steps=1e9"]
+    process = subprocess.Popen(
+        [*command, "--set", "train.eval_interval=1e9", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    process.stderr.readline()  # the first progress line: an iteration is done
+    process.send_signal(signal_number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal_number
+    result = strict_json(stdout)
+    assert result["interrupted"] is True
+    assert "Interrupted. The agent as it is now lies in" in stderr
+    assert result["checkpoint"].endswith("last.safetensors")
+    assert ppocli("evaluate", "latest", "--episodes", "2").exit_code == 0

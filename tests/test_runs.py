@@ -1,0 +1,126 @@
+import csv
+import json
+import os
+
+import pytest
+
+from ppocli.config import Config
+from ppocli.envs.episodes import Episode
+from ppocli.errors import RunError, UsageError
+from ppocli.runs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, Run, find_checkpoint, new_run
+
+CONFIG = Config.model_validate({"env": {"id": "Some/Thing-v1"}, "train": {"seed": 3}})
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def create(folder, name=None):
+    run = new_run(folder, CONFIG, name)
+    run.create(CONFIG, {"torch": "2"}, "cpu")
+    run.close()
+    return run
+
+
+def test_names(tmp_path):
+    run = new_run(tmp_path, CONFIG, "try")
+    assert run.path.parent == tmp_path / "Some-Thing-v1"
+    time, seed, name = run.path.name.split("-")
+    assert (len(time), seed, name) == (len("20260102T030405Z"), "seed3", "try")
+    assert not run.path.parent.exists()
+
+
+def test_never_an_existing_directory(tmp_path):
+    paths = {create(tmp_path).path for _ in range(3)}
+    assert len(paths) == 3
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "a b", "x\n"])
+def test_names_that_could_lead_elsewhere(tmp_path, name):
+    with pytest.raises(UsageError, match="--name"):
+        new_run(tmp_path, CONFIG, name)
+
+
+def test_what_a_run_is_created_with(tmp_path):
+    run = create(tmp_path)
+    assert {path.name for path in run.path.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "episodes.csv",
+        "metrics.csv",
+        "run.json",
+    }
+    facts = json.loads((run.path / "run.json").read_text())
+    assert set(facts) == {"started", "command", "git_commit", "versions", "machine"}
+    assert rows(run.path / "metrics.csv") == [list(METRICS_COLUMNS)]
+    assert rows(run.path / "episodes.csv") == [list(EPISODE_COLUMNS)]
+
+
+def test_columns_are_the_contracts():
+    assert ",".join(METRICS_COLUMNS) == (
+        "iteration,env_steps,seconds,env_steps_per_second,rollout_seconds,update_seconds,evaluation_seconds,episodes,"
+        "return_mean,return_min,return_max,length_mean,policy_loss,value_loss,entropy,approx_kl,clip_fraction,"
+        "explained_variance,gradient_norm,learning_rate,eval_return_mean"
+    )
+    assert ",".join(EPISODE_COLUMNS) == (
+        "episode,env_steps,seconds,environment,seed,episode_return,episode_length,terminated,truncated"
+    )
+
+
+def test_logs(tmp_path):
+    run = new_run(tmp_path, CONFIG)
+    run.create(CONFIG, {}, "cpu")
+    values = dict.fromkeys(METRICS_COLUMNS, 1) | {"seconds": 2.5, "return_mean": None}
+    for number in range(2):
+        run.log(Metrics(**values), [Episode(4, 99 + number, 7.5, 3, True, False, 64)])
+    assert rows(run.path / "metrics.csv")[1][:9] == ["1", "1", "2.5", "1", "1", "1", "1", "1", ""]
+    assert rows(run.path / "episodes.csv")[1:] == [
+        ["1", "64", "2.5", "4", "99", "7.5", "3", "True", "False"],
+        ["2", "64", "2.5", "4", "100", "7.5", "3", "True", "False"],
+    ]
+    run.close()
+
+
+def test_a_run_means_its_best_checkpoint(tmp_path):
+    run = create(tmp_path)
+    with pytest.raises(RunError, match="no checkpoint in it"):
+        find_checkpoint(str(run.path), tmp_path)
+    for name in ("previous", "last", "best"):
+        run.checkpoint(name).touch()
+        path, found = find_checkpoint(str(run.path), tmp_path)
+        assert (path, found.path) == (run.checkpoint(name), run.path)
+
+
+def test_a_checkpoint_knows_its_run(tmp_path):
+    run = create(tmp_path)
+    run.checkpoint("last").touch()
+    path, found = find_checkpoint(str(run.checkpoint("last")), tmp_path)
+    assert (path, found.path) == (run.checkpoint("last"), run.path)
+    stray = tmp_path / "stray.safetensors"
+    stray.touch()
+    assert find_checkpoint(str(stray), tmp_path) == (stray, None)
+
+
+def test_latest_is_the_newest_training_run(tmp_path):
+    with pytest.raises(RunError, match="no training run under"):
+        find_checkpoint("latest", tmp_path)
+    first, second = create(tmp_path), create(tmp_path)
+    os.utime(first.path / "run.json", ns=(1, 1))
+    for run in (first, second):
+        run.checkpoint("best").touch()
+    assert find_checkpoint("latest", tmp_path)[1].path == second.path
+    # a random baseline is no training run
+    (tmp_path / "Some-Thing-v1" / "random-baseline").mkdir()
+    assert find_checkpoint("latest", tmp_path)[1].path == second.path
+
+
+def test_missing(tmp_path):
+    with pytest.raises(RunError, match="no such run or checkpoint"):
+        find_checkpoint(str(tmp_path / "nothing"), tmp_path)
+
+
+def test_a_run_writes_nothing_before_it_is_created(tmp_path):
+    Run(tmp_path / "x").close()
+    assert list(tmp_path.iterdir()) == []

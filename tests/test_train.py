@@ -1,0 +1,219 @@
+"""The training loop: its logs, its checkpoints, when it evaluates, when it counts as solved, and that it repeats."""
+
+import csv
+import shutil
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from ppocli import checkpoint
+from ppocli.config import Config
+from ppocli.errors import PpocliError, TrainingError, UsageError
+from ppocli.evaluate import evaluate, evaluation_envs, greedy
+from ppocli.runs import Run
+from ppocli.seeds import Purpose, evaluation_seeds, training_seeds
+from ppocli.train import train
+
+
+def make_config(env=None, ppo=None, **settings):
+    return Config.model_validate(
+        {
+            "env": {"id": "CartPole-v1", "num_envs": 4} | (env or {}),
+            "network": {"hidden_sizes": [8]},
+            "ppo": {"horizon": 32, "minibatch_size": 32, "update_epochs": 2} | (ppo or {}),
+            "train": {"env_steps": 128 * 6, "eval_interval": 256, "eval_episodes": 3, "checkpoint_interval": 128}
+            | settings,
+        }
+    )
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def trained(config, folder, **options):
+    run = Run(folder)
+    return run, list(train(config, run, **options))
+
+
+def without_times(table):
+    return [{key: value for key, value in row.items() if not key.endswith(("seconds", "per_second"))} for row in table]
+
+
+def test_logs_are_what_happened(tmp_path):
+    config = make_config()
+    run, reports = trained(config, tmp_path / "run")
+    metrics, episodes = rows(run.path / "metrics.csv"), rows(run.path / "episodes.csv")
+    assert [int(row["iteration"]) for row in metrics] == [1, 2, 3, 4, 5, 6]
+    assert [int(row["env_steps"]) for row in metrics] == [128 * iteration for iteration in range(1, 7)]
+    assert sum(int(row["episodes"]) for row in metrics) == len(episodes) == reports[-1].progress.episodes > 10
+    assert [int(row["episode"]) for row in episodes] == list(range(1, len(episodes) + 1))
+    # every row's mean is that of the episodes that ended in its iteration
+    for before, row in pairwise([{"env_steps": 0}, *metrics]):
+        returns = [
+            float(episode["episode_return"])
+            for episode in episodes
+            if int(before["env_steps"]) < int(episode["env_steps"]) <= int(row["env_steps"])
+        ]
+        assert float(row["return_mean"]) == pytest.approx(np.mean(returns))
+        assert (float(row["return_min"]), float(row["return_max"])) == (min(returns), max(returns))
+    # CartPole pays 1 a step, and an episode's seed follows from the run's seed, the environment and its number
+    assert all(float(episode["episode_return"]) == int(episode["episode_length"]) for episode in episodes)
+    for environment in range(4):
+        seeds = [int(e["seed"]) for e in episodes if int(e["environment"]) == environment]
+        assert seeds == [training_seeds(0)(environment, number) for number in range(len(seeds))]
+    seconds = [float(row["seconds"]) for row in metrics]
+    assert seconds == sorted(seconds)
+    assert all(float(row["rollout_seconds"]) > 0 and float(row["update_seconds"]) > 0 for row in metrics)
+    assert reports[-1].metrics.learning_rate == pytest.approx(3e-4 / 6)
+
+
+def test_same_seed_same_run(tmp_path):
+    one, other, different = (
+        trained(make_config(seed=seed), tmp_path / name)[0] for seed, name in ((5, "a"), (5, "b"), (6, "c"))
+    )
+    torch.rand(3)
+    for name in ("metrics.csv", "episodes.csv"):
+        assert without_times(rows(one.path / name)) == without_times(rows(other.path / name))
+        assert without_times(rows(one.path / name)) != without_times(rows(different.path / name))
+    weights = [checkpoint.load(run.checkpoint("last")).agent for run in (one, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_evaluations_choose_the_best(tmp_path):
+    run, reports = trained(make_config(), tmp_path / "run")
+    evaluations = {r.metrics.iteration: r.metrics.eval_return_mean for r in reports if r.metrics.eval_return_mean}
+    assert list(evaluations) == [2, 4, 6]  # every 256 of 768 env steps
+    assert reports[-1].progress.best_return == max(evaluations.values())
+    best = checkpoint.load(run.checkpoint("best"))
+    assert evaluations[best.progress.iterations] == best.progress.best_return == max(evaluations.values())
+    seeds = evaluation_seeds(0, Purpose.PERIODIC_EVALUATION, 3)
+    again = evaluate(evaluation_envs(best.config.env), greedy(best.build_agent(4, 2)), seeds)
+    assert np.mean([episode.episode_return for episode in again]) == best.progress.best_return
+
+
+def test_the_end_is_evaluated_even_between_intervals(tmp_path):
+    _, reports = trained(make_config(env_steps=128 * 3), tmp_path / "run")
+    assert [r.metrics.iteration for r in reports if r.metrics.eval_return_mean is not None] == [2, 3]
+
+
+def test_last_and_previous(tmp_path):
+    run, _ = trained(make_config(), tmp_path / "run")
+    iterations = {
+        name: checkpoint.load(run.checkpoint(name)).progress.iterations for name in ("last", "previous", "best")
+    }
+    assert iterations["last"] == 6
+    assert iterations["previous"] == 5
+    assert {path.name for path in (run.path / "checkpoints").iterdir()} == {
+        "last.safetensors",
+        "previous.safetensors",
+        "best.safetensors",
+    }
+
+
+def test_results_do_not_depend_on_the_checkpoint_interval(tmp_path):
+    often, rarely = (
+        trained(make_config(checkpoint_interval=interval), tmp_path / str(interval))[0] for interval in (128, 10_000)
+    )
+    assert without_times(rows(often.path / "metrics.csv")) == without_times(rows(rarely.path / "metrics.csv"))
+
+
+def test_closed_early_it_keeps_what_it_has(tmp_path):
+    run = Run(tmp_path / "run")
+    reports = train(make_config(checkpoint_interval=10_000), run)
+    assert [report.metrics.iteration for report in islice(reports, 3)] == [1, 2, 3]
+    assert not run.checkpoint("last").exists()
+    reports.close()
+    assert checkpoint.load(run.checkpoint("last")).progress.iterations == 3
+    assert len(rows(run.path / "metrics.csv")) == 3
+
+
+def solving(**settings):
+    """Truncated-v0 gives every policy a return of 6, so that nothing but the target says when it is solved."""
+    return make_config(
+        env={"id": "Truncated-v0"},
+        **({"env_steps": 128 * 12, "eval_interval": 10_000, "target_return": 6.0} | settings),
+    )
+
+
+def test_solved_is_asked_once_100_episodes_average_the_target(tmp_path):
+    # 4 environments × 32 steps end 40 episodes of 3 steps in the first iteration, and 84 and 128 by the next two
+    _, reports = trained(solving(), tmp_path / "run")
+    assert [r.progress.solved_at_env_steps for r in reports[:4]] == [None, None, 384, 384]
+    assert len(reports) == 12
+    assert reports[2].progress.solved_at_seconds == reports[-1].progress.solved_at_seconds > 0
+
+
+def test_stop_when_solved_makes_that_agent_the_best(tmp_path):
+    run, reports = trained(solving(eval_interval=128), tmp_path / "run", stop_when_solved=True)
+    assert len(reports) == 3
+    for name in ("best", "last"):
+        assert checkpoint.load(run.checkpoint(name)).progress.iterations == 3
+    assert reports[-1].progress.best_return == 6.0
+
+
+def test_a_target_out_of_reach_is_not_solved(tmp_path):
+    run, reports = trained(solving(target_return=6.5), tmp_path / "run", stop_when_solved=True)
+    assert len(reports) == 12
+    assert reports[-1].progress.solved_at_env_steps is None
+    assert run.checkpoint("best").exists()
+
+
+def test_a_failed_check_is_not_repeated_for_5_iterations_and_the_end_is_always_checked(tmp_path, monkeypatch):
+    # Training averages the target, the check does not: 100 episodes in a row that the limit of 2 steps cuts short.
+    asked = []
+
+    def failing(envs, policy, seeds):
+        asked.append(len(seeds))
+        return [episode for episode in evaluate(envs, policy, seeds) if not setattr_return(episode)]
+
+    def setattr_return(episode):
+        object.__setattr__(episode, "episode_return", 5.0)
+
+    monkeypatch.setattr("ppocli.train.evaluate", failing)
+    _, reports = trained(solving(eval_episodes=7), tmp_path / "run")
+    seconds = [r.metrics.evaluation_seconds for r in reports]
+    # iterations 3, 9 (five later ones skipped) and 12, the end, which is also evaluated with 7 episodes
+    assert asked == [100, 100, 100, 7]
+    assert [number for number, spent in enumerate(seconds, start=1) if spent > 0.001] == [3, 9, 12]
+    assert reports[-1].progress.solved_at_env_steps is None
+
+
+def test_without_a_target_nothing_is_solved(tmp_path):
+    _, reports = trained(make_config(env={"id": "Counting-v0"}), tmp_path / "run")
+    assert reports[-1].target is None
+    assert reports[-1].progress.solved_at_env_steps is None
+
+
+def test_numbers_that_are_not_finite_stop_it_and_no_such_checkpoint_is_written(tmp_path):
+    run = Run(tmp_path / "run")
+    with pytest.raises(TrainingError, match="no longer a finite number"):
+        list(train(make_config(env={"id": "Exploding-v0"}, ppo={"gamma": 1.0}), run))
+    assert not list((run.path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("env_id", "error"), [("LunarLander-v2", UsageError), ("Pendulum-v1", UsageError), ("HalfCheetah-v5", PpocliError)]
+)
+def test_what_cannot_be_trained_leaves_nothing_behind(tmp_path, env_id, error):
+    with pytest.raises(error):
+        next(train(make_config(env={"id": env_id}), Run(tmp_path / "run")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_is_missing_is_named(tmp_path):
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(PpocliError, match=f"train.device: {device}"):
+        next(train(make_config(device=device), Run(tmp_path / "run")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_vanishes_is_an_os_error(tmp_path):
+    reports = train(make_config(), run := Run(tmp_path / "run"))
+    next(reports)
+    shutil.rmtree(run.path)
+    with pytest.raises(OSError, match="No such file"):
+        list(reports)
