@@ -126,6 +126,16 @@ def test_the_first_gradient_is_the_plain_policy_gradient():
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_the_step_is_as_long_as_the_learning_rate_says():
+    for learning_rate in (0.0, 1e-3):
+        agent = make_agent()
+        before = torch.nn.utils.parameters_to_vector(agent.parameters()).detach().clone()
+        update(make_ppo(agent, update_epochs=1, minibatch_size=64), make_batch(agent), learning_rate=learning_rate)
+        moved = (torch.nn.utils.parameters_to_vector(agent.parameters()) - before).abs().max().item()
+        # Adam's first step moves the parameter with the largest gradient by the learning rate itself
+        assert moved == pytest.approx(learning_rate, rel=0.01)
+
+
 def test_gradient_norm_is_reported_before_it_is_clipped():
     agent = make_agent()
     metrics = update(make_ppo(agent, update_epochs=1, minibatch_size=64, max_grad_norm=1e-3), make_batch(agent))
