@@ -162,6 +162,11 @@ class Config(Section):
         """Iterations that hold at least `train.env_steps` env steps."""
         return math.ceil(self.train.env_steps / self.batch_size)
 
+    @property
+    def checkpoint_iterations(self) -> int:
+        """Iterations from one `last` checkpoint to the next: `train.checkpoint_interval` env steps, rounded up."""
+        return math.ceil(self.train.checkpoint_interval / self.batch_size)
+
     @model_validator(mode="after")
     def _minibatches_fill_the_batch(self) -> "Config":
         if self.batch_size % self.ppo.minibatch_size:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TextIO
 
 from ppocli.config import Config
@@ -46,6 +47,19 @@ class Metrics:
     gradient_norm: float
     learning_rate: float
     eval_return_mean: float | None
+
+
+def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Return the columns of `Metrics` that sum up the episodes of an iteration."""
+    returns = [episode.episode_return for episode in episodes]
+    lengths = [episode.episode_length for episode in episodes]
+    return {
+        "episodes": len(episodes),
+        "return_mean": fmean(returns) if returns else None,
+        "return_min": min(returns, default=None),
+        "return_max": max(returns, default=None),
+        "length_mean": fmean(lengths) if lengths else None,
+    }
 
 
 METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))

@@ -1,12 +1,9 @@
 """Training: builds the parts, then yields one Report an iteration."""
 
 import time
-from collections import deque
 from collections.abc import Generator
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import torch
 
 from ppocli import checkpoint
@@ -19,13 +16,9 @@ from ppocli.config import Config
 from ppocli.devices import choose_device
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.evaluate import evaluate, evaluation_envs, greedy, target_return
-from ppocli.runs import Metrics, Run
-from ppocli.seeds import Purpose, Stream, evaluation_seeds, generator, training_seeds
-
-SOLVED_EPISODES = 100
-"""Training asks whether it has solved the task when this many last episodes average the target; so many answer."""
-ITERATIONS_BETWEEN_SOLVED_CHECKS = 5
+from ppocli.judge import Judge
+from ppocli.runs import Metrics, Run, episode_metrics
+from ppocli.seeds import Stream, generator, training_seeds
 
 
 @dataclass(frozen=True)
@@ -80,18 +73,11 @@ def _iterate(
         max_grad_norm=settings.max_grad_norm,
     )
     episodes = Episodes(envs, training_seeds(seed))
-    target = target_return(config)
+    judge = Judge(config, first_solver_wins=stop_when_solved)
     progress = Progress()
-    recent_returns: deque[float] = deque(maxlen=SOLVED_EPISODES)
-    next_solved_check = 0
 
     def seconds() -> float:
         return time.perf_counter() - started
-
-    def greedy_return(purpose: Purpose, num_episodes: int) -> float:
-        with closing(evaluation_envs(config.env)) as own_envs:
-            played = evaluate(own_envs, greedy(agent), evaluation_seeds(seed, purpose, num_episodes))
-        return float(np.mean([episode.episode_return for episode in played]))
 
     def save_last() -> None:
         last = run.checkpoint("last")
@@ -100,96 +86,64 @@ def _iterate(
         checkpoint.save(last, config, progress, agent, ppo)
 
     for iteration in range(config.num_iterations):
-        progress_share = iteration / config.num_iterations
-        learning_rate = value_at(settings.learning_rate, progress_share)
-        at_start = seconds()
+        done = iteration / config.num_iterations
+        learning_rate = value_at(settings.learning_rate, done)
+        start = seconds()
 
         noise_rng = generator(seed, Stream.ACTION_NOISE, iteration)
         noise = agent.distribution.draw_noise(noise_rng, settings.horizon, envs.num_envs)
         rollout = collect(episodes, agent, settings.horizon, noise)
-        after_rollout = seconds()
+        collected = seconds()
 
         batch = make_batch(rollout, agent, settings.gamma, settings.gae_lambda, settings.reward_scale)
         update = ppo.update(
             batch,
             learning_rate=learning_rate,
-            clip_coef=value_at(settings.clip_coef, progress_share),
-            ent_coef=value_at(settings.ent_coef, progress_share),
+            clip_coef=value_at(settings.clip_coef, done),
+            ent_coef=value_at(settings.ent_coef, done),
             rng=generator(seed, Stream.SHUFFLING, iteration),
         )
-        after_update = seconds()
+        updated = seconds()
 
-        final = iteration + 1 == config.num_iterations
-        returns = [episode.episode_return for episode in rollout.episodes]
-        recent_returns.extend(returns)
-        solved_return = None
-        if target is not None and progress.solved_at_env_steps is None:
-            looks_solved = len(recent_returns) == SOLVED_EPISODES and np.mean(recent_returns) >= target
-            if final or (looks_solved and iteration >= next_solved_check):
-                checked = greedy_return(Purpose.SOLVED_CHECK, SOLVED_EPISODES)
-                solved_return = checked if checked >= target else None
-                next_solved_check = iteration + 1 + ITERATIONS_BETWEEN_SOLVED_CHECKS
-        stopping = stop_when_solved and solved_return is not None
-        eval_return = None
-        if not stopping and (final or _crosses(config.train.eval_interval, episodes.env_steps, config.batch_size)):
-            eval_return = greedy_return(Purpose.PERIODIC_EVALUATION, config.train.eval_episodes)
-        after_evaluation = seconds()
+        verdict = judge.judge(agent, iteration, rollout.episodes)
+        judged = seconds()
 
-        # A run that stops because it is solved has the agent that solved it as its best, whatever came before.
-        # Otherwise a tie goes to the later agent, which has learned from more.
-        candidate = solved_return if stopping else eval_return
-        is_best = stopping or (
-            candidate is not None and (progress.best_return is None or candidate >= progress.best_return)
-        )
-        progress = Progress(
+        progress = replace(
+            progress,
             iterations=iteration + 1,
             env_steps=episodes.env_steps,
-            seconds=after_evaluation,
-            episodes=progress.episodes + len(returns),
-            best_return=candidate if is_best else progress.best_return,
-            solved_at_env_steps=progress.solved_at_env_steps if solved_return is None else episodes.env_steps,
-            solved_at_seconds=progress.solved_at_seconds if solved_return is None else after_evaluation,
+            seconds=judged,
+            episodes=progress.episodes + len(rollout.episodes),
+            best_return=judge.best_return,
         )
+        if verdict.solved:
+            progress = replace(progress, solved_at_env_steps=episodes.env_steps, solved_at_seconds=judged)
         metrics = Metrics(
             iteration=progress.iterations,
             env_steps=progress.env_steps,
-            seconds=after_evaluation,
-            env_steps_per_second=config.batch_size / (after_update - at_start),
-            rollout_seconds=after_rollout - at_start,
-            update_seconds=after_update - after_rollout,
-            evaluation_seconds=after_evaluation - after_update,
-            episodes=len(returns),
-            return_mean=float(np.mean(returns)) if returns else None,
-            return_min=min(returns, default=None),
-            return_max=max(returns, default=None),
-            length_mean=float(np.mean([episode.episode_length for episode in rollout.episodes])) if returns else None,
-            policy_loss=update.policy_loss,
-            value_loss=update.value_loss,
-            entropy=update.entropy,
-            approx_kl=update.approx_kl,
-            clip_fraction=update.clip_fraction,
-            explained_variance=update.explained_variance,
-            gradient_norm=update.gradient_norm,
+            seconds=judged,
+            env_steps_per_second=config.batch_size / (updated - start),
+            rollout_seconds=collected - start,
+            update_seconds=updated - collected,
+            evaluation_seconds=judged - updated,
+            **episode_metrics(rollout.episodes),
+            **asdict(update),
             learning_rate=learning_rate,
-            eval_return_mean=eval_return,
+            eval_return_mean=verdict.eval_return,
         )
         run.log(metrics, rollout.episodes)
-        if is_best:
+
+        if verdict.is_best:
             checkpoint.save(run.checkpoint("best"), config, progress, agent, ppo)
-        saved = final or stopping or _crosses(config.train.checkpoint_interval, episodes.env_steps, config.batch_size)
-        if saved:
+        ends = progress.iterations == config.num_iterations or (stop_when_solved and verdict.solved)
+        saves = ends or progress.iterations % config.checkpoint_iterations == 0
+        if saves:
             save_last()
-        recent_return = float(np.mean(recent_returns)) if recent_returns else None
         try:
-            yield Report(metrics, progress, recent_return, target)
+            yield Report(metrics, progress, judge.recent_return, judge.target)
         except GeneratorExit:
-            if not saved:
+            if not saves:
                 save_last()
             raise
-        if stopping:
+        if ends:
             return
-
-
-def _crosses(interval: int, env_steps: int, batch_size: int) -> bool:
-    """Whether a multiple of `interval` env steps was reached in the last `batch_size` of `env_steps`."""
-    return env_steps // interval > (env_steps - batch_size) // interval

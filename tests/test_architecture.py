@@ -24,6 +24,7 @@ FLOORS = [
     },
     {"ppocli.checkpoint", "ppocli.runs"},
     {"ppocli.evaluate"},
+    {"ppocli.judge"},
     {"ppocli.train", "ppocli.render"},
     {"ppocli.console"},
     {"ppocli.cli"},

@@ -1,0 +1,90 @@
+"""Whether training has solved its task, and which agent is its best so far."""
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from ppocli.algorithm.agent import Agent
+from ppocli.config import Config
+from ppocli.envs.episodes import Episode
+from ppocli.evaluate import evaluate, evaluation_envs, greedy, target_return
+from ppocli.seeds import Purpose, evaluation_seeds
+
+SOLVED_EPISODES = 100
+"""Training asks whether it has solved the task when this many last episodes average the target; so many answer."""
+ITERATIONS_BETWEEN_SOLVED_CHECKS = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found out after an iteration."""
+
+    solved: bool
+    """Whether the task has just been found solved, for the first time."""
+    eval_return: float | None
+    """The greedy policy's mean return in a periodic evaluation, None when there was none."""
+    is_best: bool
+    """Whether this agent is the best so far."""
+
+
+class Judge:
+    """Watches training, plays greedy episodes when it is time to, and remembers how well it went.
+
+    With `first_solver_wins` the agent that solves the task is the best, whatever came before and after it.
+    """
+
+    def __init__(self, config: Config, *, first_solver_wins: bool) -> None:
+        self.target = target_return(config)
+        self.best_return: float | None = None
+        self._config = config
+        self._first_solver_wins = first_solver_wins
+        self._recent_returns: deque[float] = deque(maxlen=SOLVED_EPISODES)
+        self._solved = False
+        self._next_check = 0
+
+    @property
+    def recent_return(self) -> float | None:
+        """Mean return of the last 100 training episodes, None before the first has ended."""
+        return float(np.mean(self._recent_returns)) if self._recent_returns else None
+
+    def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode]) -> Verdict:
+        """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""
+        self._recent_returns.extend(episode.episode_return for episode in episodes)
+        final = iteration + 1 == self._config.num_iterations
+        solved_return = self._check_solved(agent, iteration, final)
+        if solved_return is not None and self._first_solver_wins:
+            self.best_return = solved_return
+            return Verdict(solved=True, eval_return=None, is_best=True)
+        eval_return, is_best = None, False
+        if final or self._evaluation_is_due(iteration):
+            eval_return = self._greedy_return(agent, Purpose.PERIODIC_EVALUATION, self._config.train.eval_episodes)
+            # A tie goes to the later agent, which has learned from more.
+            is_best = self.best_return is None or eval_return >= self.best_return
+        if is_best:
+            self.best_return = eval_return
+        return Verdict(solved_return is not None, eval_return, is_best)
+
+    def _check_solved(self, agent: Agent, iteration: int, final: bool) -> float | None:
+        """Return the mean return of the check that finds the task solved, None when it is not, or was before."""
+        if self.target is None or self._solved:
+            return None
+        averages_target = len(self._recent_returns) == SOLVED_EPISODES and np.mean(self._recent_returns) >= self.target
+        if not final and not (averages_target and iteration >= self._next_check):
+            return None
+        self._next_check = iteration + 1 + ITERATIONS_BETWEEN_SOLVED_CHECKS
+        checked = self._greedy_return(agent, Purpose.SOLVED_CHECK, SOLVED_EPISODES)
+        self._solved = checked >= self.target
+        return checked if self._solved else None
+
+    def _evaluation_is_due(self, iteration: int) -> bool:
+        """Whether the iteration has reached another multiple of `train.eval_interval`."""
+        batch_size, interval = self._config.batch_size, self._config.train.eval_interval
+        return (iteration + 1) * batch_size // interval > iteration * batch_size // interval
+
+    def _greedy_return(self, agent: Agent, purpose: Purpose, num_episodes: int) -> float:
+        with closing(evaluation_envs(self._config.env)) as envs:
+            episodes = evaluate(envs, greedy(agent), evaluation_seeds(self._config.train.seed, purpose, num_episodes))
+        return float(np.mean([episode.episode_return for episode in episodes]))
