@@ -1,15 +1,17 @@
 """One file that holds a whole training state: safetensors, with one JSON entry in its header. Nothing is unpickled."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
+from ppocli import __version__
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.ppo import PPO
 from ppocli.config import Config, parse_config
@@ -33,6 +35,17 @@ class Progress:
     solved_at_seconds: float | None = None
 
 
+class _Header(BaseModel):
+    """What stands in a checkpoint's header."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: int
+    config: dict[str, Any]
+    progress: Progress
+    versions: dict[str, str]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint file holds."""
@@ -52,26 +65,23 @@ class Checkpoint:
         found = {name: tuple(tensor.shape) for name, tensor in self.agent.items()}
         if expected != found:
             raise CheckpointError(f"{self.path}: its weights do not fit {self.config.env.id} and its own config")
+        if not all(tensor.isfinite().all() for tensor in self.agent.values()):
+            raise CheckpointError(f"{self.path}: some of its weights are not finite numbers")
         agent.load_state_dict(self.agent)
         return agent
 
 
 def versions() -> dict[str, str]:
     """Return the versions of everything that results depend on."""
-    return {name: version(name) for name in ("ppocli", "torch", "gymnasium", "numpy")}
+    return {"ppocli": __version__, **{name: version(name) for name in ("torch", "gymnasium", "numpy")}}
 
 
 def save(path: Path, config: Config, progress: Progress, agent: Agent, ppo: PPO) -> None:
     """Write a checkpoint so that `path` is whole at any moment. Raises OSError."""
     tensors = {f"agent.{name}": tensor for name, tensor in agent.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in ppo.state_dict().items()}
-    header = {
-        "format": FORMAT,
-        "config": config.model_dump(mode="json"),
-        "progress": asdict(progress),
-        "versions": versions(),
-    }
-    metadata = {_HEADER_KEY: json.dumps(header, sort_keys=True, allow_nan=False)}
+    header = _Header(format=FORMAT, config=config.model_dump(mode="json"), progress=progress, versions=versions())
+    metadata = {_HEADER_KEY: json.dumps(header.model_dump(), sort_keys=True, allow_nan=False)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -86,25 +96,22 @@ def load(path: Path) -> Checkpoint:
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {error}") from error
     try:
-        header = json.loads(metadata[_HEADER_KEY])
-        if header["format"] != FORMAT:
-            raise CheckpointError(f"{path}: checkpoint format {header['format']}, but this ppocli reads {FORMAT}")
-        return Checkpoint(
-            path=path,
-            config=parse_config(header["config"], str(path)),
-            progress=_progress(header["progress"]),
-            versions=header["versions"],
-            agent=_below("agent.", tensors),
-            optimizer=_below("optimizer.", tensors),
-        )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        header = _Header.model_validate_json(metadata.get(_HEADER_KEY, ""))
+        if header.format != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format {header.format}, but this ppocli reads {FORMAT}")
+        config = parse_config(header.config, str(path))
+    except ValidationError as error:
         raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ppocli") from error
     except UsageError as error:
         raise CheckpointError(f"the config inside {error}") from error
-
-
-def _progress(values: dict[str, Any]) -> Progress:
-    return Progress(**{field.name: values[field.name] for field in fields(Progress)})
+    return Checkpoint(
+        path=path,
+        config=config,
+        progress=header.progress,
+        versions=header.versions,
+        agent=_below("agent.", tensors),
+        optimizer=_below("optimizer.", tensors),
+    )
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

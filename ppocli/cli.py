@@ -223,7 +223,12 @@ def render_command(
         typer.Argument(metavar="[RUN|CHECKPOINT]", help="A run directory, latest, or a .safetensors file."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE.mp4|FILE.gif", help="By default the run's videos/ folder.")
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE.mp4|FILE.gif",
+            help="By default an mp4 in the run's videos/; GIF is for short clips.",
+        ),
     ] = None,
     human: Annotated[bool, typer.Option("--human", help="Show a window instead of writing a file.")] = False,
     num_episodes: EpisodesOption = 1,
@@ -279,9 +284,9 @@ def render_command(
 
 def _load_checkpoint(path: Path) -> "Checkpoint":
     from ppocli import checkpoint
-    from ppocli.devices import choose_device
+    from ppocli.devices import use_one_thread
 
-    choose_device("cpu")
+    use_one_thread()
     return checkpoint.load(path)
 
 

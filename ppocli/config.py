@@ -18,15 +18,18 @@ from ppocli.errors import UsageError
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
-def whole_number(low: int) -> BeforeValidator:
-    """Accept an integer of at least `low`; `1e6` is one, `true` and `"3"` are not."""
+def whole_number(low: int, high: int) -> BeforeValidator:
+    """Accept an integer from `low` to `high`; `1e6` is one, `true` and `"3"` are not."""
 
     def check(value: Any) -> int:
-        if not _is_number(value) or value != int(value) or value < low:
-            raise ValueError(f"must be a whole number of at least {low}")
+        if not _is_number(value) or value != int(value) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high:,}")
         return int(value)
 
     return BeforeValidator(check)
@@ -66,8 +69,14 @@ def _check_env_kwargs(value: Any) -> dict[str, Any]:
     return value
 
 
-Count = Annotated[int, whole_number(1)]
-Seed = Annotated[int, whole_number(0)]
+def _check_hidden_sizes(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) > 8:
+        raise ValueError("must be a list of at most 8 whole numbers, such as [64, 64]")
+    return tuple(value)
+
+
+Count = Annotated[int, whole_number(1, 10**12)]
+Seed = Annotated[int, whole_number(0, 2**32 - 1)]
 Finite = Annotated[float, real_number(-math.inf)]
 NonNegative = Annotated[float, real_number(0)]
 Positive = Annotated[float, real_number(0, above_low=True)]
@@ -88,13 +97,27 @@ class Schedule(Section):
     shape: Literal["linear", "cosine"] = "linear"
 
 
-def _number_or_schedule(value: object) -> str:
-    return "schedule" if isinstance(value, dict | Schedule) else "number"
+def _check_scheduled(value: Any) -> Any:
+    if isinstance(value, dict | Schedule):
+        return value
+    if not _is_number(value) or value < 0:
+        raise ValueError("must be a number of at least 0, or a schedule such as {start: 3e-4, end: 0}")
+    return float(value)
 
 
+def _kind(value: object) -> str:
+    return _SCHEDULE if isinstance(value, dict | Schedule) else _NUMBER
+
+
+# pydantic puts these into the place of an error, from where `_describe` takes them out again.
+_NUMBER, _SCHEDULE = "<number>", "<schedule>"
 NumberOrSchedule = Annotated[
-    Annotated[NonNegative, Tag("number")] | Annotated[Schedule, Tag("schedule")], Discriminator(_number_or_schedule)
+    Annotated[float, Tag(_NUMBER)] | Annotated[Schedule, Tag(_SCHEDULE)],
+    Discriminator(_kind),
+    BeforeValidator(_check_scheduled),
 ]
+MAX_BATCH_SIZE = 10_000_000
+"""Samples that an update may hold at once; more would not fit into the memory of the machines this is made for."""
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -106,22 +129,25 @@ class EnvConfig(Section):
 
     id: Annotated[str, BeforeValidator(_check_env_id)]
     kwargs: Annotated[dict[str, bool | int | float | str], BeforeValidator(_check_env_kwargs)] = {}
-    num_envs: Count = 16
+    num_envs: Annotated[int, whole_number(1, 10_000)] = 16
 
 
 class NetworkConfig(Section):
     """The shape of the actor's and of the critic's network; they share no weights."""
 
-    hidden_sizes: tuple[Count, ...] = (64, 64)
+    hidden_sizes: Annotated[tuple[Annotated[int, whole_number(1, 8192)], ...], BeforeValidator(_check_hidden_sizes)] = (
+        64,
+        64,
+    )
     activation: Literal["tanh", "relu"] = "tanh"
 
 
 class PPOConfig(Section):
     """The algorithm's settings; the names are the field's own."""
 
-    horizon: Count = 128
-    minibatch_size: Annotated[int, whole_number(2)] = 256
-    update_epochs: Count = 10
+    horizon: Annotated[int, whole_number(1, 100_000)] = 128
+    minibatch_size: Annotated[int, whole_number(2, MAX_BATCH_SIZE)] = 256
+    update_epochs: Annotated[int, whole_number(1, 1000)] = 10
     gamma: Fraction = 0.99
     gae_lambda: Fraction = 0.95
     clip_coef: NumberOrSchedule = 0.2
@@ -169,17 +195,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _minibatches_fill_the_batch(self) -> "Config":
+        batch = f"env.num_envs × ppo.horizon = {self.env.num_envs} × {self.ppo.horizon} = {self.batch_size}"
+        if not 2 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise ValueError(f"{batch} samples; an update learns from 2 to {MAX_BATCH_SIZE:,}")
         if self.batch_size % self.ppo.minibatch_size:
-            divisors = [size for size in range(2, self.batch_size + 1) if self.batch_size % size == 0]
-            if not divisors:
-                raise ValueError(
-                    "env.num_envs × ppo.horizon must be at least 2: a single sample cannot be learned from"
-                )
-            nearest = min(divisors, key=lambda size: abs(size - self.ppo.minibatch_size))
-            raise ValueError(
-                f"ppo.minibatch_size: {self.ppo.minibatch_size} does not divide env.num_envs × ppo.horizon = "
-                f"{self.env.num_envs} × {self.ppo.horizon} = {self.batch_size}; {nearest} would"
-            )
+            smaller = range(min(self.ppo.minibatch_size, self.batch_size), 1, -1)
+            fits = next((size for size in smaller if self.batch_size % size == 0), self.batch_size)
+            raise ValueError(f"ppo.minibatch_size: {self.ppo.minibatch_size} does not divide {batch}; {fits} would")
         return self
 
     def to_yaml(self) -> str:
@@ -197,7 +219,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+            if isinstance(key_node, yaml.ScalarNode) and key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value!r} stands here twice", key_node.start_mark
                 )
@@ -225,7 +247,7 @@ def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML with this config's rules. Raises UsageError that names `source` and the place."""
     try:
         return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -271,6 +293,8 @@ def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = Non
     values = parse_yaml(text, str(name))
     if not isinstance(values, dict):
         raise UsageError(f"{name}: a config is a mapping with the sections {', '.join(Config.model_fields)}")
+    # A section with nothing below its name is an empty one.
+    values = {name: {} if section is None else section for name, section in values.items()}
     for override in overrides:
         _apply_override(values, override)
     if seed is not None:
@@ -286,28 +310,35 @@ def parse_config(values: Any, source: str) -> Config:
         raise UsageError(f"{source}: {'; '.join(_describe(details) for details in error.errors())}") from error
 
 
+_DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
+
+
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UsageError(f"--set {override}: write it as KEY=VALUE, for example --set ppo.learning_rate=3e-4")
     *parents, last = key.split(".")
-    target = values
+    target, default = values, _DEFAULTS
     for depth, parent in enumerate(parents):
-        if target.get(parent) is None:
-            target[parent] = {}
-        if not isinstance(target[parent], dict):
+        default = default.get(parent, {}) if isinstance(default, dict) else {}
+        # A schedule may be entered even where it is only a default. Copied, as YAML may use one mapping in two places.
+        value = target.get(parent, default if depth > 0 else {})
+        if not isinstance(value, dict):
             name = ".".join(parents[: depth + 1])
             raise UsageError(
-                f"--set {key}: {name} is {target[parent]!r} here and has no parts; "
+                f"--set {key}: {name} is {value!r} here and has no parts; "
                 f"give it whole, for example --set '{name}={{start: 1e-3, end: 0}}'"
             )
+        target[parent] = dict(value)
         target = target[parent]
     target[last] = parse_yaml(text, f"--set {key}")
 
 
 def _describe(details: ErrorDetails) -> str:
     """Put one of pydantic's errors into the words of the config."""
-    keys = [str(part) for part in details["loc"] if part not in ("number", "schedule")]
+    keys = [
+        str(part) for position, part in enumerate(details["loc"]) if position != 2 or part not in (_NUMBER, _SCHEDULE)
+    ]
     name, value = ".".join(keys), details["input"]
     match details["type"]:
         case "extra_forbidden":

@@ -1,5 +1,6 @@
 """All that a person sees in a terminal: progress, warnings and errors on stderr, tables of results on stdout."""
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -113,13 +114,12 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
     else:
         rows["solved"] = f"no: the greedy mean of 100 episodes is still below {target:g}"
     if result["best_return"] is not None:
-        rows["best"] = f"greedy mean return {result['best_return']:.1f} in its evaluation during training"
-    rows["next"] = f"ppocli evaluate {rows['run']}"
-    table = Table.grid(padding=(0, 2))
+        rows["best"] = f"greedy mean return {result['best_return']:.1f} (checkpoints/best.safetensors)"
+    rows["next"] = f"ppocli evaluate {shlex.quote(rows['run'])}"
+    rows[""] = f"ppocli render {shlex.quote(rows['run'])}"
+    # No table: it would cut long paths, and these lines are there to be copied.
     for name, text in rows.items():
-        table.add_row(name, text)
-    table.add_row("", f"ppocli render {rows['run']}")
-    _out.print(table)
+        _out.print(f"{name:<9}{text}")
 
 
 def statistics(columns: Mapping[str, Mapping[str, Any]]) -> None:
@@ -139,7 +139,7 @@ def _interval(summary: Mapping[str, Any]) -> str:
 
 
 def _percent(key: str, summary: Mapping[str, Any]) -> str:
-    return "-" if summary[key] is None else f"{summary[key]:.0%}"
+    return "-" if summary[key] is None else f"{summary[key]:.1%}"
 
 
 _STATISTICS: Sequence[tuple[str, Any]] = (

@@ -18,7 +18,7 @@ class CheckpointError(PpocliError):
 
 
 class RunError(PpocliError):
-    """A run directory that is missing, incomplete or cannot be written."""
+    """A run that does not exist, or has no checkpoint."""
 
 
 class TrainingError(PpocliError):

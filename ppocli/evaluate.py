@@ -81,7 +81,8 @@ def play(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> Iter
 def evaluate(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
     """Play one episode for each seed and return them in the order of the seeds."""
     episodes = [episode for finished in play(envs, policy, seeds) for episode in finished]
-    return sorted(episodes, key=lambda episode: seeds.index(episode.seed))
+    position = {seed: index for index, seed in enumerate(seeds)}
+    return sorted(episodes, key=lambda episode: position[episode.seed])
 
 
 def evaluation_envs(config: EnvConfig, render_mode: str | None = None) -> GymnasiumVectorEnv:
@@ -131,7 +132,12 @@ def summarize(episodes: Sequence[Episode], target: float | None) -> Summary:
     interval = None
     if len(returns) > 1:
         bootstrap = stats.bootstrap(
-            (returns,), iqm, n_resamples=BOOTSTRAP_RESAMPLES, batch=1_000, method="percentile", rng=0
+            (returns,),
+            iqm,
+            n_resamples=BOOTSTRAP_RESAMPLES,
+            batch=max(1, 1_000_000 // len(returns)),  # bounds the memory; the result is the same
+            method="percentile",
+            rng=0,
         )
         interval = (float(bootstrap.confidence_interval.low), float(bootstrap.confidence_interval.high))
     return Summary(

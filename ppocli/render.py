@@ -15,34 +15,48 @@ from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluate import Policy, play
 
 FORMATS = (".mp4", ".gif")
+_NO_DISPLAY = "--human needs a display and there is none here; leave --human out to get a video file"
 
 
 def record(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], output: Path) -> list[Episode]:
     """Play an episode for each seed, one after the other, and write them as one video; `envs` draw `rgb_array`.
 
-    Raises OSError when the file cannot be written.
+    A file that is there already is replaced once the new one is whole. Raises OSError when it cannot be written.
     """
     # Nothing is shown or heard, so that SDL need not look for a screen or a sound card and complain.
     os.environ.update(SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
     output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.stem}.partial{output.suffix}")
+    partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
     episodes: list[Episode] = []
-    with closing(_writer(output, envs.frames_per_second)) as writer:
-        for seed in seeds:
-            for finished in play(envs, policy, [seed]):
-                writer.append_data(envs.render())
-                episodes += finished
+    try:
+        with closing(_writer(partial, envs.frames_per_second)) as writer:
+            for seed in seeds:
+                for finished in play(envs, policy, [seed]):
+                    writer.append_data(envs.render())
+                    episodes += finished
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
     return episodes
 
 
 def show(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
-    """Play an episode for each seed in a window; `envs` draw `human`."""
-    return [episode for seed in seeds for finished in play(envs, policy, [seed]) for episode in finished]
+    """Play an episode for each seed in a window; `envs` draw `human`. Raises PpocliError where no window can open."""
+    episodes: list[Episode] = []
+    for seed in seeds:
+        for finished in play(envs, policy, [seed]):
+            _check_window()
+            episodes += finished
+    return episodes
 
 
 def check_output(output: Path) -> None:
-    """Raise UsageError unless the file's name says a format that can be written."""
+    """Raise UsageError unless the name is one that a video can be written to."""
     if output.suffix.lower() not in FORMATS:
         raise UsageError(f"--output {output}: the name must end in {' or '.join(FORMATS)}")
+    if output.is_dir():
+        raise UsageError(f"--output {output}: this is a folder; name a file")
 
 
 def check_display() -> None:
@@ -50,12 +64,22 @@ def check_display() -> None:
     if sys.platform == "linux" and not any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
     ):
-        raise PpocliError("--human needs a display and there is none here; leave --human out to get a video file")
+        raise PpocliError(_NO_DISPLAY)
+
+
+def _check_window() -> None:
+    """SDL draws into nothing, and says nothing, when the display that the environment names does not answer."""
+    pygame = sys.modules.get("pygame")
+    if pygame is None or "SDL_VIDEODRIVER" in os.environ or not pygame.display.get_init():
+        return
+    if pygame.display.get_driver() in ("dummy", "offscreen"):
+        raise PpocliError(_NO_DISPLAY)
 
 
 def _writer(output: Path, frames_per_second: float) -> Any:
     if output.suffix.lower() == ".gif":
-        return imageio.get_writer(output, duration=1000 / frames_per_second, loop=0)
+        hundredths = max(2, round(100 / frames_per_second))  # GIF's unit of time; viewers slow down anything below 2
+        return imageio.get_writer(output, duration=10 * hundredths, loop=0)
     return imageio.get_writer(
         output,
         fps=frames_per_second,

@@ -1,7 +1,7 @@
 """Run directories: where they lie, what is in them, and how they are found again."""
 
 import csv
-import json
+import itertools
 import platform
 import re
 import subprocess
@@ -111,7 +111,7 @@ class Run:
 
     def create(self, config: Config, versions: dict[str, str], device: str) -> None:
         """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises OSError."""
-        self.path.mkdir(parents=True)
+        self._claim_directory()
         (self.path / "checkpoints").mkdir()
         write_atomically(self.path / "config.yaml", config.to_yaml().encode())
         write_json(
@@ -127,13 +127,24 @@ class Run:
         self._metrics = _new_csv(self.path / "metrics.csv", METRICS_COLUMNS)
         self._episodes = _new_csv(self.path / "episodes.csv", EPISODE_COLUMNS)
 
-    def log(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
-        """Append an iteration's row and the episodes that it finished. Raises OSError."""
+    def _claim_directory(self) -> None:
+        """Make the directory, under the first name that nobody has taken: `path`, `path`-2, `path`-3 …"""
+        first = self.path
+        first.parent.mkdir(parents=True, exist_ok=True)
+        for copy in itertools.count(2):
+            try:
+                self.path.mkdir()
+                return
+            except FileExistsError:
+                self.path = first.with_name(f"{first.name}-{copy}")
+
+    def log(self, metrics: Metrics, episodes: Sequence[Episode], seconds: float) -> None:
+        """Append an iteration's row, and the episodes that its rollout, over at `seconds`, finished. Raises OSError."""
         assert self._metrics, "create() comes first"
         assert self._episodes
         csv.writer(self._metrics).writerow(astuple(metrics))
         self._metrics.flush()
-        rows = _episode_rows(episodes, first=self._num_episodes, seconds=metrics.seconds)
+        rows = _episode_rows(episodes, first=self._num_episodes, seconds=seconds)
         csv.writer(self._episodes).writerows(rows)
         self._episodes.flush()
         self._num_episodes += len(episodes)
@@ -146,16 +157,11 @@ class Run:
 
 
 def new_run(runs_dir: Path, config: Config, name: str | None = None) -> Run:
-    """Return a run whose directory, `<env id>/<UTC time>-seed<seed>[-name]`, does not exist yet. Raises UsageError."""
+    """Return a run for the directory `<env id>/<UTC time>-seed<seed>[-name]`, not yet created. Raises UsageError."""
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise UsageError(f"--name {name!r}: only letters, digits, '.', '_' and '-' may stand in a run's name")
     parts = [f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", f"seed{config.train.seed}", *([name] if name else [])]
-    folder = environment_folder(runs_dir, config.env.id)
-    path, copy = folder / "-".join(parts), 1
-    while path.exists():
-        copy += 1
-        path = folder / "-".join([*parts, str(copy)])
-    return Run(path)
+    return Run(environment_folder(runs_dir, config.env.id) / "-".join(parts))
 
 
 def environment_folder(runs_dir: Path, env_id: str) -> Path:
@@ -185,7 +191,7 @@ def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
         return run.chosen_checkpoint(), run
     if not path.exists():
         raise RunError(f"{path}: no such run or checkpoint; RUN is a run directory, `latest`, or a .safetensors file")
-    home = path.absolute().parents[1]
+    home = path.absolute().parent.parent
     return path, Run(home) if (home / "run.json").is_file() else None
 
 
@@ -214,17 +220,15 @@ def _episode_rows(episodes: Sequence[Episode], first: int, seconds: float) -> li
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the checkout that this program runs from, None when it is installed without one."""
+    """Return the commit of the checkout that this program runs from, None when it is installed without one.
+
+    It ends in `-dirty` where the checkout has changes of its own.
+    """
+    checkout = Path(__file__).parents[1]
+    if not (checkout / ".git").exists():
+        return None
     try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of ours; None when it is missing or unreadable."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
         return None

@@ -25,7 +25,10 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within the block, a first signal only asks to stop, so that the iteration can end well; a second one exits."""
+    """Within the block, a first signal only asks to stop, so that the iteration can end well; a second one exits.
+
+    A signal that the process was started to ignore (as `nohup` does with SIGHUP) stays ignored.
+    """
     request = StopRequest()
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
@@ -33,7 +36,8 @@ def stop_request() -> Iterator[StopRequest]:
             raise SystemExit(128 + signal_number)
         request.signal_number = signal_number
 
-    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield request
     finally:

@@ -13,9 +13,10 @@ from ppocli.algorithm.rollout import collect, make_batch
 from ppocli.algorithm.schedules import value_at
 from ppocli.checkpoint import Progress
 from ppocli.config import Config
-from ppocli.devices import choose_device
+from ppocli.devices import choose_device, use_one_thread
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.files import write_atomically
 from ppocli.judge import Judge
 from ppocli.runs import Metrics, Run, episode_metrics
 from ppocli.seeds import Stream, generator, training_seeds
@@ -44,12 +45,21 @@ def train(
     not supported, TrainingError when a number is no longer finite, OSError when the run cannot be written.
     """
     started = time.perf_counter() if started is None else started
+    use_one_thread()
     device = choose_device(config.train.device)
     envs = GymnasiumVectorEnv(config.env, config.env.num_envs)
     try:
-        agent = _new_agent(config, envs).to(device)
+        ppo = PPO(
+            _new_agent(config, envs).to(device),
+            minibatch_size=config.ppo.minibatch_size,
+            update_epochs=config.ppo.update_epochs,
+            vf_coef=config.ppo.vf_coef,
+            max_grad_norm=config.ppo.max_grad_norm,
+        )
+        episodes = Episodes(envs, training_seeds(config.train.seed))
+        judge = Judge(config, first_solver_wins=stop_when_solved)
         run.create(config, checkpoint.versions(), str(device))
-        yield from _iterate(config, run, agent, envs, stop_when_solved, started)
+        yield from _iterate(config, run, ppo, episodes, judge, stop_when_solved, started)
     finally:
         run.close()
         envs.close()
@@ -62,18 +72,9 @@ def _new_agent(config: Config, envs: GymnasiumVectorEnv) -> Agent:
 
 
 def _iterate(
-    config: Config, run: Run, agent: Agent, envs: GymnasiumVectorEnv, stop_when_solved: bool, started: float
+    config: Config, run: Run, ppo: PPO, episodes: Episodes, judge: Judge, stop_when_solved: bool, started: float
 ) -> Generator[Report]:
-    settings, seed = config.ppo, config.train.seed
-    ppo = PPO(
-        agent,
-        minibatch_size=settings.minibatch_size,
-        update_epochs=settings.update_epochs,
-        vf_coef=settings.vf_coef,
-        max_grad_norm=settings.max_grad_norm,
-    )
-    episodes = Episodes(envs, training_seeds(seed))
-    judge = Judge(config, first_solver_wins=stop_when_solved)
+    settings, seed, agent = config.ppo, config.train.seed, ppo.agent
     progress = Progress()
 
     def seconds() -> float:
@@ -82,7 +83,7 @@ def _iterate(
     def save_last() -> None:
         last = run.checkpoint("last")
         if last.exists():
-            last.replace(run.checkpoint("previous"))
+            write_atomically(run.checkpoint("previous"), last.read_bytes())
         checkpoint.save(last, config, progress, agent, ppo)
 
     for iteration in range(config.num_iterations):
@@ -91,7 +92,7 @@ def _iterate(
         start = seconds()
 
         noise_rng = generator(seed, Stream.ACTION_NOISE, iteration)
-        noise = agent.distribution.draw_noise(noise_rng, settings.horizon, envs.num_envs)
+        noise = agent.distribution.draw_noise(noise_rng, settings.horizon, config.env.num_envs)
         rollout = collect(episodes, agent, settings.horizon, noise)
         collected = seconds()
 
@@ -131,7 +132,7 @@ def _iterate(
             learning_rate=learning_rate,
             eval_return_mean=verdict.eval_return,
         )
-        run.log(metrics, rollout.episodes)
+        run.log(metrics, rollout.episodes, seconds=collected)
 
         if verdict.is_best:
             checkpoint.save(run.checkpoint("best"), config, progress, agent, ppo)

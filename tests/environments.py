@@ -93,6 +93,20 @@ class Exploding(Counting):
         return obs, 1e38, terminated, truncated, info
 
 
+class Unbuilt(Counting):
+    """An environment whose own package is not installed."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        raise gym.error.DependencyNotInstalled("the package of Unbuilt is not installed")
+
+
+class Unimportable(Counting):
+    """One that does not even say so properly."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        raise ModuleNotFoundError("No module named 'unimportable'")
+
+
 def register() -> None:
     """Make the environments known to Gymnasium."""
     gym.register("Counting-v0", Counting)
@@ -100,3 +114,5 @@ def register() -> None:
     gym.register("Probe-v0", Probe)
     gym.register("Shifted-v0", Shifted)
     gym.register("Exploding-v0", Exploding)
+    gym.register("Unbuilt-v0", Unbuilt)
+    gym.register("Unimportable-v0", Unimportable)

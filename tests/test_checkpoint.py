@@ -50,6 +50,15 @@ def test_a_loaded_agent_plays_the_same_episodes(saved):
     )
 
 
+def test_weights_that_are_not_finite_are_refused(saved):
+    path, agent, ppo = saved
+    with torch.no_grad():
+        agent.critic[0].bias[0] = torch.nan
+    checkpoint.save(path, CONFIG, PROGRESS, agent, ppo)
+    with pytest.raises(CheckpointError, match="not finite"):
+        checkpoint.load(path).build_agent(4, 2)
+
+
 def test_the_header_is_one_entry_of_sorted_json(saved):
     content = saved[0].read_bytes()
     header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
@@ -110,8 +119,13 @@ def test_foreign_files_are_refused(tmp_path):
     assert "not a checkpoint of ppocli" in foreign(path, None)
     assert "not a checkpoint of ppocli" in foreign(path, "{")
     assert "not a checkpoint of ppocli" in foreign(path, "[]")
-    assert "not a checkpoint of ppocli" in foreign(path, json.dumps(header))
-    assert "checkpoint format 2" in foreign(path, json.dumps(header | {"format": 2}))
+    assert "not a checkpoint of ppocli" in foreign(path, json.dumps({"format": 1}))
+    whole = header | {"progress": vars(PROGRESS)}
+    assert "checkpoint format 2" in foreign(path, json.dumps(whole | {"format": 2}))
+    assert "not a checkpoint of ppocli" in foreign(path, "[" * 100_000)
+    wrong = header | {"progress": vars(PROGRESS) | {"iterations": "many"}}
+    assert "not a checkpoint of ppocli" in foreign(path, json.dumps(wrong))
+    header["progress"] = vars(PROGRESS)
     assert "the config inside" in foreign(path, json.dumps(header | {"config": {"env": {"id": "os:system"}}}))
 
 

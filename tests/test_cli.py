@@ -92,10 +92,10 @@ def test_train_writes_a_run_and_one_json_object(run_dir, ppocli):
 
 
 def test_train_ends_by_naming_the_run_and_the_next_commands(ppocli):
-    outcome = ppocli("train", "--config", "cartpole", *FAST)
+    outcome = ppocli("train", "--config", "cartpole", *FAST, "--name", "a-name-that-makes-every-line-longer-than-80")
     run = next(Path("runs/CartPole-v1").iterdir())
-    assert f"ppocli evaluate {run}" in outcome.stdout
-    assert f"ppocli render {run}" in outcome.stdout
+    assert f"ppocli evaluate {run}\n" in outcome.stdout
+    assert f"ppocli render {run}\n" in outcome.stdout
     assert "still below 475" in outcome.stdout
 
 
@@ -225,6 +225,8 @@ def test_render_in_a_window(run_dir, ppocli, monkeypatch):
         ("render x --config cartpole", "render takes a RUN or CHECKPOINT"),
         ("render --random --config cartpole --output x.avi", "must end in .mp4 or .gif"),
         ("render --random --config cartpole --output x.gif --human", "choose one"),
+        ("train --config cartpole --set schedule=1", "schedule: unknown key"),
+        ("train --config cartpole --set env.num_envs=1e12", "must be a whole number from 1 to 10,000"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(ppocli, tmp_path, arguments, message):
@@ -242,7 +244,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(ppocli, tmp_path, arguments, me
         ("render latest", "no training run under runs"),
         ("render foreign.safetensors", "not a checkpoint, or a damaged one"),
         ("train --config cartpole --runs-dir foreign.safetensors", "foreign.safetensors"),
-        ("train --config cartpole --set env.id=HalfCheetah-v5", "MuJoCo is not installed"),
+        ("train --config cartpole --set env.id=Unbuilt-v0", "the package of Unbuilt is not installed"),
     ],
 )
 def test_other_failures_are_one_line_and_exit_code_1(ppocli, tmp_path, arguments, message):
@@ -279,7 +281,7 @@ def test_a_bug_keeps_its_traceback(ppocli, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number):
     command = [sys.executable, "-m", "ppocli", "train", "--config", "cartpole", "--set", "train.env_steps=1e9"]
     process = subprocess.Popen(

@@ -47,11 +47,14 @@ def test_missing_environment():
         ({"ppo": {"gamma": "0.9"}}, "my.yaml: ppo.gamma: '0.9' must be a finite number from 0 to 1"),
         ({"ppo": {"max_grad_norm": 0}}, "my.yaml: ppo.max_grad_norm: 0 must be a finite number above 0"),
         ({"ppo": {"vf_coef": float("nan")}}, "my.yaml: ppo.vf_coef: nan must be a finite number of at least 0"),
-        ({"ppo": {"horizon": 0}}, "my.yaml: ppo.horizon: 0 must be a whole number of at least 1"),
-        ({"ppo": {"horizon": 1.5}}, "my.yaml: ppo.horizon: 1.5 must be a whole number of at least 1"),
-        ({"ppo": {"horizon": True}}, "my.yaml: ppo.horizon: True must be a whole number of at least 1"),
-        ({"ppo": {"minibatch_size": 1}}, "my.yaml: ppo.minibatch_size: 1 must be a whole number of at least 2"),
-        ({"ppo": {"learning_rate": -1}}, "my.yaml: ppo.learning_rate: -1 must be a finite number of at least 0"),
+        ({"ppo": {"horizon": 0}}, "my.yaml: ppo.horizon: 0 must be a whole number from 1 to 100,000"),
+        ({"ppo": {"horizon": 1.5}}, "my.yaml: ppo.horizon: 1.5 must be a whole number from 1 to 100,000"),
+        ({"ppo": {"horizon": True}}, "my.yaml: ppo.horizon: True must be a whole number from 1 to 100,000"),
+        ({"ppo": {"minibatch_size": 1}}, "my.yaml: ppo.minibatch_size: 1 must be a whole number from 2 to 10,000,000"),
+        (
+            {"ppo": {"learning_rate": -1}},
+            "my.yaml: ppo.learning_rate: -1 must be a number of at least 0, or a schedule such as",
+        ),
         (
             {"ppo": {"learning_rate": {"start": 1, "stop": 0}}},
             "my.yaml: ppo.learning_rate.end: missing; give it a value; "
@@ -61,9 +64,14 @@ def test_missing_environment():
             {"ppo": {"clip_coef": {"start": 1, "end": 0, "shape": "step"}}},
             "my.yaml: ppo.clip_coef.shape: 'step' must be one of 'linear' or 'cosine'",
         ),
-        ({"network": {"hidden_sizes": [64, 0]}}, "network.hidden_sizes.1: 0 must be a whole number of at least 1"),
+        ({"network": {"hidden_sizes": [64, 0]}}, "network.hidden_sizes.1: 0 must be a whole number from 1 to 8,192"),
+        ({"network": {"hidden_sizes": 64}}, "64 must be a list of at most 8 whole numbers, such as [64, 64]"),
+        ({"ppo": {"vf_coef": 10**400}}, "must be a finite number of at least 0"),
+        ({"schedule": 1}, "my.yaml: schedule: unknown key"),
+        ({"ppo": {"schedule": 1}}, "my.yaml: ppo.schedule: unknown key"),
+        ({"ppo": {"learning_rate": "fast"}}, "'fast' must be a number of at least 0, or a schedule"),
         ({"network": {"activation": "gelu"}}, "my.yaml: network.activation: 'gelu' must be one of 'tanh' or 'relu'"),
-        ({"train": {"seed": -1}}, "my.yaml: train.seed: -1 must be a whole number of at least 0"),
+        ({"train": {"seed": -1}}, "my.yaml: train.seed: -1 must be a whole number from 0 to 4,294,967,295"),
         ({"train": 3}, "my.yaml: train: 3 must be a mapping with some of env_steps, seed"),
         ({"env": {"id": "os:system"}}, "my.yaml: env.id: 'os:system' must be a Gymnasium id"),
         ({"env": {"id": "A-v1", "kwargs": {"render_mode": "human"}}}, "must not set render_mode"),
@@ -78,7 +86,13 @@ def test_refusals_name_key_value_and_range(values, expected):
 def test_a_minibatch_must_divide_the_batch_and_what_would_is_named():
     message = refusal({"env": {"id": "A-v1", "num_envs": 6}, "ppo": {"horizon": 50, "minibatch_size": 64}})
     assert "64 does not divide env.num_envs × ppo.horizon = 6 × 50 = 300; 60 would" in message
-    assert "at least 2" in refusal({"env": {"id": "A-v1", "num_envs": 1}, "ppo": {"horizon": 1}})
+    assert "7 would" in refusal({"env": {"id": "A-v1", "num_envs": 7}, "ppo": {"horizon": 1, "minibatch_size": 3}})
+
+
+@pytest.mark.parametrize(("num_envs", "horizon"), [(1, 1), (10_000, 100_000)])
+def test_batches_that_cannot_be_learned_from(num_envs, horizon):
+    message = refusal({"env": {"id": "A-v1", "num_envs": num_envs}, "ppo": {"horizon": horizon}})
+    assert f"= {num_envs * horizon} samples; an update learns from 2 to 10,000,000" in message
 
 
 def test_frozen():
@@ -118,7 +132,10 @@ def test_counts_may_be_written_as_floats():
     assert type(config.train.env_steps) is int
 
 
-@pytest.mark.parametrize("text", ["a: 1\na: 2", "a: [1", "!!python/object:os.system {}", "a: b: c", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["a: 1\na: 2", "a: [1", "!!python/object:os.system {}", "a: b: c", "\x00", "{[a]: 1}", "!!bool x", "!!float ''"],
+)
 def test_bad_yaml_is_one_line_with_its_place(text):
     with pytest.raises(UsageError, match=r"^here.*: not valid YAML: ") as refused:
         parse_yaml(text, "here")
@@ -140,6 +157,17 @@ def test_set_overrides_any_key(config_file):
     assert config.env.kwargs == {"gravity": 5}
     config = load_config(path, ["ppo.learning_rate={start: 1, end: 0, shape: cosine}"])
     assert config.ppo.learning_rate == Schedule(start=1, end=0, shape="cosine")
+
+
+def test_set_enters_a_schedule_that_is_only_a_default(config_file):
+    config = load_config(config_file("env: {id: CartPole-v1}\nppo:"), ["ppo.learning_rate.start=1e-3"])
+    assert config.ppo.learning_rate == Schedule(start=1e-3, end=0)
+
+
+def test_set_changes_one_place_even_where_yaml_uses_a_mapping_twice(config_file):
+    path = config_file("env: {id: A-v1}\nppo: {learning_rate: &s {start: 1, end: 0}, ent_coef: *s}")
+    config = load_config(path, ["ppo.ent_coef.start=0.5"])
+    assert (config.ppo.learning_rate.start, config.ppo.ent_coef.start) == (1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -186,3 +214,11 @@ def test_presets_are_found_by_name_and_files_by_path(tmp_path):
 
 def test_every_section_has_the_words_of_the_field():
     assert set(Config.model_fields) == {"env", "network", "ppo", "train"}
+
+
+def test_an_installed_package_has_its_presets_inside(tmp_path, monkeypatch):
+    (tmp_path / "ppocli" / "configs" / "sub").mkdir(parents=True)
+    (tmp_path / "ppocli" / "configs" / "sub" / "mine.yaml").write_text("env: {id: CartPole-v1}")
+    monkeypatch.setattr("ppocli.config.__file__", str(tmp_path / "ppocli" / "config.py"))
+    assert preset_names() == ["sub/mine"]
+    assert load_config("sub/mine").env.id == "CartPole-v1"

@@ -24,6 +24,10 @@ def create(folder, name=None):
     return run
 
 
+def metrics(**changes):
+    return Metrics(**dict.fromkeys(METRICS_COLUMNS, 1) | changes)
+
+
 def test_names(tmp_path):
     run = new_run(tmp_path, CONFIG, "try")
     assert run.path.parent == tmp_path / "Some-Thing-v1"
@@ -33,8 +37,18 @@ def test_names(tmp_path):
 
 
 def test_never_an_existing_directory(tmp_path):
-    paths = {create(tmp_path).path for _ in range(3)}
-    assert len(paths) == 3
+    # chosen before any is made, as by runs that start at the same moment
+    runs = [Run(tmp_path / "Some-Thing-v1" / "now-seed3") for _ in range(3)]
+    for run in runs:
+        run.create(CONFIG, {}, "cpu")
+        run.close()
+    assert [run.path.name for run in runs] == ["now-seed3", "now-seed3-2", "now-seed3-3"]
+
+
+def test_a_file_in_the_way_is_an_os_error(tmp_path):
+    (tmp_path / "runs").touch()
+    with pytest.raises(OSError, match="runs"):
+        create(tmp_path / "runs")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "a b", "x\n"])
@@ -72,13 +86,13 @@ def test_columns_are_the_contracts():
 def test_logs(tmp_path):
     run = new_run(tmp_path, CONFIG)
     run.create(CONFIG, {}, "cpu")
-    values = dict.fromkeys(METRICS_COLUMNS, 1) | {"seconds": 2.5, "return_mean": None}
     for number in range(2):
-        run.log(Metrics(**values), [Episode(4, 99 + number, 7.5, 3, True, False, 64)])
+        episode = Episode(4, 99 + number, 7.5, 3, True, False, 64)
+        run.log(metrics(seconds=2.5, return_mean=None), [episode], seconds=2.0)
     assert rows(run.path / "metrics.csv")[1][:9] == ["1", "1", "2.5", "1", "1", "1", "1", "1", ""]
     assert rows(run.path / "episodes.csv")[1:] == [
-        ["1", "64", "2.5", "4", "99", "7.5", "3", "True", "False"],
-        ["2", "64", "2.5", "4", "100", "7.5", "3", "True", "False"],
+        ["1", "64", "2.0", "4", "99", "7.5", "3", "True", "False"],
+        ["2", "64", "2.0", "4", "100", "7.5", "3", "True", "False"],
     ]
     run.close()
 

@@ -73,10 +73,10 @@ def test_logs_are_what_happened(tmp_path):
 
 
 def test_same_seed_same_run(tmp_path):
-    one, other, different = (
-        trained(make_config(seed=seed), tmp_path / name)[0] for seed, name in ((5, "a"), (5, "b"), (6, "c"))
-    )
-    torch.rand(3)
+    one = trained(make_config(seed=5), tmp_path / "a")[0]
+    torch.rand(3), np.random.random(3)  # global generators have no say
+    other = trained(make_config(seed=5), tmp_path / "b")[0]
+    different = trained(make_config(seed=6), tmp_path / "c")[0]
     for name in ("metrics.csv", "episodes.csv"):
         assert without_times(rows(one.path / name)) == without_times(rows(other.path / name))
         assert without_times(rows(one.path / name)) != without_times(rows(different.path / name))
@@ -113,6 +113,20 @@ def test_last_and_previous(tmp_path):
         "previous.safetensors",
         "best.safetensors",
     }
+
+
+def test_a_save_that_fails_leaves_last_as_it_was(tmp_path, monkeypatch):
+    run = Run(tmp_path / "run")
+    reports = train(make_config(), run)
+    next(reports)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ppocli.checkpoint.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        next(reports)
+    assert checkpoint.load(run.checkpoint("last")).progress.iterations == 1
 
 
 def test_results_do_not_depend_on_the_checkpoint_interval(tmp_path):
@@ -173,11 +187,17 @@ def test_a_failed_check_is_not_repeated_for_5_iterations_and_the_end_is_always_c
 
     monkeypatch.setattr("ppocli.judge.evaluate", unlucky)
     asked_after = []
-    for report in train(solving(eval_episodes=7), Run(tmp_path / "run")):
+    reports = train(solving(eval_episodes=7), Run(tmp_path / "run"))
+    for report in reports:  # noqa: B007 - the last one is looked at below
         asked_after.append(list(asked))
     # after iteration 3, then five without, after 9, and after 12, the end, which is also evaluated with 7 episodes
     assert asked_after == [[]] * 2 + [[100]] * 6 + [[100, 100]] * 3 + [[100, 100, 100, 7]]
     assert report.progress.solved_at_env_steps is None
+
+
+def test_an_id_without_a_version_means_the_newest(tmp_path):
+    _, reports = trained(make_config(env={"id": "CartPole"}), tmp_path / "run")
+    assert reports[-1].target == 475
 
 
 def test_without_a_target_nothing_is_solved(tmp_path):
@@ -194,7 +214,7 @@ def test_numbers_that_are_not_finite_stop_it_and_no_such_checkpoint_is_written(t
 
 
 @pytest.mark.parametrize(
-    ("env_id", "error"), [("LunarLander-v2", UsageError), ("Pendulum-v1", UsageError), ("HalfCheetah-v5", PpocliError)]
+    ("env_id", "error"), [("LunarLander-v2", UsageError), ("Pendulum-v1", UsageError), ("Unbuilt-v0", PpocliError)]
 )
 def test_what_cannot_be_trained_leaves_nothing_behind(tmp_path, env_id, error):
     with pytest.raises(error):

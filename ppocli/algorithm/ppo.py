@@ -72,7 +72,7 @@ def ppo_loss(
 
 
 def normalize(advantages: Tensor) -> Tensor:
-    """Shift and scale advantages (B,) to mean 0 and standard deviation 1; equal ones become 0."""
+    """Shift and scale advantages (B,) to mean 0 and standard deviation 1."""
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
 

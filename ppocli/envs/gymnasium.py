@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import gymnasium as gym
@@ -12,12 +13,10 @@ from ppocli.config import EnvConfig
 from ppocli.envs.api import Step
 from ppocli.errors import PpocliError, UsageError
 
-# These keep their world from episode to episode, so only a fresh object makes an episode depend on its seed alone.
-_CARRIES_STATE_OVER_RESET = {"BipedalWalker-v3", "BipedalWalkerHardcore-v3"}
-
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
-    """Make one environment. Raises UsageError for an id or arguments that Gymnasium does not know.
+    """Make one environment. Raises UsageError for an id or arguments that Gymnasium does not know, and
+    PpocliError where a package that the environment needs is missing.
 
     Without a render mode it draws nothing and keeps nothing to draw (LunarLander would keep every puff of exhaust).
     """
@@ -27,7 +26,7 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
             # An outdated id is an error with Gymnasium's own advice, or works; its warnings would only repeat that.
             warnings.simplefilter("ignore")
             return gym.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
-    except gym.error.DependencyNotInstalled as error:
+    except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise PpocliError(f"{config.id}: {error}") from error
     except gym.error.Error as error:
         advice = str(error).replace("`", "")
@@ -40,7 +39,8 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
 
 def reward_threshold(config: EnvConfig) -> float | None:
     """Return the mean return at which the environment's makers call it solved, if they name one."""
-    return gym.spec(config.id).reward_threshold
+    with closing(make_env(config)) as env:
+        return env.spec.reward_threshold if env.spec else None
 
 
 class GymnasiumVectorEnv:
@@ -64,8 +64,6 @@ class GymnasiumVectorEnv:
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
         """See `VectorEnv.reset`."""
         for index, seed in zip(indices, seeds, strict=True):
-            if self._config.id in _CARRIES_STATE_OVER_RESET and index in self._envs:
-                self._envs.pop(index).close()
             if index not in self._envs:
                 self._envs[index] = make_env(self._config, self._render_mode)
             self._obs[index] = np.ravel(self._envs[index].reset(seed=seed)[0])

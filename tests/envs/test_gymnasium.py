@@ -87,9 +87,13 @@ def test_arguments_that_the_environment_does_not_take():
         make("LunarLander-v3", wings=2)
 
 
-def test_an_environment_whose_package_is_missing():
-    with pytest.raises(PpocliError, match=r"HalfCheetah-v5: MuJoCo is not installed") as failed:
-        make("HalfCheetah-v5")
+@pytest.mark.parametrize(
+    ("env_id", "reason"),
+    [("Unbuilt-v0", "package of Unbuilt is not installed"), ("Unimportable-v0", "No module named")],
+)
+def test_an_environment_whose_package_is_missing(env_id, reason):
+    with pytest.raises(PpocliError, match=f"{env_id}: .*{reason}") as failed:
+        make(env_id)
     assert failed.value.exit_code == 1
 
 

@@ -1,0 +1,25 @@
+"""The wheel, as a user gets it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_trains_from_a_preset_with_no_checkout(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path / "dist", ROOT], check=True)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
+    assert (tmp_path / "site" / "ppocli" / "configs" / "cartpole.yaml").exists()
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import ppocli.cli; "
+        f"assert ppocli.cli.__file__.startswith({str(tmp_path)!r}); ppocli.cli.main()"
+    )
+    command = [sys.executable, "-c", program, "train", "--config", "cartpole", "--set", "train.env_steps=512"]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    assert len(list((tmp_path / "runs" / "CartPole-v1").iterdir())) == 1
