@@ -106,8 +106,8 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
         rows["solved"] = "this task has no target; set train.target_return to have one"
     elif result["solved"]:
         rows["solved"] = (
-            f"after {result['solved_at_env_steps']:,} env steps, {result['solved_at_seconds']:.1f} s: "
-            f"greedy mean of 100 episodes at least {target:g}"
+            f"after {result['solved_at_env_steps']:,} env steps, {result['solved_at_seconds']:.1f} s "
+            f"(greedy mean of 100 episodes ≥ {target:g})"
         )
     elif result["interrupted"]:
         rows["solved"] = "not yet"
