@@ -53,7 +53,7 @@ RUNS_DIR = Path("runs")
 def main() -> NoReturn:
     """Run the command line and exit: 0, 2 for wrong usage, 1 for other failures, 128+n on signal n."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="ppocli", standalone_mode=False)
     except PpocliError as error:
         _fail(str(error), error.exit_code)
     except TyperException as error:
@@ -220,7 +220,7 @@ def random_baseline_command(
 def render_command(
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN|CHECKPOINT]", help="A run directory, latest, or a .safetensors file."),
+        typer.Argument(metavar="RUN|CHECKPOINT", help="A run directory, latest, or a .safetensors file."),
     ] = None,
     output: Annotated[
         Path | None,
