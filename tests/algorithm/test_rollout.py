@@ -83,6 +83,17 @@ def test_batch_holds_the_agents_own_estimates_row_by_row(agent):
     torch.testing.assert_close(batch.returns, batch.advantages + batch.values)
 
 
+def test_learning_starts_from_the_very_policy_that_acted(agent):
+    """The log-probs of the batch are those of the actions' own law: at the first minibatch the ratio is 1."""
+    rollout = collect(episodes_of("Counting-v0"), agent, 32, noise(agent, 32))
+    batch = make_batch(rollout, agent, gamma=0.9, gae_lambda=0.9, reward_scale=1.0)
+    minibatch = torch.from_numpy(np.random.default_rng(0).permutation(64)[:16])
+    logits = agent.actor(batch.obs[minibatch])
+    by_torch = torch.distributions.Categorical(logits=logits).log_prob(batch.actions[minibatch])
+    ratio = (by_torch - batch.log_probs[minibatch]).exp()
+    torch.testing.assert_close(ratio, torch.ones(16), rtol=0, atol=1e-5)
+
+
 def test_reward_scale_is_for_learning_only(agent):
     rollout = collect(episodes_of("Counting-v0"), agent, 4, noise(agent, 4))
     make_batch(rollout, agent, gamma=0.5, gae_lambda=0.0, reward_scale=0.1)
