@@ -73,7 +73,7 @@ class Checkpoint:
 
 def versions() -> dict[str, str]:
     """Return the versions of everything that results depend on."""
-    return {"ppocli": __version__, **{name: version(name) for name in ("torch", "gymnasium", "numpy")}}
+    return {"ppocli": __version__, **{name: version(name) for name in ("torch", "gymnasium", "box2d", "numpy")}}
 
 
 def save(path: Path, config: Config, progress: Progress, agent: Agent, ppo: PPO) -> None:

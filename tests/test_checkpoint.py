@@ -34,7 +34,7 @@ def test_what_is_saved_is_loaded(saved):
     loaded = checkpoint.load(path)
     assert loaded.config == CONFIG
     assert loaded.progress == PROGRESS
-    assert set(loaded.versions) == {"ppocli", "torch", "gymnasium", "numpy"}
+    assert set(loaded.versions) == {"ppocli", "torch", "gymnasium", "box2d", "numpy"}
     for tensors, originals in ((loaded.agent, agent.state_dict()), (loaded.optimizer, ppo.state_dict())):
         assert tensors.keys() == originals.keys()
         assert all(torch.equal(tensors[name], originals[name]) for name in tensors)

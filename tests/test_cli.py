@@ -280,19 +280,38 @@ def test_a_bug_keeps_its_traceback(ppocli, monkeypatch):
 # Signals
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number):
+def start_training(folder):
+    """Start a training run that never ends by itself, and wait until its first progress line."""
     command = [sys.executable, "-m", "ppocli", "train", "--config", "cartpole", "--set", "train.env_steps=1e9"]
     process = subprocess.Popen(
         [*command, "--set", "train.eval_interval=1e9", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
-    process.stderr.readline()  # the first progress line: an iteration is done
+    process.stderr.readline()
+    return process
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_hangup_that_nohup_ignores_stays_ignored(tmp_path):
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a child inherits
+    try:
+        process = start_training(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number):
+    process = start_training(tmp_path)
     process.send_signal(signal_number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + signal_number
