@@ -304,8 +304,10 @@ def test_a_hangup_that_nohup_ignores_stays_ignored(tmp_path):
         signal.signal(signal.SIGHUP, previous)
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=60)
+    # SIGTERM was the first request: had SIGHUP been one, a second signal would have ended it with no result.
     assert process.returncode == 128 + signal.SIGTERM
+    assert strict_json(stdout)["interrupted"] is True
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
