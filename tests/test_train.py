@@ -117,7 +117,7 @@ def test_last_and_previous(tmp_path):
 
 def test_a_save_that_fails_leaves_last_as_it_was(tmp_path, monkeypatch):
     run = Run(tmp_path / "run")
-    reports = train(make_config(), run)
+    reports = train(make_config(eval_interval=10_000), run)
     next(reports)
 
     def full(*_):
