@@ -42,6 +42,11 @@ def test_exactly_as_many_episodes_as_asked_each_with_its_own_seed(number):
     assert [episode.seed for episode in episodes] == seeds(number)
 
 
+def test_episodes_come_back_in_the_order_of_their_seeds():
+    order = [(7 * number) % 50 for number in range(50)]
+    assert [episode.seed for episode in evaluate(evaluation_envs(CARTPOLE), random(2), order)] == order
+
+
 def test_each_episode_is_the_same_however_many_are_played(agent):
     def keys(episodes):
         return [(e.seed, e.episode_return, e.episode_length) for e in episodes]
