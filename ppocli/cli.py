@@ -94,7 +94,7 @@ def train_command(
     stop_when_solved: Annotated[bool, typer.Option("--stop-when-solved", help="End once the task is solved.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train an agent; writes checkpoints and logs into a new directory under runs/."""
+    """Train an agent, in a new directory under runs/."""
     started = time.perf_counter()
     from ppocli import console
     from ppocli.config import load_config
@@ -145,7 +145,10 @@ def evaluate_command(
     runs_dir: RunsDirOption = RUNS_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a trained agent on unseen episodes, beside a random one on the same episodes."""
+    """Measure a trained agent beside a random one.
+
+    Both play the same episodes, which no training run has seen.
+    """
     from ppocli import console
 
     with console.working("Starting"):
@@ -186,7 +189,7 @@ def random_baseline_command(
     runs_dir: RunsDirOption = RUNS_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure random actions, by the same protocol and on the same episodes as evaluate."""
+    """Measure random actions just as evaluate would."""
     started = time.perf_counter()
     from ppocli import console
     from ppocli.config import load_config
@@ -241,11 +244,16 @@ def render_command(
     overrides: SetOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
 ) -> None:
-    """Record an episode as a video, with no display needed, or show it in a window."""
+    """Record an episode as a video, or show it.
+
+    A video needs no display; --human opens a window.
+    """
     if random_actions and (config is None or target is not None):
         raise UsageError("render --random takes --config FILE|PRESET and no RUN")
-    if not random_actions and (target is None or config is not None or overrides):
+    if not random_actions and target is None:
         raise UsageError("render takes a RUN or CHECKPOINT, or else --random with --config FILE|PRESET")
+    if not random_actions and (config is not None or overrides):
+        raise UsageError("a RUN or CHECKPOINT has its own config; --config and --set go with --random")
     if human and output is not None:
         raise UsageError("--human shows a window and --output writes a file; choose one")
     from ppocli import console, render
@@ -262,7 +270,8 @@ def render_command(
         path, run = find_checkpoint(target, runs_dir)
         saved = _load_checkpoint(path)
         settings = saved.config
-        folder, stem = Path() if run is None else run.videos, path.stem
+        folder = Path() if run is None else run.videos
+        stem = f"{path.stem}-stochastic" if stochastic else path.stem
     output = output or folder / f"{stem}-seed{seed}.mp4"
     if human:
         render.check_display()

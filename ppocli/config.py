@@ -289,7 +289,8 @@ def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = Non
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text file"
-        raise UsageError(f"--config {name}: cannot read it: {reason}") from error
+        preset = f"; there is a preset of that name: --config {path.stem}" if path.stem in preset_names() else ""
+        raise UsageError(f"--config {name}: cannot read it: {reason}{preset}") from error
     values = parse_yaml(text, str(name))
     if not isinstance(values, dict):
         raise UsageError(f"{name}: a config is a mapping with the sections {', '.join(Config.model_fields)}")
@@ -343,7 +344,10 @@ def _describe(details: ErrorDetails) -> str:
     match details["type"]:
         case "extra_forbidden":
             fields = list(_model_at(keys[:-1]).model_fields)
-            return f"{name}: unknown key{did_you_mean(keys[-1], fields)} (known: {', '.join(fields)})"
+            if ":" in keys[-1] and value is None:
+                return f"{name}: not a key; YAML wants a space after the colon, as in {{start: 1e-3, end: 0}}"
+            below = [f"{section}.{field}" for section in fields for field in _DEFAULTS[section]] if not keys[1:] else []
+            return f"{name}: unknown key{did_you_mean(keys[-1], fields + below)} (known: {', '.join(fields)})"
         case "missing":
             return f"{name}: missing; give it a value"
         case "literal_error":

@@ -67,7 +67,7 @@ class TrainingProgress:
         share = metrics.iteration / self._config.num_iterations
         if share == 1 or time.monotonic() - self._last_line >= PLAIN_INTERVAL_SECONDS:
             self._last_line = time.monotonic()
-            info(f"{self._config.env.id}  {share:4.0%}  {status}  {metrics.seconds:,.0f} s")
+            info(f"{self._config.env.id}  {share:4.0%}  {status}  after {metrics.seconds:,.0f} s")
 
 
 class _Eta(ProgressColumn):
@@ -110,7 +110,7 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
             f"(greedy mean of 100 episodes ≥ {target:g})"
         )
     elif result["interrupted"]:
-        rows["solved"] = "not yet"
+        rows["solved"] = f"not asked yet; training asks once its last 100 episodes average {target:g}"
     else:
         rows["solved"] = f"no: the greedy mean of 100 episodes is still below {target:g}"
     if result["best_return"] is not None:
@@ -151,7 +151,7 @@ _STATISTICS: Sequence[tuple[str, Any]] = (
     ("lowest", lambda summary: f"{summary['return_min']:.1f}"),
     ("highest", lambda summary: f"{summary['return_max']:.1f}"),
     ("length, mean env steps", lambda summary: f"{summary['length_mean']:.1f}"),
-    ("episodes solved", lambda summary: _percent("solved_fraction", summary)),
+    ("episodes at the target", lambda summary: _percent("solved_fraction", summary)),
     ("ended by the task", lambda summary: _percent("terminated_fraction", summary)),
     ("cut off by time limit", lambda summary: _percent("truncated_fraction", summary)),
 )

@@ -18,7 +18,7 @@ class CheckpointError(PpocliError):
 
 
 class RunError(PpocliError):
-    """A run that does not exist, or has no checkpoint."""
+    """A run that does not exist, has no checkpoint, or cannot be made."""
 
 
 class TrainingError(PpocliError):

@@ -2,12 +2,14 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import imageio
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from ppocli.envs.episodes import Episode
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
@@ -21,24 +23,53 @@ _NO_DISPLAY = "--human needs a display and there is none here; leave --human out
 def record(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], output: Path) -> list[Episode]:
     """Play an episode for each seed, one after the other, and write them as one video; `envs` draw `rgb_array`.
 
-    A file that is there already is replaced once the new one is whole. Raises OSError when it cannot be written.
+    A file that is there already is replaced once the new one is whole. Raises PpocliError when it cannot be written.
     """
     # Nothing is shown or heard, so that SDL need not look for a screen or a sound card and complain.
     os.environ.update(SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
-    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.stem}.partial{output.suffix}")
-    partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
-    episodes: list[Episode] = []
     try:
-        with closing(_writer(partial, envs.frames_per_second)) as writer:
-            for seed in seeds:
-                for finished in play(envs, policy, [seed]):
-                    writer.append_data(envs.render())
-                    episodes += finished
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
+    except OSError as error:
+        raise PpocliError(f"{output}: cannot write there ({error.strerror}); choose another --output") from error
+    episodes: list[Episode] = []
+    write = _write_gif if output.suffix.lower() == ".gif" else _write_mp4
+    try:
+        write(partial, _frames(envs, policy, seeds, episodes), envs.frames_per_second)
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
     return episodes
+
+
+def _frames(
+    envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]
+) -> Iterator[NDArray[np.uint8]]:
+    """Play, yield the picture (height, width, 3) after every step, and append what has finished to `episodes`."""
+    for seed in seeds:
+        for finished in play(envs, policy, [seed]):
+            episodes += finished
+            yield envs.render()
+
+
+def _write_mp4(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float) -> None:
+    writer = imageio.get_writer(
+        output,
+        fps=frames_per_second,
+        macro_block_size=2,
+        ffmpeg_log_level="error",
+        output_params=["-movflags", "+faststart"],
+    )
+    with closing(writer):
+        for frame in frames:
+            writer.append_data(frame)
+
+
+def _write_gif(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float) -> None:
+    hundredths = max(2, round(100 / frames_per_second))  # GIF's unit of time; viewers slow down anything below 2
+    pictures = map(Image.fromarray, frames)
+    next(pictures).save(output, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
 
 
 def show(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
@@ -74,16 +105,3 @@ def _check_window() -> None:
         return
     if pygame.display.get_driver() in ("dummy", "offscreen"):
         raise PpocliError(_NO_DISPLAY)
-
-
-def _writer(output: Path, frames_per_second: float) -> Any:
-    if output.suffix.lower() == ".gif":
-        hundredths = max(2, round(100 / frames_per_second))  # GIF's unit of time; viewers slow down anything below 2
-        return imageio.get_writer(output, duration=10 * hundredths, loop=0)
-    return imageio.get_writer(
-        output,
-        fps=frames_per_second,
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-        output_params=["-movflags", "+faststart"],
-    )

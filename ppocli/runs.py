@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, TextIO
 
-from ppocli.config import Config
+from ppocli.config import Config, did_you_mean
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError
 from ppocli.files import write_atomically, write_json
@@ -110,7 +110,7 @@ class Run:
         raise RunError(f"{self.path}: no checkpoint in it; RUN is a directory that `ppocli train` made, or `latest`")
 
     def create(self, config: Config, versions: dict[str, str], device: str) -> None:
-        """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises OSError."""
+        """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises RunError, OSError."""
         self._claim_directory()
         (self.path / "checkpoints").mkdir()
         write_atomically(self.path / "config.yaml", config.to_yaml().encode())
@@ -130,13 +130,17 @@ class Run:
     def _claim_directory(self) -> None:
         """Make the directory, under the first name that nobody has taken: `path`, `path`-2, `path`-3 …"""
         first = self.path
-        first.parent.mkdir(parents=True, exist_ok=True)
-        for copy in itertools.count(2):
-            try:
-                self.path.mkdir()
-                return
-            except FileExistsError:
-                self.path = first.with_name(f"{first.name}-{copy}")
+        try:
+            first.parent.mkdir(parents=True, exist_ok=True)
+            for copy in itertools.count(2):
+                try:
+                    self.path.mkdir()
+                    return
+                except FileExistsError:
+                    self.path = first.with_name(f"{first.name}-{copy}")
+        except OSError as error:
+            reason = error.strerror
+            raise RunError(f"{first}: cannot make this folder ({reason}); choose another --runs-dir") from error
 
     def log(self, metrics: Metrics, episodes: Sequence[Episode], seconds: float) -> None:
         """Append an iteration's row, and the episodes that its rollout, over at `seconds`, finished. Raises OSError."""
@@ -186,11 +190,16 @@ def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
     A run (a directory, or `latest`) means its best checkpoint, or its last one while none is best yet.
     """
     path = _latest_run(runs_dir) if target == "latest" else Path(target)
+    if path.is_dir() and path.name == "checkpoints":
+        path = path.parent
     if path.is_dir():
         run = Run(path)
         return run.chosen_checkpoint(), run
     if not path.exists():
-        raise RunError(f"{path}: no such run or checkpoint; RUN is a run directory, `latest`, or a .safetensors file")
+        meant = did_you_mean(target, ["latest"])
+        raise RunError(
+            f"{path}: no such run or checkpoint{meant or ';'} RUN is a run directory, `latest`, or a .safetensors file"
+        )
     home = path.absolute().parent.parent
     return path, Run(home) if (home / "run.json").is_file() else None
 
@@ -198,7 +207,9 @@ def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
 def _latest_run(runs_dir: Path) -> Path:
     runs = [path.parent for path in runs_dir.glob("*/*/run.json") if (path.parent / "checkpoints").is_dir()]
     if not runs:
-        raise RunError(f"latest: no training run under {runs_dir}; `ppocli train --config lunar` makes one")
+        raise RunError(
+            f"latest: no training run under {runs_dir.absolute()}; train one, or name the folder with --runs-dir"
+        )
 
     def age(path: Path) -> tuple[str, int]:
         return path.name.split("-")[0], (path / "run.json").stat().st_mtime_ns

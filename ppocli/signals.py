@@ -1,6 +1,7 @@
 """Stopping a training run from outside without losing it."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -35,6 +36,7 @@ def stop_request() -> Iterator[StopRequest]:
         if request:
             raise SystemExit(128 + signal_number)
         request.signal_number = signal_number
+        print("\nStopping once this iteration is done; again to stop at once.", file=sys.stderr, flush=True)
 
     heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in heeded}

@@ -68,6 +68,8 @@ def test_missing_environment():
         ({"network": {"hidden_sizes": 64}}, "64 must be a list of at most 8 whole numbers, such as [64, 64]"),
         ({"ppo": {"vf_coef": 10**400}}, "must be a finite number of at least 0"),
         ({"schedule": 1}, "my.yaml: schedule: unknown key"),
+        ({"env_id": "A-v1"}, "my.yaml: env_id: unknown key, did you mean env.id?"),
+        ({"ppo": {"clip_coef": {"start:1": None, "end": 0}}}, "ppo.clip_coef.start:1: not a key; YAML wants a space"),
         ({"ppo": {"schedule": 1}}, "my.yaml: ppo.schedule: unknown key"),
         ({"ppo": {"learning_rate": "fast"}}, "'fast' must be a number of at least 0, or a schedule"),
         ({"network": {"activation": "gelu"}}, "my.yaml: network.activation: 'gelu' must be one of 'tanh' or 'relu'"),

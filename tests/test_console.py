@@ -49,4 +49,4 @@ def test_plain_lines_come_seldom_but_the_end_is_always_told(capsys):
             progress.update(report(iteration))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == ["25%", "100%"]
-    assert lines[-1] == "CartPole-v1  100%  8,192 steps  12,346/s  return 123.5 of 475  2 s"
+    assert lines[-1] == "CartPole-v1  100%  8,192 steps  12,346/s  return 123.5 of 475  after 2 s"

@@ -45,9 +45,9 @@ def test_never_an_existing_directory(tmp_path):
     assert [run.path.name for run in runs] == ["now-seed3", "now-seed3-2", "now-seed3-3"]
 
 
-def test_a_file_in_the_way_is_an_os_error(tmp_path):
+def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "runs").touch()
-    with pytest.raises(OSError, match="runs"):
+    with pytest.raises(RunError, match=r"runs/Some-Thing-v1/.*cannot make this folder .*another --runs-dir"):
         create(tmp_path / "runs")
 
 
@@ -105,6 +105,7 @@ def test_a_run_means_its_best_checkpoint(tmp_path):
         run.checkpoint(name).touch()
         path, found = find_checkpoint(str(run.path), tmp_path)
         assert (path, found.path) == (run.checkpoint(name), run.path)
+    assert find_checkpoint(str(run.path / "checkpoints"), tmp_path)[1].path == run.path
 
 
 def test_a_checkpoint_knows_its_run(tmp_path):
