@@ -58,7 +58,7 @@ def main() -> NoReturn:
         _fail(str(error), error.exit_code)
     except TyperException as error:
         _fail(f"{error.format_message()} (ppocli --help and ppocli COMMAND --help list what there is)", error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         _fail("interrupted", 130)
     except OSError as error:
         _fail(f"{error.filename or 'files'}: {error.strerror or error}", 1)
