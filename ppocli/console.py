@@ -110,7 +110,7 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
             f"(greedy mean of 100 episodes ≥ {target:g})"
         )
     elif result["interrupted"]:
-        rows["solved"] = f"not asked yet; training asks once its last 100 episodes average {target:g}"
+        rows["solved"] = f"not yet; training asks when its last 100 episodes average {target:g}"
     else:
         rows["solved"] = f"no: the greedy mean of 100 episodes is still below {target:g}"
     if result["best_return"] is not None:

@@ -67,6 +67,7 @@ def play(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> Iter
         return seeds[index] if index < len(seeds) else None
 
     episodes = Episodes(envs, seed_of)
+    # One for each row of the batch; what an environment without an episode draws goes nowhere.
     generators = [generator(seed or 0, Stream.POLICY) for seed in episodes.seeds]
     while episodes.any_playing:
         episodes.step(policy(episodes.obs, generators))
@@ -157,13 +158,14 @@ def summarize(episodes: Sequence[Episode], target: float | None) -> Summary:
 
 def statistics(config: Config, episodes: Sequence[Episode], seed: int, *, deterministic: bool) -> dict[str, Any]:
     """Return an evaluation's result as it is printed and written: what was played, and its Summary."""
+    target = target_return(config)
     return {
         "env_id": config.env.id,
         "episodes": len(episodes),
         "seed": seed,
         "deterministic": deterministic,
-        "target_return": target_return(config),
-        **asdict(summarize(episodes, target_return(config))),
+        "target_return": target,
+        **asdict(summarize(episodes, target)),
     }
 
 

@@ -1,11 +1,12 @@
 """Stopping a training run from outside without losing it."""
 
+import os
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+_STDERR = 2
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -36,7 +37,9 @@ def stop_request() -> Iterator[StopRequest]:
         if request:
             raise SystemExit(128 + signal_number)
         request.signal_number = signal_number
-        print("\nStopping once this iteration is done; again to stop at once.", file=sys.stderr, flush=True)
+        # Not print(): the signal may have come in the middle of one, and files of Python cannot be entered twice.
+        with suppress(OSError):  # a hang-up takes the terminal away, and the run must still end well
+            os.write(_STDERR, b"\nStopping once this iteration is done; again to stop at once.\n")
 
     heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in heeded}
