@@ -13,7 +13,7 @@ from ppocli.algorithm.rollout import collect, make_batch
 from ppocli.algorithm.schedules import value_at
 from ppocli.checkpoint import Progress
 from ppocli.config import Config
-from ppocli.devices import choose_device, use_one_thread
+from ppocli.devices import choose_device, keep_freed_memory, use_one_thread
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.files import write_atomically
@@ -46,6 +46,7 @@ def train(
     """
     started = time.perf_counter() if started is None else started
     use_one_thread()
+    keep_freed_memory()
     device = choose_device(config.train.device)
     envs = GymnasiumVectorEnv(config.env, config.env.num_envs)
     try:

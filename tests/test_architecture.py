@@ -16,6 +16,7 @@ FLOORS = [
     {"ppocli.envs", "ppocli.envs.api", "ppocli.envs.episodes", "ppocli.envs.gymnasium"},
     {
         "ppocli.algorithm",
+        "ppocli.algorithm.adam",
         "ppocli.algorithm.agent",
         "ppocli.algorithm.advantages",
         "ppocli.algorithm.schedules",

@@ -1,26 +1,17 @@
 """Proximal policy optimisation with the clipped objective, arXiv:1707.06347."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.rollout import Batch
 from ppocli.errors import TrainingError
-
-
-class Losses(NamedTuple):
-    """The parts of the loss, and how far the policy has moved; scalars."""
-
-    total: Tensor
-    policy_loss: Tensor
-    value_loss: Tensor
-    entropy: Tensor
-    approx_kl: Tensor
-    clip_fraction: Tensor
 
 
 @dataclass(frozen=True)
@@ -30,50 +21,41 @@ class UpdateMetrics:
     policy_loss: float
     value_loss: float
     entropy: float
-    approx_kl: float
-    clip_fraction: float
     gradient_norm: float
     """Global norm, before clipping."""
+    approx_kl: float
+    clip_fraction: float
     explained_variance: float
     """1 − Var(returns − values) / Var(returns), of the values that the rollout was judged with."""
 
 
-def ppo_loss(
-    new_log_probs: Tensor,
-    log_probs: Tensor,
-    advantages: Tensor,
-    new_values: Tensor,
-    returns: Tensor,
-    entropy: Tensor,
-    *,
-    clip_coef: float,
-    vf_coef: float,
-    ent_coef: float,
-) -> Losses:
-    """The loss to minimise, arXiv:1707.06347 eq. 7 and 9; all tensors are (B,).
+def policy_loss(log_ratio: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
+    """The clipped objective, to be minimised, arXiv:1707.06347 eq. 7; a scalar from two tensors (B,).
 
-        ρ = exp(log π − log π_old)
-        policy loss = −E[min(ρ A, clip(ρ, 1−ε, 1+ε) A)]
-        total = policy loss + vf_coef · E[(V − returns)²] − ent_coef · E[entropy]
-
-    `approx_kl` is E[(ρ − 1) − log ρ], which is unbiased and never negative; `clip_fraction` the share of samples with ρ
-    outside 1 ± ε.
+    −E[min(ρ A, clip(ρ, 1−ε, 1+ε) A)],  ρ = exp(log_ratio) = π / π_old
     """
-    log_ratio = new_log_probs - log_probs
     ratio = log_ratio.exp()
-    policy_loss = -torch.min(ratio * advantages, ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages).mean()
-    value_loss = (new_values - returns).square().mean()
-    mean_entropy = entropy.mean()
-    with torch.no_grad():
-        approx_kl = (ratio - 1 - log_ratio).mean()
-        clip_fraction = ((ratio - 1).abs() > clip_coef).float().mean()
-    total = policy_loss + vf_coef * value_loss - ent_coef * mean_entropy
-    return Losses(total, policy_loss, value_loss, mean_entropy, approx_kl, clip_fraction)
+    return -torch.min(ratio * advantages, ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages).mean()
+
+
+def value_loss(values: Tensor, returns: Tensor) -> Tensor:
+    """The critic's squared error, arXiv:1707.06347 eq. 9, E[(V − returns)²]; a scalar from two tensors (B,)."""
+    return (values - returns).square().mean()
+
+
+def approx_kl(log_ratio: Tensor) -> float:
+    """How far the policy has moved: E[(ρ − 1) − log ρ], an estimate of the KL that is unbiased and never negative."""
+    return float((log_ratio.exp() - 1 - log_ratio).mean())
+
+
+def clip_fraction(log_ratio: Tensor, clip_coef: float) -> float:
+    """The share of samples whose ρ lies outside 1 ± ε."""
+    return float(((log_ratio.exp() - 1).abs() > clip_coef).float().mean())
 
 
 def normalize(advantages: Tensor) -> Tensor:
-    """Shift and scale advantages (B,) to mean 0 and standard deviation 1."""
-    return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    """Shift and scale advantages (..., B) to mean 0 and standard deviation 1, row by row."""
+    return (advantages - advantages.mean(-1, keepdim=True)) / (advantages.std(-1, keepdim=True) + 1e-8)
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float:
@@ -93,65 +75,82 @@ class PPO:
         self.update_epochs = update_epochs
         self.vf_coef = vf_coef
         self.max_grad_norm = max_grad_norm
-        self.optimizer = torch.optim.Adam(agent.parameters(), eps=1e-5, fused=True)
+        self.optimizer = Adam(agent.parameters())
 
     def update(
         self, batch: Batch, *, learning_rate: float, clip_coef: float, ent_coef: float, rng: np.random.Generator
     ) -> UpdateMetrics:
         """Learn from a batch for `update_epochs` passes, each over a fresh permutation of it drawn from `rng`.
 
+        A minibatch's loss is arXiv:1707.06347 eq. 9, to be minimised:
+
+            policy_loss + vf_coef · value_loss − ent_coef · E[entropy]
+
+        Actor and critic share no weights, so that its gradient has two halves that know nothing of each other: they are
+        computed side by side, in two threads. The order in which they end changes no bit of the result.
+
         Raises TrainingError when a loss or a gradient is not finite; the weights are then worthless.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        size = len(batch.obs)
         history: list[Tensor] = []
-        for _ in range(self.update_epochs):
-            order = torch.from_numpy(rng.permutation(size)).to(batch.obs.device)
-            shuffled = (torch.split(tensor[order], self.minibatch_size) for tensor in _learned_from(batch))
-            for obs, actions, log_probs, advantages, returns in zip(*shuffled, strict=True):
-                new_log_probs, entropy = self.agent.log_prob_and_entropy(obs, actions)
-                losses = ppo_loss(
-                    new_log_probs,
-                    log_probs,
-                    normalize(advantages),
-                    self.agent.value(obs),
-                    returns,
-                    entropy,
-                    clip_coef=clip_coef,
-                    vf_coef=self.vf_coef,
-                    ent_coef=ent_coef,
-                )
-                self.optimizer.zero_grad()
-                losses.total.backward()  # type: ignore[no-untyped-call]
-                gradient_norm = nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
-                self.optimizer.step()
-                history.append(torch.stack([*losses[1:], gradient_norm]).detach())
+        log_ratios: list[Tensor] = []
+
+        def actor_gradient(
+            obs: Tensor, actions: Tensor, log_probs: Tensor, advantages: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            new_log_probs, entropies = self.agent.log_prob_and_entropy(obs, actions)
+            log_ratio = new_log_probs - log_probs
+            loss, entropy = policy_loss(log_ratio, advantages, clip_coef), entropies.mean()
+            (loss - ent_coef * entropy).backward()  # type: ignore[no-untyped-call]
+            log_ratios.append(log_ratio.detach())
+            return loss.detach(), entropy.detach()
+
+        def critic_gradient(obs: Tensor, returns: Tensor) -> Tensor:
+            loss = value_loss(self.agent.value(obs), returns)
+            (self.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+
+        with ThreadPoolExecutor(max_workers=1, initializer=torch.set_num_threads, initargs=(1,)) as second_thread:
+            for _ in range(self.update_epochs):
+                order = torch.from_numpy(rng.permutation(len(batch.obs))).to(batch.obs.device)
+                for obs, actions, log_probs, advantages, returns in self._minibatches(batch, order):
+                    self.optimizer.zero_gradient()
+                    critic = second_thread.submit(critic_gradient, obs, returns)
+                    actor = actor_gradient(obs, actions, log_probs, advantages)
+                    history.append(torch.stack([*actor, critic.result(), self._step(learning_rate)]))
         # Only now, so that a GPU is not waited for in every minibatch.
-        means = torch.stack(history).mean(0).tolist()
-        if not np.isfinite(means).all():
+        loss, entropy, value, gradient_norm = torch.stack(history).mean(0).tolist()
+        if not np.isfinite([loss, entropy, value, gradient_norm]).all():
             raise TrainingError(
                 "a loss or gradient is no longer a finite number; "
                 "a lower ppo.learning_rate or ppo.reward_scale usually helps"
             )
-        named = dict(zip((*Losses._fields[1:], "gradient_norm"), means, strict=True))
-        return UpdateMetrics(**named, explained_variance=explained_variance(batch.values, batch.returns))
+        log_ratio = torch.stack(log_ratios)
+        return UpdateMetrics(
+            policy_loss=loss,
+            value_loss=value,
+            entropy=entropy,
+            gradient_norm=gradient_norm,
+            approx_kl=approx_kl(log_ratio),
+            clip_fraction=clip_fraction(log_ratio, clip_coef),
+            explained_variance=explained_variance(batch.values, batch.returns),
+        )
+
+    def _minibatches(self, batch: Batch, order: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Yield (obs, actions, log_probs, advantages, returns) of one minibatch after the other, in this order."""
+        advantages = normalize(batch.advantages[order].view(-1, self.minibatch_size)).flatten()
+        shuffled = (batch.obs[order], batch.actions[order], batch.log_probs[order], advantages, batch.returns[order])
+        return zip(*(torch.split(tensor, self.minibatch_size) for tensor in shuffled), strict=True)
+
+    def _step(self, learning_rate: float) -> Tensor:
+        """Take a step along the clipped gradient; return its norm before clipping."""
+        gradient_norm = self.optimizer.clip_gradient(self.max_grad_norm)
+        self.optimizer.step(learning_rate)
+        return gradient_norm
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the optimizer's state as tensors named `<parameter>.<state>`."""
-        return {
-            f"{name}.{key}": value
-            for name, parameter in self.agent.named_parameters()
-            for key, value in self.optimizer.state[parameter].items()
-        }
+        """Return the optimizer's state."""
+        return self.optimizer.state_dict()
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state that `state_dict` returned."""
-        parameters = dict(self.agent.named_parameters())
-        for name, value in tensors.items():
-            parameter, _, key = name.rpartition(".")
-            self.optimizer.state[parameters[parameter]][key] = value.clone()
-
-
-def _learned_from(batch: Batch) -> tuple[Tensor, ...]:
-    return batch.obs, batch.actions, batch.log_probs, batch.advantages, batch.returns
+        self.optimizer.load_state_dict(tensors)

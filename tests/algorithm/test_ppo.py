@@ -8,61 +8,40 @@ import pytest
 import torch
 
 from ppocli.algorithm.agent import Agent
-from ppocli.algorithm.ppo import PPO, explained_variance, normalize, ppo_loss
+from ppocli.algorithm.ppo import PPO, approx_kl, clip_fraction, explained_variance, normalize, policy_loss, value_loss
 from ppocli.algorithm.rollout import Batch
 from ppocli.errors import TrainingError
 
 
-def loss(ratios, advantages, **changes):
-    settings = {"clip_coef": 0.2, "vf_coef": 0.5, "ent_coef": 0.01} | changes
-    return ppo_loss(
-        torch.tensor(ratios).log() - 1.0,
-        torch.full((len(ratios),), -1.0),
-        torch.tensor(advantages),
-        torch.tensor([1.0, 2.0, 3.0, 4.0]),
-        torch.tensor([0.0, 2.0, 5.0, 4.0]),
-        torch.tensor([0.1, 0.2, 0.3, 0.4]),
-        **settings,
-    )
-
-
-def test_loss_by_hand():
+def test_policy_loss_by_hand():
     # min(ρA, clip(ρ)A): min(1.5, 1.2), min(-0.5, -0.8), min(-1.5, -1.2), min(0.5, 0.8): the clip only ever lowers
-    losses = loss([1.5, 0.5, 1.5, 0.5], [1.0, -1.0, -1.0, 1.0])
-    assert losses.policy_loss.item() == pytest.approx(-(1.2 - 0.8 - 1.5 + 0.5) / 4)
-    assert losses.value_loss.item() == pytest.approx((1 + 0 + 4 + 0) / 4)
-    assert losses.entropy.item() == pytest.approx(0.25)
-    assert losses.total.item() == pytest.approx(0.15 + 0.5 * 1.25 - 0.01 * 0.25)
-    assert losses.approx_kl.item() == pytest.approx((-math.log(1.5) + math.log(2)) / 2, abs=1e-6)
-    assert losses.clip_fraction.item() == 1.0
+    ratios, advantages = torch.tensor([1.5, 0.5, 1.5, 0.5]), torch.tensor([1.0, -1.0, -1.0, 1.0])
+    assert policy_loss(ratios.log(), advantages, 0.2).item() == pytest.approx(-(1.2 - 0.8 - 1.5 + 0.5) / 4)
+
+
+def test_value_loss_by_hand():
+    values, returns = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 2.0, 5.0, 4.0])
+    assert value_loss(values, returns).item() == pytest.approx((1 + 0 + 4 + 0) / 4)
+
+
+def test_approx_kl_by_hand():
+    assert approx_kl(torch.tensor([1.5, 0.5]).log()) == pytest.approx((-math.log(1.5) + math.log(2)) / 2, abs=1e-6)
 
 
 def test_clip_fraction_counts_only_what_lies_outside():
-    losses = loss([1.19, 0.81, 1.21, 0.79], [1.0, 1.0, 1.0, 1.0])
-    assert losses.clip_fraction.item() == 0.5
+    assert clip_fraction(torch.tensor([1.19, 0.81, 1.21, 0.79]).log(), 0.2) == 0.5
 
 
 def test_a_clipped_gain_has_no_gradient_and_a_clipped_loss_has():
-    new_log_probs = torch.tensor([1.5, 1.5]).log().requires_grad_()
-    zeros = torch.zeros(2)
-    losses = ppo_loss(
-        new_log_probs,
-        zeros,
-        torch.tensor([1.0, -1.0]),
-        zeros,
-        zeros,
-        zeros,
-        clip_coef=0.2,
-        vf_coef=0.0,
-        ent_coef=0.0,
-    )
-    losses.policy_loss.backward()
+    log_ratio = torch.tensor([1.5, 1.5]).log().requires_grad_()
+    policy_loss(log_ratio, torch.tensor([1.0, -1.0]), 0.2).backward()
     # d(-mean(ρ A))/d log π = -ρ A / 2 where ρ A is the minimum
-    torch.testing.assert_close(new_log_probs.grad, torch.tensor([0.0, 0.75]))
+    torch.testing.assert_close(log_ratio.grad, torch.tensor([0.0, 0.75]))
 
 
 def test_normalize():
-    torch.testing.assert_close(normalize(torch.tensor([1.0, 2.0, 3.0])), torch.tensor([-1.0, 0.0, 1.0]))
+    rows = torch.tensor([[1.0, 2.0, 3.0], [10.0, 30.0, 50.0]])
+    torch.testing.assert_close(normalize(rows), torch.tensor([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]]))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +102,30 @@ def test_the_first_gradient_is_the_plain_policy_gradient():
     (-(standardized * log_probs).mean()).backward()
     for one, other in zip(agent.actor.parameters(), plain.actor.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_critics_gradient_is_that_of_its_weighted_error():
+    agent, plain = make_agent(), make_agent()
+    batch = make_batch(agent)
+    update(
+        make_ppo(agent, update_epochs=1, minibatch_size=64, max_grad_norm=1e9, vf_coef=0.3), batch, learning_rate=0.0
+    )
+    (0.3 * (plain.value(batch.obs) - batch.returns).square().mean()).backward()
+    for one, other in zip(agent.critic.parameters(), plain.critic.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_each_minibatch_has_advantages_of_its_own_scale(monkeypatch):
+    agent = make_agent()
+    ppo, seen = make_ppo(agent, update_epochs=1), []
+    original = ppo._minibatches
+    monkeypatch.setattr(
+        ppo, "_minibatches", lambda *args: (seen.append(minibatch) or minibatch for minibatch in original(*args))
+    )
+    update(ppo, make_batch(agent))
+    for _, _, _, advantages, _ in seen:
+        assert advantages.mean().item() == pytest.approx(0, abs=1e-6)
+        assert advantages.std().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_the_step_is_as_long_as_the_learning_rate_says():
