@@ -19,7 +19,7 @@ from ppocli.errors import PpocliError, UsageError
 
 if TYPE_CHECKING:
     from ppocli.checkpoint import Checkpoint
-    from ppocli.envs.gymnasium import GymnasiumVectorEnv
+    from ppocli.envs.api import VectorEnv
     from ppocli.evaluate import Policy
 
 app = typer.Typer(
@@ -102,10 +102,13 @@ def train_command(
 
     settings = load_config(config, overrides or (), seed)
     with console.working("Starting"):
+        from ppocli.envs.make import make_environments
         from ppocli.runs import new_run
+
+        run = new_run(runs_dir, settings, name)
+        environments = make_environments(settings)  # their workers start while torch is imported
         from ppocli.train import train
-    run = new_run(runs_dir, settings, name)
-    reports = train(settings, run, stop_when_solved=stop_when_solved, started=started)
+    reports = train(settings, run, environments, stop_when_solved=stop_when_solved, started=started)
     # Closed inside the block: what stops training early also has time to write its last checkpoint.
     with stop_request() as stop, closing(reports), console.TrainingProgress(settings) as progress:
         for report in reports:
@@ -152,7 +155,8 @@ def evaluate_command(
     from ppocli import console
 
     with console.working("Starting"):
-        from ppocli.evaluate import episode_lists, evaluate, evaluation_envs, random, statistics
+        from ppocli.envs.make import evaluation_envs
+        from ppocli.evaluate import episode_lists, evaluate, random, statistics
         from ppocli.files import write_json
         from ppocli.runs import find_checkpoint
         from ppocli.seeds import Purpose, evaluation_seeds
@@ -193,7 +197,8 @@ def random_baseline_command(
     started = time.perf_counter()
     from ppocli import console
     from ppocli.config import load_config
-    from ppocli.evaluate import episode_lists, evaluate, evaluation_envs, random, statistics
+    from ppocli.envs.make import evaluation_envs
+    from ppocli.evaluate import episode_lists, evaluate, random, statistics
     from ppocli.files import write_atomically, write_json
     from ppocli.runs import baseline_folder, write_episodes
     from ppocli.seeds import Purpose, evaluation_seeds
@@ -258,7 +263,9 @@ def render_command(
         raise UsageError("--human shows a window and --output writes a file; choose one")
     from ppocli import console, render
     from ppocli.config import load_config
-    from ppocli.evaluate import evaluation_envs, random
+    from ppocli.envs.gymnasium import GymnasiumVectorEnv
+    from ppocli.envs.make import SLOTS
+    from ppocli.evaluate import random
     from ppocli.runs import baseline_folder, find_checkpoint
     from ppocli.seeds import Purpose, evaluation_seeds
 
@@ -277,7 +284,7 @@ def render_command(
         render.check_display()
     else:
         render.check_output(output)
-    with closing(evaluation_envs(settings.env, "human" if human else "rgb_array")) as envs:
+    with closing(GymnasiumVectorEnv(settings.env, SLOTS, "human" if human else "rgb_array")) as envs:
         policy = random(envs.num_actions) if saved is None else _trained_policy(saved, envs, stochastic)
         seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
         if human:
@@ -299,7 +306,7 @@ def _load_checkpoint(path: Path) -> "Checkpoint":
     return checkpoint.load(path)
 
 
-def _trained_policy(saved: "Checkpoint", envs: "GymnasiumVectorEnv", stochastic: bool) -> "Policy":
+def _trained_policy(saved: "Checkpoint", envs: "VectorEnv", stochastic: bool) -> "Policy":
     from ppocli import evaluate
 
     agent = saved.build_agent(envs.obs_size, envs.num_actions)

@@ -69,6 +69,12 @@ def _check_env_kwargs(value: Any) -> dict[str, Any]:
     return value
 
 
+def _check_workers(value: Any) -> Any:
+    if value != "auto" and (not _is_number(value) or value != int(value) or not 0 <= value <= 64):
+        raise ValueError("must be auto or a whole number from 0 to 64")
+    return value if value == "auto" else int(value)
+
+
 def _check_hidden_sizes(value: Any) -> Any:
     if not isinstance(value, list | tuple) or len(value) > 8:
         raise ValueError("must be a list of at most 8 whole numbers, such as [64, 64]")
@@ -130,6 +136,8 @@ class EnvConfig(Section):
     id: Annotated[str, BeforeValidator(_check_env_id)]
     kwargs: Annotated[dict[str, bool | int | float | str], BeforeValidator(_check_env_kwargs)] = {}
     num_envs: Annotated[int, whole_number(1, 10_000)] = 16
+    backend: Literal["gymnasium", "envpool"] = "gymnasium"
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_check_workers)] = "auto"
 
 
 class NetworkConfig(Section):

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from ppocli.algorithm.agent import Agent
-from ppocli.config import Config, EnvConfig
+from ppocli.config import Config
+from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode, Episodes
-from ppocli.envs.gymnasium import GymnasiumVectorEnv, reward_threshold
+from ppocli.envs.gymnasium import reward_threshold
 from ppocli.seeds import Stream, generator
 
-SLOTS = 20
 BOOTSTRAP_RESAMPLES = 10_000
 
 Policy = Callable[[NDArray[np.float32], Sequence[np.random.Generator]], NDArray[np.int64]]
@@ -55,7 +55,7 @@ def _numpy(actions: torch.Tensor) -> NDArray[np.int64]:
     return actions.cpu().numpy()
 
 
-def play(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
+def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
     """Play one episode for each seed; yield after every step the episodes that it finished, before any reset.
 
     Episodes are dealt out to the environments in turn, so that each is played once, however short or long it is.
@@ -79,20 +79,11 @@ def play(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> Iter
                 generators[ended.environment] = generator(seed, Stream.POLICY)
 
 
-def evaluate(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
+def evaluate(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
     """Play one episode for each seed and return them in the order of the seeds."""
     episodes = [episode for finished in play(envs, policy, seeds) for episode in finished]
     position = {seed: index for index, seed in enumerate(seeds)}
     return sorted(episodes, key=lambda episode: position[episode.seed])
-
-
-def evaluation_envs(config: EnvConfig, render_mode: str | None = None) -> GymnasiumVectorEnv:
-    """Return the environments to evaluate in: Gymnasium's own, whatever backend trained.
-
-    There are always SLOTS of them, however few episodes are played (one that is not needed is never made): torch may
-    give other last bits for batches of another shape, and an episode must not depend on how many are played beside it.
-    """
-    return GymnasiumVectorEnv(config, SLOTS, render_mode)
 
 
 def target_return(config: Config) -> float | None:

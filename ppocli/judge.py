@@ -2,15 +2,15 @@
 
 from collections import deque
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
 from ppocli.algorithm.agent import Agent
 from ppocli.config import Config
+from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
-from ppocli.evaluate import evaluate, evaluation_envs, greedy, target_return
+from ppocli.evaluate import evaluate, greedy, target_return
 from ppocli.seeds import Purpose, evaluation_seeds
 
 SOLVED_EPISODES = 100
@@ -31,15 +31,16 @@ class Verdict:
 
 
 class Judge:
-    """Watches training, plays greedy episodes when it is time to, and remembers how well it went.
+    """Watches training, plays greedy episodes in `envs` when it is time to, and remembers how well it went.
 
     With `first_solver_wins` the agent that solves the task is the best, whatever came before and after it.
     """
 
-    def __init__(self, config: Config, *, first_solver_wins: bool) -> None:
+    def __init__(self, config: Config, envs: VectorEnv, *, first_solver_wins: bool) -> None:
         self.target = target_return(config)
         self.best_return: float | None = None
         self._config = config
+        self._envs = envs
         self._first_solver_wins = first_solver_wins
         self._recent_returns: deque[float] = deque(maxlen=SOLVED_EPISODES)
         self._solved = False
@@ -85,6 +86,6 @@ class Judge:
         return (iteration + 1) * batch_size // interval > iteration * batch_size // interval
 
     def _greedy_return(self, agent: Agent, purpose: Purpose, num_episodes: int) -> float:
-        with closing(evaluation_envs(self._config.env)) as envs:
-            episodes = evaluate(envs, greedy(agent), evaluation_seeds(self._config.train.seed, purpose, num_episodes))
+        seeds = evaluation_seeds(self._config.train.seed, purpose, num_episodes)
+        episodes = evaluate(self._envs, greedy(agent), seeds)
         return float(np.mean([episode.episode_return for episode in episodes]))

@@ -10,6 +10,20 @@ _STDERR = 2
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+def signal_name(number: int) -> str:
+    """Return a signal's number and name, as in `signal 9 (SIGKILL)`."""
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def ignore_stop_signals() -> None:
+    """Leave the signals that ask to stop to the process that started this one."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopRequest:
     """Whether somebody has asked to stop, and by which signal."""
 

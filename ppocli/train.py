@@ -14,8 +14,9 @@ from ppocli.algorithm.schedules import value_at
 from ppocli.checkpoint import Progress
 from ppocli.config import Config
 from ppocli.devices import choose_device, keep_freed_memory, use_one_thread
+from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episodes
-from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.make import Environments, make_environments
 from ppocli.files import write_atomically
 from ppocli.judge import Judge
 from ppocli.runs import Metrics, Run, episode_metrics
@@ -35,38 +36,44 @@ class Report:
 
 
 def train(
-    config: Config, run: Run, *, stop_when_solved: bool = False, started: float | None = None
+    config: Config,
+    run: Run,
+    environments: Environments | None = None,
+    *,
+    stop_when_solved: bool = False,
+    started: float | None = None,
 ) -> Generator[Report]:
     """Train an agent and yield a Report after each iteration, when its logs and checkpoints are written.
 
-    `run` is created once every part is built, so that a config that cannot be trained leaves nothing behind. `started`
-    is the `time.perf_counter()` that all seconds count from, by default now. Closing the generator early leaves a
-    `last` checkpoint and closes the environments. Raises UsageError for an environment that does not exist or that is
-    not supported, TrainingError when a number is no longer finite, OSError when the run cannot be written.
+    `environments` are made here unless they are given, and closed at the end. `run` is created once every part is
+    built, so that a config that cannot be trained leaves nothing behind. `started` is the `time.perf_counter()` that
+    all seconds count from, by default now. Closing the generator early leaves a `last` checkpoint. Raises UsageError
+    for an environment that does not exist or that is not supported, TrainingError when a number is no longer finite,
+    PpocliError when a worker process dies, OSError when the run cannot be written.
     """
     started = time.perf_counter() if started is None else started
     use_one_thread()
     keep_freed_memory()
     device = choose_device(config.train.device)
-    envs = GymnasiumVectorEnv(config.env, config.env.num_envs)
+    environments = environments or make_environments(config)
     try:
         ppo = PPO(
-            _new_agent(config, envs).to(device),
+            _new_agent(config, environments.training).to(device),
             minibatch_size=config.ppo.minibatch_size,
             update_epochs=config.ppo.update_epochs,
             vf_coef=config.ppo.vf_coef,
             max_grad_norm=config.ppo.max_grad_norm,
         )
-        episodes = Episodes(envs, training_seeds(config.train.seed))
-        judge = Judge(config, first_solver_wins=stop_when_solved)
+        episodes = Episodes(environments.training, training_seeds(config.train.seed))
+        judge = Judge(config, environments.evaluation, first_solver_wins=stop_when_solved)
         run.create(config, checkpoint.versions(), str(device))
         yield from _iterate(config, run, ppo, episodes, judge, stop_when_solved, started)
     finally:
         run.close()
-        envs.close()
+        environments.close()
 
 
-def _new_agent(config: Config, envs: GymnasiumVectorEnv) -> Agent:
+def _new_agent(config: Config, envs: VectorEnv) -> Agent:
     weights = torch.Generator()
     weights.manual_seed(int(generator(config.train.seed, Stream.WEIGHTS).integers(2**63)))
     return Agent(envs.obs_size, envs.num_actions, config.network.hidden_sizes, config.network.activation, weights)

@@ -13,7 +13,16 @@ PACKAGE = Path(__file__).parents[1] / "ppocli"
 FLOORS = [
     {"ppocli", "ppocli.errors"},
     {"ppocli.config", "ppocli.seeds", "ppocli.files", "ppocli.signals", "ppocli.devices"},
-    {"ppocli.envs", "ppocli.envs.api", "ppocli.envs.episodes", "ppocli.envs.gymnasium"},
+    {
+        "ppocli.envs",
+        "ppocli.envs.api",
+        "ppocli.envs.episodes",
+        "ppocli.envs.gymnasium",
+        "ppocli.envs.cartpole",
+        "ppocli.envs.envpool",
+        "ppocli.envs.workers",
+        "ppocli.envs.make",
+    },
     {
         "ppocli.algorithm",
         "ppocli.algorithm.adam",

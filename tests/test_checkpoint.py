@@ -11,8 +11,9 @@ from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.ppo import PPO
 from ppocli.checkpoint import Progress
 from ppocli.config import Config
+from ppocli.envs.make import evaluation_envs
 from ppocli.errors import CheckpointError
-from ppocli.evaluate import evaluate, evaluation_envs, greedy
+from ppocli.evaluate import evaluate, greedy
 from tests.algorithm.test_ppo import make_batch, update
 
 CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "network": {"hidden_sizes": [8]}})

@@ -7,10 +7,9 @@ import torch
 from ppocli.algorithm.agent import Agent
 from ppocli.config import Config, EnvConfig
 from ppocli.envs.episodes import Episode
+from ppocli.envs.make import SLOTS, evaluation_envs
 from ppocli.evaluate import (
-    SLOTS,
     evaluate,
-    evaluation_envs,
     greedy,
     random,
     statistics,

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image, ImageSequence
 
 from ppocli.config import EnvConfig
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.make import SLOTS, evaluation_envs
 from ppocli.errors import PpocliError, UsageError
-from ppocli.evaluate import evaluate, evaluation_envs, random
+from ppocli.evaluate import evaluate, random
 from ppocli.render import check_display, check_output, record
 from ppocli.seeds import Purpose, evaluation_seeds
 
@@ -18,7 +20,7 @@ SEEDS = evaluation_seeds(0, Purpose.EVALUATION, 2)
 def recorded(output):
     """Record two random episodes of CartPole, and check that evaluate plays the same; return their env steps."""
     config = EnvConfig(id="CartPole-v1")
-    episodes = record(evaluation_envs(config, "rgb_array"), random(2), SEEDS, output)
+    episodes = record(GymnasiumVectorEnv(config, SLOTS, "rgb_array"), random(2), SEEDS, output)
     evaluated = evaluate(evaluation_envs(config), random(2), SEEDS)
     assert [(e.seed, e.episode_return) for e in episodes] == [(e.seed, e.episode_return) for e in evaluated]
     return sum(episode.episode_length for episode in episodes)

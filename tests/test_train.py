@@ -11,8 +11,9 @@ import torch
 
 from ppocli import checkpoint
 from ppocli.config import Config
+from ppocli.envs.make import evaluation_envs
 from ppocli.errors import PpocliError, TrainingError, UsageError
-from ppocli.evaluate import evaluate, evaluation_envs, greedy
+from ppocli.evaluate import evaluate, greedy
 from ppocli.runs import Run
 from ppocli.seeds import Purpose, evaluation_seeds, training_seeds
 from ppocli.train import train

@@ -54,7 +54,11 @@ class GymnasiumVectorEnv:
         self._config = config
         self._render_mode = render_mode
         first = make_env(config, render_mode)
-        self.obs_size, self.num_actions, self._first_action = _sizes(config.id, first)
+        self.obs_size, self.num_actions, self._first_action = sizes(
+            config.id, first.observation_space, first.action_space
+        )
+        self.spec = first.spec
+        """What Gymnasium made the environments from."""
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)
         """How many steps make a second of the environment's own time."""
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
@@ -92,9 +96,8 @@ class GymnasiumVectorEnv:
             env.close()
 
 
-def _sizes(env_id: str, env: gym.Env[Any, Any]) -> tuple[int, int, int]:
-    """Return the observation's length, the number of actions and the first action's number."""
-    obs, actions = env.observation_space, env.action_space
+def sizes(env_id: str, obs: gym.Space[Any], actions: gym.Space[Any]) -> tuple[int, int, int]:
+    """Return the observation's length, the number of actions and the first action's number. Raises UsageError."""
     if not isinstance(obs, gym.spaces.Box):
         raise UsageError(f"env.id: {env_id} has observations {obs}; supported are Box observations, flattened")
     if not isinstance(actions, gym.spaces.Discrete):

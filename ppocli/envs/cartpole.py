@@ -1,0 +1,68 @@
+"""CartPole-v1 with Gymnasium's own vectorised dynamics: all poles in one NumPy expression."""
+
+from collections.abc import Sequence
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv as Dynamics
+from numpy.typing import NDArray
+
+from ppocli.config import EnvConfig
+from ppocli.envs.api import Step
+
+_FIRST_STATES = 0.05
+"""An episode starts with all four numbers of its state drawn from ± so much."""
+
+
+class CartPoleVectorEnv:
+    """N environments that do, bit for bit, what `gymnasium.make("CartPole-v1")` does.
+
+    Only the equations of motion and the time limit are Gymnasium's: its vector environment starts episodes by itself,
+    from one random generator for all.
+    """
+
+    obs_size = 4
+    num_actions = 2
+
+    @staticmethod
+    def covers(config: EnvConfig) -> bool:
+        """Whether this is the environment that `config` describes."""
+        return config.id == "CartPole-v1" and not config.kwargs
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self._dynamics = Dynamics(num_envs)
+        self._dynamics.reset()
+        self._playing = np.zeros(num_envs, dtype=bool)
+
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
+        """See `VectorEnv.reset`."""
+        state = self._state()
+        for index, seed in zip(indices, seeds, strict=True):
+            rng, _ = gym.utils.seeding.np_random(seed)
+            state[:, index] = rng.uniform(-_FIRST_STATES, _FIRST_STATES, size=4)
+        self._dynamics.steps[list(indices)] = 0
+        self._playing[list(indices)] = True
+        return state.T.astype(np.float32)
+
+    def step(self, actions: NDArray[np.int64]) -> Step:
+        """See `VectorEnv.step`."""
+        waiting = np.flatnonzero(~self._playing)
+        waiting_states = self._state()[:, waiting]
+        _, paid, terminated, truncated, _ = self._dynamics.step(actions)
+        self._dynamics.prev_done[:] = False  # or it would start these episodes anew with the next step
+        state = self._state()
+        state[:, waiting] = waiting_states
+        terminated, truncated = terminated & self._playing, truncated & self._playing
+        rewards = np.where(self._playing, paid.astype(np.float64), 0)
+        self._playing &= ~(terminated | truncated)
+        return Step(state.T.astype(np.float32), rewards, terminated, truncated)
+
+    def close(self) -> None:
+        """See `VectorEnv.close`."""
+
+    def _state(self) -> NDArray[np.float64]:
+        """(4, N): position, velocity, angle, angular velocity."""
+        state: NDArray[np.float64] | None = self._dynamics.state
+        assert state is not None
+        return state

@@ -1,0 +1,106 @@
+"""The backend `envpool`: environments written in C++, stepped by threads. See https://envpool.readthedocs.io."""
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppocli.config import EnvConfig
+from ppocli.envs.api import Step
+from ppocli.envs.gymnasium import sizes
+from ppocli.errors import PpocliError, UsageError
+
+
+class EnvPoolVectorEnv:
+    """N environments of EnvPool.
+
+    It seeds them itself, once, from `seed`: an episode depends on the episodes before it in its environment and on the
+    actions taken in them, and the seeds given to `reset` only say that a new one starts. Raises PpocliError where
+    EnvPool is not installed, and UsageError for an environment that it does not have or that is not supported.
+    """
+
+    def __init__(self, config: EnvConfig, num_envs: int, seed: int) -> None:
+        self.num_envs = num_envs
+        try:
+            envpool = _import_envpool(config.id)
+        except ImportError as error:
+            raise PpocliError(
+                'env.backend: envpool, but EnvPool is not installed: pip install "ppocli[envpool]"'
+            ) from error
+        if config.id not in envpool.list_all_envs():
+            raise UsageError(f"env.id: EnvPool has no {config.id!r}; env.backend: gymnasium may")
+        kwargs: dict[str, Any] = dict(config.kwargs)
+        num_threads = min(num_envs, os.cpu_count() or 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Gymnasium's, about the precision of EnvPool's own spaces
+            try:
+                self._envs = envpool.make_gymnasium(
+                    config.id, num_envs=num_envs, num_threads=num_threads, seed=seed, **kwargs
+                )
+            except (AssertionError, TypeError, ValueError) as error:
+                raise UsageError(f"env.kwargs: EnvPool's {config.id} does not take {kwargs}: {error}") from error
+            spaces = self._envs.observation_space, self._envs.action_space
+        self.obs_size, self.num_actions, self._first_action = sizes(config.id, *spaces)
+        self._obs = np.zeros((num_envs, self.obs_size), dtype=np.float32)
+        self._first_obs: NDArray[np.float32] | None = None
+        self._playing = np.zeros(num_envs, dtype=bool)
+        self._used = np.zeros(num_envs, dtype=bool)
+
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
+        """Start an episode in each of the environments `indices`; see `VectorEnv.reset`, but for the seeds."""
+        if self._first_obs is None:
+            self._first_obs = self._flat(self._envs.reset()[0])
+        named = np.array(indices, dtype=int)
+        fresh, used = named[~self._used[named]], named[self._used[named]]
+        self._obs[fresh] = self._first_obs[fresh]
+        if len(used):
+            mask = np.zeros(self.num_envs, dtype=bool)
+            mask[used] = True
+            self._obs[used] = self._flat(self._envs.reset(options={"reset_mask": mask})[0])
+        self._used[named] = True
+        self._playing[named] = True
+        return self._obs.copy()
+
+    def step(self, actions: NDArray[np.int64]) -> Step:
+        """See `VectorEnv.step`."""
+        rewards = np.zeros(self.num_envs)
+        terminated = np.zeros(self.num_envs, dtype=bool)
+        truncated = np.zeros(self.num_envs, dtype=bool)
+        playing = np.flatnonzero(self._playing)
+        obs, rewards[playing], terminated[playing], truncated[playing], _ = self._envs.step(
+            actions[playing] + self._first_action, playing
+        )
+        self._obs[playing] = self._flat(obs)
+        self._playing &= ~(terminated | truncated)
+        return Step(self._obs.copy(), rewards, terminated, truncated)
+
+    def close(self) -> None:
+        """See `VectorEnv.close`."""
+        self._envs.close()
+
+    def _flat(self, obs: NDArray[Any]) -> NDArray[np.float32]:
+        return obs.reshape(len(obs), -1).astype(np.float32)
+
+
+def _import_envpool(env_id: str) -> Any:
+    """Import EnvPool with its Box2D and classic tasks, and with all others only where the task is none of them.
+
+    Importing `envpool` brings in every family of tasks by way of `envpool.entry`, which takes two seconds.
+    """
+    if "envpool" not in sys.modules:
+        sys.modules["envpool.entry"] = ModuleType("envpool.entry")
+        try:
+            importlib.import_module("envpool.box2d.registration")
+            importlib.import_module("envpool.classic_control.registration")
+        finally:
+            del sys.modules["envpool.entry"]
+    envpool = importlib.import_module("envpool")
+    if env_id not in envpool.list_all_envs():
+        importlib.import_module("envpool.entry")
+    return envpool

@@ -1,0 +1,70 @@
+"""The backend `envpool`, where it is installed."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from ppocli.config import EnvConfig
+from ppocli.envs.envpool import EnvPoolVectorEnv
+from ppocli.errors import PpocliError, UsageError
+
+
+def make(env_id, num_envs, seed=0, **kwargs):
+    pytest.importorskip("envpool_assets", reason="EnvPool is an extra")
+    return EnvPoolVectorEnv(EnvConfig(id=env_id, kwargs=kwargs), num_envs, seed)
+
+
+def play(envs, num_steps):
+    rng = np.random.default_rng(0)
+    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
+    for _ in range(num_steps):
+        step = envs.step(rng.integers(envs.num_actions, size=envs.num_envs))
+        seen += step
+        ended = np.flatnonzero(step.terminated | step.truncated).tolist()
+        if ended:
+            seen.append(envs.reset(ended, ended))
+    return seen
+
+
+@pytest.mark.parametrize(("env_id", "obs_size", "num_actions"), [("LunarLander-v3", 8, 4), ("CartPole-v1", 4, 2)])
+def test_the_same_seed_gives_the_same_episodes_and_another_gives_others(env_id, obs_size, num_actions):
+    envs = make(env_id, 3)
+    assert (envs.obs_size, envs.num_actions) == (obs_size, num_actions)
+    one, same, other = play(envs, 300), play(make(env_id, 3), 300), play(make(env_id, 3, seed=1), 300)
+    assert all(np.array_equal(left, right) for left, right in zip(one, same, strict=True))
+    assert not np.array_equal(one[0], other[0])
+
+
+def test_what_has_ended_waits_untouched():
+    envs = make("CartPole-v1", 2)
+    envs.reset([0, 1], [0, 1])
+    ended_at = None
+    while ended_at is None:  # always pushing to the right soon drops a pole
+        step = envs.step(np.array([1, 1]))
+        if step.terminated.any():
+            ended_at = int(np.flatnonzero(step.terminated)[0])
+    waiting = envs.step(np.array([1, 1]))
+    assert np.array_equal(waiting.obs[ended_at], step.obs[ended_at])
+    assert waiting.rewards[ended_at] == 0
+    assert not waiting.terminated[ended_at]
+    first = envs.reset([ended_at], [0])
+    assert np.abs(first[ended_at]).max() <= 0.05
+    assert np.array_equal(first[1 - ended_at], waiting.obs[1 - ended_at])
+    assert envs.step(np.array([0, 0])).rewards[ended_at] == 1
+
+
+def test_an_unknown_task_and_arguments_it_does_not_take():
+    with pytest.raises(UsageError, match="EnvPool has no 'Nothing-v0'"):
+        make("Nothing-v0", 1)
+    with pytest.raises(UsageError, match="does not take"):
+        make("LunarLander-v3", 1, wings=2)
+
+
+def test_where_it_is_not_installed(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "envpool"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    with pytest.raises(PpocliError, match=r'pip install "ppocli\[envpool\]"') as failed:
+        EnvPoolVectorEnv(EnvConfig(id="LunarLander-v3"), 2, 0)
+    assert failed.value.exit_code == 1

@@ -1,0 +1,137 @@
+"""Environments in worker processes do what they do in one process, and end when it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ppocli.config import EnvConfig
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.workers import WorkerVectorEnv, automatic_workers
+from ppocli.errors import PpocliError, UsageError
+
+
+@pytest.fixture
+def make():
+    made = []
+
+    def make(env_id, num_envs, num_workers=1, **kwargs):
+        made.append(WorkerVectorEnv(EnvConfig(id=env_id, kwargs=kwargs), num_envs, num_workers))
+        return made[-1]
+
+    yield make
+    for envs in made:
+        envs.close()
+
+
+def play(envs, num_steps):
+    """Everything that envs say over so many steps with fixed actions, each ended episode followed by the next."""
+    rng = np.random.default_rng(0)
+    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
+    for number in range(num_steps):
+        step = envs.step(rng.integers(envs.num_actions, size=envs.num_envs))
+        seen += step
+        ended = np.flatnonzero(step.terminated | step.truncated).tolist()
+        if ended:
+            seen.append(envs.reset(ended, [1000 * number + index for index in ended]))
+    return seen
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 4])
+def test_the_number_of_workers_changes_nothing(make, num_workers):
+    alone = play(GymnasiumVectorEnv(EnvConfig(id="LunarLander-v3"), 5), 150)
+    shared = play(make("LunarLander-v3", 5, num_workers), 150)
+    assert len(shared) == len(alone)
+    assert all(np.array_equal(one, other) for one, other in zip(shared, alone, strict=True))
+
+
+def test_what_has_ended_waits_and_only_the_named_are_reset(make):
+    envs = make("Counting-v0", 3, length=2)  # registered in this process only
+    envs.reset([0, 1, 2], [10, 11, 12])
+    envs.step(np.zeros(3, int))
+    assert envs.step(np.zeros(3, int)).terminated.all()
+    assert envs.reset([2], [7]).tolist() == [[2, 10], [2, 11], [0, 7]]
+    step = envs.step(np.zeros(3, int))
+    assert step.obs.tolist() == [[2, 10], [2, 11], [1, 7]]
+    assert step.rewards.tolist() == [0, 0, 1]
+    assert not step.terminated.any()
+
+
+def test_what_was_handed_out_does_not_change(make):
+    envs = make("Counting-v0", 2)
+    first = envs.reset([0, 1], [0, 1])
+    second = envs.step(np.zeros(2, int))
+    envs.step(np.zeros(2, int))
+    assert first[:, 0].tolist() == [0, 0]
+    assert second.obs[:, 0].tolist() == [1, 1]
+    assert second.rewards.tolist() == [1, 1]
+
+
+def test_a_killed_worker_is_reported_with_the_signal(make):
+    envs = make("Counting-v0", 2)
+    envs.reset([0, 1], [0, 1])
+    os.kill(envs._workers[0]._process.pid, signal.SIGKILL)
+    with pytest.raises(PpocliError, match=r"a worker process .* died: killed by signal 9 \(SIGKILL\)"):
+        envs.step(np.zeros(2, int))
+
+
+def test_an_error_in_a_worker_is_reported_in_its_own_words(make):
+    envs = make("Counting-v0", 2)
+    envs.reset([0, 1], [0, 1])
+    with pytest.raises(PpocliError, match=r"died: AssertionError: .*env.workers=0"):
+        envs.step(np.array([0, 9]))
+
+
+def test_stop_signals_are_left_to_the_parent(make):
+    envs = make("Counting-v0", 2)
+    envs.reset([0, 1], [0, 1])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(envs._workers[0]._process.pid, number)
+    assert envs.step(np.zeros(2, int)).rewards.tolist() == [1, 1]
+
+
+def test_closing_ends_the_workers(make):
+    envs = make("Counting-v0", 4, 3)
+    processes = [worker._process for worker in envs._workers]
+    envs.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_an_unknown_environment_is_refused_before_any_worker_starts(make):
+    with pytest.raises(UsageError, match="LunarLander-v3"):
+        make("LunarLander-v2", 4)
+
+
+SCRIPT = """
+import os, signal
+from ppocli.config import EnvConfig
+from ppocli.envs.workers import WorkerVectorEnv
+envs = WorkerVectorEnv(EnvConfig(id="CartPole-v1"), 2, 1)
+envs.reset([0, 1], [0, 1])
+print("ready", flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("pass", 0), ("raise SystemExit(3)", 3)]
+)
+def test_no_worker_outlives_its_parent(tmp_path, end, code):
+    # An unguarded script, that forgets to close. The pipe ends only when every process that holds it has ended.
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(end=end))
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    output, _ = process.communicate(timeout=60)
+    assert output.count("ready") == 1
+    assert process.returncode == code
+
+
+@pytest.mark.parametrize(
+    ("cores", "num_envs", "expected"), [(1, 32, 0), (2, 32, 1), (8, 32, 3), (8, 15, 0), (2, 16, 1)]
+)
+def test_automatic_workers(monkeypatch, cores, num_envs, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    assert automatic_workers(num_envs) == expected
