@@ -103,25 +103,29 @@ def train_command(
     settings = load_config(config, overrides or (), seed)
     with console.working("Starting"):
         from ppocli.envs.make import make_environments
-        from ppocli.runs import new_run
+        from ppocli.runs import new_run, seconds_by_phase
 
         run = new_run(runs_dir, settings, name)
         environments = make_environments(settings)  # their workers start while torch is imported
         from ppocli.train import train
     reports = train(settings, run, environments, stop_when_solved=stop_when_solved, started=started)
+    history = []
     # Closed inside the block: what stops training early also has time to write its last checkpoint.
     with stop_request() as stop, closing(reports), console.TrainingProgress(settings) as progress:
         for report in reports:
             progress.update(report)
+            history.append(report.metrics)
             if stop:
                 break
+    wall_seconds = time.perf_counter() - started
     result: dict[str, Any] = {
         "run_dir": str(run.path.absolute()),
         "env_id": settings.env.id,
         "seed": settings.train.seed,
         "env_steps": report.progress.env_steps,
         "iterations": report.progress.iterations,
-        "wall_seconds": time.perf_counter() - started,
+        "wall_seconds": wall_seconds,
+        "seconds": seconds_by_phase(history, wall_seconds),
         "env_steps_per_second": report.progress.env_steps / report.progress.seconds,
         "solved": report.progress.solved_at_env_steps is not None,
         "solved_at_env_steps": report.progress.solved_at_env_steps,

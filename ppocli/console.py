@@ -95,6 +95,15 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+_PHASES = {
+    "start_up": "starting",
+    "rollout": "in rollouts",
+    "update": "in updates",
+    "evaluation": "in evaluations",
+    "other": "on files",
+}
+
+
 def training_result(result: Mapping[str, Any], target: float | None) -> None:
     """Print what a training run ended with, and what to do next."""
     rows = {"run": short_path(result["run_dir"])}
@@ -102,6 +111,7 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
         f"{result['env_steps']:,} env steps in {result['wall_seconds']:.1f} s, "
         f"{result['env_steps_per_second']:,.0f} env steps/s"
     )
+    rows["spent"] = ", ".join(f"{seconds:.1f} s {_PHASES[phase]}" for phase, seconds in result["seconds"].items())
     if target is None:
         rows["solved"] = "this task has no target; set train.target_return to have one"
     elif result["solved"]:

@@ -62,6 +62,18 @@ def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
+def seconds_by_phase(metrics: Sequence[Metrics], wall_seconds: float) -> dict[str, float]:
+    """Return where the time of a run went, from all rows of its metrics: seconds that add up to `wall_seconds`."""
+    first = metrics[0]
+    spent = {
+        "start_up": first.seconds - first.rollout_seconds - first.update_seconds - first.evaluation_seconds,
+        "rollout": sum(row.rollout_seconds for row in metrics),
+        "update": sum(row.update_seconds for row in metrics),
+        "evaluation": sum(row.evaluation_seconds for row in metrics),
+    }
+    return {**spent, "other": wall_seconds - sum(spent.values())}
+
+
 METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
 EPISODE_COLUMNS = (
     "episode",

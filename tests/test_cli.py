@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,12 +83,23 @@ def test_train_writes_a_run_and_one_json_object(run_dir, ppocli):
     outcome = ppocli("train", "--config", str(run_dir / "config.yaml"), "--json")
     result = strict_json(outcome.stdout)
     assert {
-        *("run_dir", "env_id", "seed", "env_steps", "iterations", "wall_seconds", "env_steps_per_second", "solved"),
+        *(
+            "run_dir",
+            "env_id",
+            "seed",
+            "env_steps",
+            "iterations",
+            "wall_seconds",
+            "seconds",
+            "env_steps_per_second",
+            "solved",
+        ),
         *("solved_at_env_steps", "solved_at_seconds", "best_return", "checkpoint"),
     } <= result.keys()
     assert (result["env_id"], result["seed"], result["env_steps"], result["iterations"]) == ("CartPole-v1", 3, 2048, 8)
     assert Path(result["checkpoint"]) == Path(result["run_dir"]) / "checkpoints" / "best.safetensors"
     assert result["wall_seconds"] > 0
+    assert sum(result["seconds"].values()) == pytest.approx(result["wall_seconds"])
     assert "return" in outcome.stderr
 
 
@@ -97,6 +109,12 @@ def test_train_ends_by_naming_the_run_and_the_next_commands(ppocli):
     assert f"ppocli evaluate {run}\n" in outcome.stdout
     assert f"ppocli render {run}\n" in outcome.stdout
     assert "still below 475" in outcome.stdout
+    assert re.search(
+        r"^spent    [\d.]+ s starting, [\d.]+ s in rollouts, [\d.]+ s in updates, [\d.]+ s in evaluations, "
+        r"[\d.]+ s on files$",
+        outcome.stdout,
+        re.MULTILINE,
+    )
 
 
 def test_runs_dir(ppocli, tmp_path):

@@ -30,6 +30,23 @@ def test_only_the_environment_is_required():
     assert parse_config({"env": {"id": "Acrobot-v1"}}, "my.yaml").num_iterations > 0
 
 
+@pytest.mark.parametrize(("value", "meaning"), [("auto", "auto"), (0, 0), (3, 3), (2.0, 2)])
+def test_workers(value, meaning):
+    assert parse_config({"env": {"id": "CartPole-v1", "workers": value}}, "my.yaml").env.workers == meaning
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, 65, True, "two", None])
+def test_refused_workers(value):
+    message = refusal({"env": {"id": "CartPole-v1", "workers": value}})
+    assert message == f"my.yaml: env.workers: {value!r} must be auto or a whole number from 0 to 64"
+
+
+def test_backends():
+    assert parse_config({"env": {"id": "CartPole-v1", "backend": "envpool"}}, "my.yaml").env.backend == "envpool"
+    message = refusal({"env": {"id": "CartPole-v1", "backend": "async"}})
+    assert message == "my.yaml: env.backend: 'async' must be one of 'gymnasium' or 'envpool'"
+
+
 def test_missing_environment():
     with pytest.raises(UsageError, match=r"^my.yaml: env.id: missing"):
         parse_config({"env": {}}, "my.yaml")

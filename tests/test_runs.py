@@ -7,7 +7,7 @@ import pytest
 from ppocli.config import Config
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError
-from ppocli.runs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, Run, find_checkpoint, new_run
+from ppocli.runs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, Run, find_checkpoint, new_run, seconds_by_phase
 
 CONFIG = Config.model_validate({"env": {"id": "Some/Thing-v1"}, "train": {"seed": 3}})
 
@@ -139,3 +139,10 @@ def test_missing(tmp_path):
 def test_a_run_writes_nothing_before_it_is_created(tmp_path):
     Run(tmp_path / "x").close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_time_went():
+    shares = {"rollout_seconds": 1.0, "update_seconds": 0.5, "evaluation_seconds": 0.25}
+    history = [metrics(seconds=3.75, **shares), metrics(seconds=5.5, **shares)]
+    spent = seconds_by_phase(history, wall_seconds=6.0)
+    assert spent == {"start_up": 2.0, "rollout": 2.0, "update": 1.0, "evaluation": 0.5, "other": 0.5}

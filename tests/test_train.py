@@ -196,6 +196,25 @@ def test_a_failed_check_is_not_repeated_for_5_iterations_and_the_end_is_always_c
     assert report.progress.solved_at_env_steps is None
 
 
+def test_workers_change_nothing_but_the_times(tmp_path):
+    tables = []
+    for workers in (0, 1, 3):
+        config = make_config(env={"id": "LunarLander-v3", "workers": workers})
+        run, _ = trained(config, tmp_path / str(workers))
+        tables.append([without_times(rows(run.path / f"{name}.csv")) for name in ("metrics", "episodes")])
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_envpool_trains_and_repeats_itself(tmp_path):
+    pytest.importorskip("envpool")
+    tables = []
+    for name in ("once", "again"):
+        run, _ = trained(make_config(env={"backend": "envpool"}), tmp_path / name)
+        tables.append([without_times(rows(run.path / f"{name}.csv")) for name in ("metrics", "episodes")])
+    assert tables[0] == tables[1]
+    assert len(tables[0][1]) > 10
+
+
 def test_an_id_without_a_version_means_the_newest(tmp_path):
     _, reports = trained(make_config(env={"id": "CartPole"}), tmp_path / "run")
     assert reports[-1].target == 475
