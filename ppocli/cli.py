@@ -4,10 +4,12 @@ Imports nothing heavy at the top, so that `--help` and a mistyped option answer 
 needs.
 """
 
+import gc
 import json
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -101,7 +103,7 @@ def train_command(
     from ppocli.signals import stop_request
 
     settings = load_config(config, overrides or (), seed)
-    with console.working("Starting"):
+    with console.working("Starting"), _importing():
         from ppocli.envs.make import make_environments
         from ppocli.runs import new_run, seconds_by_phase
 
@@ -300,6 +302,17 @@ def render_command(
         console.result(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
     if not human:
         console.result(f"video: {console.short_path(output)}")
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Keep the garbage collector away from what is imported: it is a great deal, and all of it stays to the end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # nor need it be looked through at exit
+        gc.enable()
 
 
 def _load_checkpoint(path: Path) -> "Checkpoint":

@@ -96,11 +96,11 @@ def working(what: str) -> Iterator[None]:
 
 
 _PHASES = {
-    "start_up": "starting",
-    "rollout": "in rollouts",
-    "update": "in updates",
-    "evaluation": "in evaluations",
-    "other": "on files",
+    "start_up": "start",
+    "rollout": "rollouts",
+    "update": "updates",
+    "evaluation": "evaluations",
+    "other": "files",
 }
 
 
@@ -111,7 +111,7 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
         f"{result['env_steps']:,} env steps in {result['wall_seconds']:.1f} s, "
         f"{result['env_steps_per_second']:,.0f} env steps/s"
     )
-    rows["spent"] = ", ".join(f"{seconds:.1f} s {_PHASES[phase]}" for phase, seconds in result["seconds"].items())
+    rows["seconds"] = ", ".join(f"{_PHASES[phase]} {seconds:.1f}" for phase, seconds in result["seconds"].items())
     if target is None:
         rows["solved"] = "this task has no target; set train.target_return to have one"
     elif result["solved"]:
