@@ -16,6 +16,7 @@ import numpy as np
 from ppocli.config import Config, load_config
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.evaluate import random
 from ppocli.seeds import training_seeds
 
 
@@ -23,12 +24,14 @@ def bare(config: Config, num_steps: int) -> float:
     """Return env steps/s of random actions in this process, each environment stepped after the other."""
     envs = GymnasiumVectorEnv(config.env, config.env.num_envs)
     episodes = Episodes(envs, training_seeds(0))
-    actions = np.random.default_rng(0).integers(envs.num_actions, size=(num_steps // envs.num_envs, envs.num_envs))
+    policy = random(envs.action_spec)
+    rngs = [np.random.default_rng(seed) for seed in range(envs.num_envs)]
+    actions = [policy(episodes.obs, rngs) for _ in range(num_steps // envs.num_envs)]
     start = time.perf_counter()
     for row in actions:
         episodes.step(row)
         episodes.start_next()
-    return actions.size / (time.perf_counter() - start)
+    return len(actions) * envs.num_envs / (time.perf_counter() - start)
 
 
 def training_loop(preset: str, num_steps: int) -> float:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from ppocli import __version__
 from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.ppo import PPO
 from ppocli.config import Config, parse_config
+from ppocli.envs.api import VectorEnv
 from ppocli.errors import CheckpointError, UsageError
 from ppocli.files import write_atomically
 
@@ -56,11 +58,11 @@ class Checkpoint:
     versions: dict[str, str]
     agent: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    rewards: dict[str, Tensor]
 
-    def build_agent(self, obs_size: int, num_actions: int) -> Agent:
+    def build_agent(self, envs: VectorEnv) -> Agent:
         """Return the agent, on the CPU. Raises CheckpointError if its weights are not for such an environment."""
-        network = self.config.network
-        agent = Agent(obs_size, num_actions, network.hidden_sizes, network.activation)
+        agent = Agent(envs.obs_size, envs.action_spec, **dict(self.config.network))
         expected = {name: tuple(tensor.shape) for name, tensor in agent.state_dict().items()}
         found = {name: tuple(tensor.shape) for name, tensor in self.agent.items()}
         if expected != found:
@@ -76,10 +78,10 @@ def versions() -> dict[str, str]:
     return {"ppocli": __version__, **{name: version(name) for name in ("torch", "gymnasium", "box2d", "numpy")}}
 
 
-def save(path: Path, config: Config, progress: Progress, agent: Agent, ppo: PPO) -> None:
+def save(path: Path, config: Config, progress: Progress, ppo: PPO, rewards: RewardNormalizer) -> None:
     """Write a checkpoint so that `path` is whole at any moment. Raises OSError."""
-    tensors = {f"agent.{name}": tensor for name, tensor in agent.state_dict().items()}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in ppo.state_dict().items()}
+    parts = {"agent": ppo.agent.state_dict(), "optimizer": ppo.state_dict(), "rewards": rewards.state_dict()}
+    tensors = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
     header = _Header(format=FORMAT, config=config.model_dump(mode="json"), progress=progress, versions=versions())
     metadata = {_HEADER_KEY: json.dumps(header.model_dump(), sort_keys=True, allow_nan=False)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
@@ -111,6 +113,7 @@ def load(path: Path) -> Checkpoint:
         versions=header.versions,
         agent=_below("agent.", tensors),
         optimizer=_below("optimizer.", tensors),
+        rewards=_below("rewards.", tensors),
     )
 
 

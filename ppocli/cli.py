@@ -171,7 +171,7 @@ def evaluate_command(
     seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
     with closing(evaluation_envs(saved.config.env)) as envs, console.working(f"Playing {num_episodes} episodes"):
         episodes = evaluate(envs, _trained_policy(saved, envs, stochastic), seeds)
-        random_episodes = evaluate(envs, random(envs.num_actions), seeds)
+        random_episodes = evaluate(envs, random(envs.action_spec), seeds)
     result = {
         **statistics(saved.config, episodes, seed, deterministic=not stochastic),
         "checkpoint": str(path.absolute()),
@@ -212,7 +212,7 @@ def random_baseline_command(
     settings = load_config(config, overrides or ())
     with closing(evaluation_envs(settings.env)) as envs, console.working(f"Playing {num_episodes} episodes"):
         seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
-        episodes = evaluate(envs, random(envs.num_actions), seeds)
+        episodes = evaluate(envs, random(envs.action_spec), seeds)
     folder = baseline_folder(runs_dir, settings.env.id)
     result = {
         **statistics(settings, episodes, seed, deterministic=False),
@@ -291,7 +291,7 @@ def render_command(
     else:
         render.check_output(output)
     with closing(GymnasiumVectorEnv(settings.env, SLOTS, "human" if human else "rgb_array")) as envs:
-        policy = random(envs.num_actions) if saved is None else _trained_policy(saved, envs, stochastic)
+        policy = random(envs.action_spec) if saved is None else _trained_policy(saved, envs, stochastic)
         seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
         if human:
             episodes = render.show(envs, policy, seeds)
@@ -326,7 +326,7 @@ def _load_checkpoint(path: Path) -> "Checkpoint":
 def _trained_policy(saved: "Checkpoint", envs: "VectorEnv", stochastic: bool) -> "Policy":
     from ppocli import evaluate
 
-    agent = saved.build_agent(envs.obs_size, envs.num_actions)
+    agent = saved.build_agent(envs)
     return evaluate.stochastic(agent) if stochastic else evaluate.greedy(agent)
 
 

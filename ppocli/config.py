@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from ppocli.errors import UsageError
@@ -81,6 +89,13 @@ def _check_hidden_sizes(value: Any) -> Any:
     return tuple(value)
 
 
+def _check_switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+Switch = Annotated[bool, BeforeValidator(_check_switch)]
 Count = Annotated[int, whole_number(1, 10**12)]
 Seed = Annotated[int, whole_number(0, 2**32 - 1)]
 Finite = Annotated[float, real_number(-math.inf)]
@@ -141,13 +156,16 @@ class EnvConfig(Section):
 
 
 class NetworkConfig(Section):
-    """The shape of the actor's and of the critic's network; they share no weights."""
+    """The shape of the actor's and of the critic's network, which share no weights, and how they begin."""
 
     hidden_sizes: Annotated[tuple[Annotated[int, whole_number(1, 8192)], ...], BeforeValidator(_check_hidden_sizes)] = (
         64,
         64,
     )
-    activation: Literal["tanh", "relu"] = "tanh"
+    activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = "tanh"
+    init: Literal["orthogonal", "uniform"] = "orthogonal"
+    log_std_init: Annotated[float, real_number(-10, 10)] = 0.0
+    normalize_obs: Switch = False
 
 
 class PPOConfig(Section):
@@ -161,9 +179,13 @@ class PPOConfig(Section):
     clip_coef: NumberOrSchedule = 0.2
     ent_coef: NumberOrSchedule = 0.0
     vf_coef: NonNegative = 0.5
-    max_grad_norm: Positive = 0.5
+    max_grad_norm: Positive | None = 0.5
     learning_rate: NumberOrSchedule = Schedule(start=3e-4, end=0.0)
     reward_scale: Positive = 1.0
+    normalize_rewards: Switch = False
+    norm_adv: Switch = True
+    clip_vloss: Switch = False
+    target_kl: Positive | None = None
 
 
 class TrainConfig(Section):

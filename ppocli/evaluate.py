@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 
 from ppocli.algorithm.agent import Agent
 from ppocli.config import Config
-from ppocli.envs.api import VectorEnv
+from ppocli.envs.api import ActionSpec, Continuous, VectorEnv
 from ppocli.envs.episodes import Episode, Episodes
 from ppocli.envs.gymnasium import reward_threshold
 from ppocli.seeds import Stream, generator
 
 BOOTSTRAP_RESAMPLES = 10_000
 
-Policy = Callable[[NDArray[np.float32], Sequence[np.random.Generator]], NDArray[np.int64]]
-"""From observations (S, obs_size), and a generator for each row's episode, to actions (S,)."""
+Policy = Callable[[NDArray[np.float32], Sequence[np.random.Generator]], NDArray[Any]]
+"""From observations (S, obs_size), and a generator for each row's episode, to actions (S, ...)."""
 
 
 def greedy(agent: Agent) -> Policy:
     """Return the policy that takes the likeliest action."""
 
     @torch.inference_mode()
-    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
         return _numpy(agent.mode(torch.from_numpy(obs).to(agent.device)))
 
     return policy
@@ -35,23 +35,31 @@ def stochastic(agent: Agent) -> Policy:
     """Return the policy that draws actions as in training, each episode from its own stream."""
 
     @torch.inference_mode()
-    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
         noise = np.stack([agent.distribution.draw_noise(rng) for rng in generators])
         return _numpy(agent.sample(torch.from_numpy(obs).to(agent.device), torch.from_numpy(noise).to(agent.device)))
 
     return policy
 
 
-def random(num_actions: int) -> Policy:
-    """Return the policy that draws every action alike, each episode from its own stream."""
+def random(spec: ActionSpec) -> Policy:
+    """Return the policy that draws every action alike, each episode from its own stream.
 
-    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
-        return np.array([rng.integers(num_actions) for rng in generators])
+    Real numbers are uniform over their bounds, standard normal where there are none.
+    """
+
+    def draw(rng: np.random.Generator) -> Any:
+        if isinstance(spec, Continuous):
+            return np.where(spec.bounded, rng.uniform(-1, 1, spec.shape), rng.standard_normal(spec.shape))
+        return rng.integers(spec.num_choices)
+
+    def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+        return np.array([draw(rng) for rng in generators], dtype=spec.dtype)
 
     return policy
 
 
-def _numpy(actions: torch.Tensor) -> NDArray[np.int64]:
+def _numpy(actions: torch.Tensor) -> NDArray[Any]:
     return actions.cpu().numpy()
 
 

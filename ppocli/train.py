@@ -8,6 +8,7 @@ import torch
 
 from ppocli import checkpoint
 from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.ppo import PPO
 from ppocli.algorithm.rollout import collect, make_batch
 from ppocli.algorithm.schedules import value_at
@@ -58,29 +59,42 @@ def train(
     environments = environments or make_environments(config)
     try:
         ppo = PPO(
-            _new_agent(config, environments.training).to(device),
+            _new_agent(config, environments.training, device),
             minibatch_size=config.ppo.minibatch_size,
             update_epochs=config.ppo.update_epochs,
             vf_coef=config.ppo.vf_coef,
             max_grad_norm=config.ppo.max_grad_norm,
+            norm_adv=config.ppo.norm_adv,
+            clip_vloss=config.ppo.clip_vloss,
+            target_kl=config.ppo.target_kl,
         )
+        rewards = RewardNormalizer(config.env.num_envs, config.ppo.gamma)
         episodes = Episodes(environments.training, training_seeds(config.train.seed))
         judge = Judge(config, environments.evaluation, first_solver_wins=stop_when_solved)
         run.create(config, checkpoint.versions(), str(device))
-        yield from _iterate(config, run, ppo, episodes, judge, stop_when_solved, started)
+        yield from _iterate(config, run, ppo, rewards, episodes, judge, stop_when_solved, started)
     finally:
         run.close()
         environments.close()
 
 
-def _new_agent(config: Config, envs: VectorEnv) -> Agent:
+def _new_agent(config: Config, envs: VectorEnv, device: torch.device) -> Agent:
     weights = torch.Generator()
     weights.manual_seed(int(generator(config.train.seed, Stream.WEIGHTS).integers(2**63)))
-    return Agent(envs.obs_size, envs.num_actions, config.network.hidden_sizes, config.network.activation, weights)
+    agent = Agent(envs.obs_size, envs.action_spec, **dict(config.network), generator=weights)
+    # Apple's GPUs know no float64: there the agent's statistics are kept in float32.
+    return agent.to(device, torch.float32) if device.type == "mps" else agent.to(device)
 
 
 def _iterate(
-    config: Config, run: Run, ppo: PPO, episodes: Episodes, judge: Judge, stop_when_solved: bool, started: float
+    config: Config,
+    run: Run,
+    ppo: PPO,
+    rewards: RewardNormalizer,
+    episodes: Episodes,
+    judge: Judge,
+    stop_when_solved: bool,
+    started: float,
 ) -> Generator[Report]:
     settings, seed, agent = config.ppo, config.train.seed, ppo.agent
     progress = Progress()
@@ -92,7 +106,7 @@ def _iterate(
         last = run.checkpoint("last")
         if last.exists():
             write_atomically(run.checkpoint("previous"), last.read_bytes())
-        checkpoint.save(last, config, progress, agent, ppo)
+        checkpoint.save(last, config, progress, ppo, rewards)
 
     for iteration in range(config.num_iterations):
         done = iteration / config.num_iterations
@@ -104,7 +118,11 @@ def _iterate(
         rollout = collect(episodes, agent, settings.horizon, noise)
         collected = seconds()
 
-        batch = make_batch(rollout, agent, settings.gamma, settings.gae_lambda, settings.reward_scale)
+        reward_scale = settings.reward_scale
+        if settings.normalize_rewards:
+            rewards.add(rollout.rewards, rollout.terminated | rollout.truncated)
+            reward_scale *= rewards.scale
+        batch = make_batch(rollout, agent, settings.gamma, settings.gae_lambda, reward_scale)
         update = ppo.update(
             batch,
             learning_rate=learning_rate,
@@ -112,6 +130,9 @@ def _iterate(
             ent_coef=value_at(settings.ent_coef, done),
             rng=generator(seed, Stream.SHUFFLING, iteration),
         )
+        agent.learn_obs(
+            torch.from_numpy(rollout.obs).to(agent.device)
+        )  # only now: what was seen while acting must count
         updated = seconds()
 
         verdict = judge.judge(agent, iteration, rollout.episodes)
@@ -143,7 +164,7 @@ def _iterate(
         run.log(metrics, rollout.episodes, seconds=collected)
 
         if verdict.is_best:
-            checkpoint.save(run.checkpoint("best"), config, progress, agent, ppo)
+            checkpoint.save(run.checkpoint("best"), config, progress, ppo, rewards)
         ends = progress.iterations == config.num_iterations or (stop_when_solved and verdict.solved)
         saves = ends or progress.iterations % config.checkpoint_iterations == 0
         if saves:

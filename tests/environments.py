@@ -1,6 +1,6 @@
 """Environments whose every number is known beforehand."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -107,6 +107,51 @@ class Unimportable(Counting):
         raise ModuleNotFoundError("No module named 'unimportable'")
 
 
+class Speaking(Counting):
+    """One that speaks, which nobody here understands."""
+
+    observation_space = gym.spaces.Tuple([gym.spaces.Discrete(2), gym.spaces.Text(5)])
+
+
+class Spoken(Counting):
+    """One that wants to be spoken to."""
+
+    action_space = gym.spaces.Sequence(gym.spaces.Discrete(2))
+
+
+class Echo(gym.Env[Any, Any]):
+    """Any spaces: `kind` names them. Observations are drawn from their space; what was last done is in `done`."""
+
+    SPACES: ClassVar = {
+        "multi-discrete": (gym.spaces.Discrete(3, start=-1), gym.spaces.MultiDiscrete([[2, 3], [4, 2]])),
+        "multi-discrete-start": (gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiDiscrete([2, 3], start=[5, -1])),
+        "multi-binary": (gym.spaces.MultiBinary(3), gym.spaces.MultiBinary((2, 2))),
+        "box": (
+            gym.spaces.Dict(there=gym.spaces.Box(-1, 1, (2,)), here=gym.spaces.Discrete(2)),
+            gym.spaces.Box(np.array([[-1, 0], [-3, -np.inf]]), np.array([[1, 4], [np.inf, np.inf]]), dtype=np.float64),
+        ),
+        "whole-numbers": (
+            gym.spaces.Tuple([gym.spaces.Discrete(2), gym.spaces.MultiBinary(2)]),
+            gym.spaces.Box(0, 10, (1,), np.int32),
+        ),
+    }
+
+    def __init__(self, kind: str, render_mode: str | None = None) -> None:
+        self.observation_space, self.action_space = self.SPACES[kind]
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.done: list[Any] = []
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action), action
+        self.done.append(action)
+        return self.observation_space.sample(), 1.0, len(self.done) == 20, False, {}
+
+
 def register() -> None:
     """Make the environments known to Gymnasium."""
     gym.register("Counting-v0", Counting)
@@ -114,5 +159,8 @@ def register() -> None:
     gym.register("Probe-v0", Probe)
     gym.register("Shifted-v0", Shifted)
     gym.register("Exploding-v0", Exploding)
+    gym.register("Speaking-v0", Speaking)
+    gym.register("Spoken-v0", Spoken)
+    gym.register("Echo-v0", Echo)
     gym.register("Unbuilt-v0", Unbuilt)
     gym.register("Unimportable-v0", Unimportable)

@@ -8,9 +8,11 @@ from safetensors.torch import save_file
 
 from ppocli import checkpoint
 from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.ppo import PPO
 from ppocli.checkpoint import Progress
-from ppocli.config import Config
+from ppocli.config import Config, EnvConfig
+from ppocli.envs.api import Discrete
 from ppocli.envs.make import evaluation_envs
 from ppocli.errors import CheckpointError
 from ppocli.evaluate import evaluate, greedy
@@ -18,15 +20,16 @@ from tests.algorithm.test_ppo import make_batch, update
 
 CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "network": {"hidden_sizes": [8]}})
 PROGRESS = Progress(iterations=3, env_steps=6144, seconds=1.5, episodes=70, best_return=20.0)
+REWARDS = RewardNormalizer(2, 0.9)
 
 
 @pytest.fixture
 def saved(tmp_path):
-    agent = Agent(4, 2, (8,), "tanh", torch.Generator().manual_seed(0))
+    agent = Agent(4, Discrete(2), hidden_sizes=(8,), generator=torch.Generator().manual_seed(0))
     ppo = PPO(agent, minibatch_size=16, update_epochs=1, vf_coef=0.5, max_grad_norm=0.5)
     update(ppo, make_batch(agent))
     path = tmp_path / "x.safetensors"
-    checkpoint.save(path, CONFIG, PROGRESS, agent, ppo)
+    checkpoint.save(path, CONFIG, PROGRESS, ppo, REWARDS)
     return path, agent, ppo
 
 
@@ -46,7 +49,7 @@ def test_a_loaded_agent_plays_the_same_episodes(saved):
     path, agent, _ = saved
     envs = evaluation_envs(CONFIG.env)
     seeds = list(range(30))
-    assert evaluate(envs, greedy(checkpoint.load(path).build_agent(4, 2)), seeds) == evaluate(
+    assert evaluate(envs, greedy(checkpoint.load(path).build_agent(evaluation_envs(CONFIG.env))), seeds) == evaluate(
         envs, greedy(agent), seeds
     )
 
@@ -55,9 +58,9 @@ def test_weights_that_are_not_finite_are_refused(saved):
     path, agent, ppo = saved
     with torch.no_grad():
         agent.critic[0].bias[0] = torch.nan
-    checkpoint.save(path, CONFIG, PROGRESS, agent, ppo)
+    checkpoint.save(path, CONFIG, PROGRESS, ppo, REWARDS)
     with pytest.raises(CheckpointError, match="not finite"):
-        checkpoint.load(path).build_agent(4, 2)
+        checkpoint.load(path).build_agent(evaluation_envs(CONFIG.env))
 
 
 def test_the_header_is_one_entry_of_sorted_json(saved):
@@ -70,15 +73,15 @@ def test_the_header_is_one_entry_of_sorted_json(saved):
 
 
 def test_saving_is_reproducible_and_leaves_nothing_else(saved, tmp_path):
-    path, agent, ppo = saved
+    path, _, ppo = saved
     before = path.read_bytes()
-    checkpoint.save(path, CONFIG, PROGRESS, agent, ppo)
+    checkpoint.save(path, CONFIG, PROGRESS, ppo, REWARDS)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(saved, tmp_path, monkeypatch):
-    path, agent, ppo = saved
+    path, _, ppo = saved
     before = path.read_bytes()
 
     def full(descriptor):
@@ -86,7 +89,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(saved, tmp_path, monkey
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(path, CONFIG, replace(PROGRESS, iterations=4), agent, ppo)
+        checkpoint.save(path, CONFIG, replace(PROGRESS, iterations=4), ppo, REWARDS)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
 
@@ -137,4 +140,4 @@ def test_missing_file(tmp_path):
 
 def test_weights_for_other_spaces_are_refused(saved):
     with pytest.raises(CheckpointError, match="do not fit CartPole-v1"):
-        checkpoint.load(saved[0]).build_agent(8, 4)
+        checkpoint.load(saved[0]).build_agent(evaluation_envs(EnvConfig(id="LunarLander-v3", workers=0)))

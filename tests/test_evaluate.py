@@ -6,6 +6,7 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.config import Config, EnvConfig
+from ppocli.envs.api import Discrete
 from ppocli.envs.episodes import Episode
 from ppocli.envs.make import SLOTS, evaluation_envs
 from ppocli.evaluate import (
@@ -24,7 +25,7 @@ CARTPOLE = EnvConfig(id="CartPole-v1")
 
 @pytest.fixture
 def agent():
-    return Agent(4, 2, (8,), "tanh", torch.Generator().manual_seed(0))
+    return Agent(4, Discrete(2), hidden_sizes=(8,), generator=torch.Generator().manual_seed(0))
 
 
 def seeds(number, seed=0):
@@ -37,27 +38,27 @@ def played(policy, number, env=CARTPOLE):
 
 @pytest.mark.parametrize("number", [1, SLOTS - 1, SLOTS, SLOTS + 1, 3 * SLOTS + 7])
 def test_exactly_as_many_episodes_as_asked_each_with_its_own_seed(number):
-    episodes = played(random(2), number)
+    episodes = played(random(Discrete(2)), number)
     assert [episode.seed for episode in episodes] == seeds(number)
 
 
 def test_episodes_come_back_in_the_order_of_their_seeds():
     order = [(7 * number) % 50 for number in range(50)]
-    assert [episode.seed for episode in evaluate(evaluation_envs(CARTPOLE), random(2), order)] == order
+    assert [episode.seed for episode in evaluate(evaluation_envs(CARTPOLE), random(Discrete(2)), order)] == order
 
 
 def test_each_episode_is_the_same_however_many_are_played(agent):
     def keys(episodes):
         return [(e.seed, e.episode_return, e.episode_length) for e in episodes]
 
-    for policy in (greedy(agent), stochastic(agent), random(2)):
+    for policy in (greedy(agent), stochastic(agent), random(Discrete(2))):
         assert keys(played(policy, 3)) == keys(played(policy, 50))[:3]
 
 
 def test_short_and_long_episodes_count_alike():
     # CartPole's episodes differ in length; each seed's own return must come back, not whichever ended first
-    together = played(random(2), 45)
-    alone = [evaluate(evaluation_envs(CARTPOLE), random(2), [seed])[0] for seed in seeds(45)]
+    together = played(random(Discrete(2)), 45)
+    alone = [evaluate(evaluation_envs(CARTPOLE), random(Discrete(2)), [seed])[0] for seed in seeds(45)]
     assert [e.episode_return for e in together] == [e.episode_return for e in alone]
     assert len({e.episode_length for e in together}) > 5
 
@@ -73,7 +74,7 @@ def test_greedy_takes_the_likeliest_and_stochastic_draws(agent):
 
 def test_random_draws_every_action_alike():
     generators = [np.random.default_rng(seed) for seed in range(4)]
-    draws = np.array([random(4)(np.zeros((4, 8), np.float32), generators) for _ in range(2000)])
+    draws = np.array([random(Discrete(4))(np.zeros((4, 8), np.float32), generators) for _ in range(2000)])
     np.testing.assert_allclose(np.bincount(draws.ravel()) / draws.size, 0.25, atol=0.02)
 
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from ppocli.config import EnvConfig
+from ppocli.envs.api import Discrete
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import SLOTS, evaluation_envs
 from ppocli.errors import PpocliError, UsageError
@@ -20,8 +21,8 @@ SEEDS = evaluation_seeds(0, Purpose.EVALUATION, 2)
 def recorded(output):
     """Record two random episodes of CartPole, and check that evaluate plays the same; return their env steps."""
     config = EnvConfig(id="CartPole-v1")
-    episodes = record(GymnasiumVectorEnv(config, SLOTS, "rgb_array"), random(2), SEEDS, output)
-    evaluated = evaluate(evaluation_envs(config), random(2), SEEDS)
+    episodes = record(GymnasiumVectorEnv(config, SLOTS, "rgb_array"), random(Discrete(2)), SEEDS, output)
+    evaluated = evaluate(evaluation_envs(config), random(Discrete(2)), SEEDS)
     assert [(e.seed, e.episode_return) for e in episodes] == [(e.seed, e.episode_return) for e in evaluated]
     return sum(episode.episode_length for episode in episodes)
 

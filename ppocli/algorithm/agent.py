@@ -1,65 +1,54 @@
-"""The agent: an actor, a critic, and the distribution that turns the actor's outputs into actions."""
+"""The agent: an actor, a critic, the distribution over actions, and the statistics that it sees the world through."""
 
 import itertools
 from collections.abc import Sequence
 from math import sqrt
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+from ppocli.algorithm.distributions import distribution_of
+from ppocli.algorithm.normalize import ObsNormalizer
+from ppocli.envs.api import ActionSpec
 
-
-class Categorical:
-    """The distribution over Discrete actions: the actor's outputs are logits (..., num_actions).
-
-    Randomness comes from outside, as `noise` drawn by `draw_noise`, so that an action depends on no hidden state.
-    """
-
-    def __init__(self, num_actions: int) -> None:
-        self.num_outputs = num_actions
-
-    def draw_noise(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
-        """Draw the noise of `shape` actions: (*shape, num_actions), standard Gumbel."""
-        return rng.gumbel(size=(*shape, self.num_outputs)).astype(np.float32)
-
-    def sample(self, logits: Tensor, noise: Tensor) -> Tensor:
-        """Actions (...), drawn with the Gumbel-max trick: argmax(logits + Gumbel noise) has the softmax's law."""
-        return (logits + noise).argmax(-1)
-
-    def mode(self, logits: Tensor) -> Tensor:
-        """The likeliest actions (...)."""
-        return logits.argmax(-1)
-
-    def log_prob_and_entropy(self, logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-probability of each action and the distribution's entropy, both (...), in nats."""
-        log_probs = logits.log_softmax(-1)
-        entropy = -(log_probs.exp() * log_probs).sum(-1)
-        return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1), entropy
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
 
 
 class Agent(nn.Module):
     """Actor and critic, two networks of the same shape that share no weights.
 
-    Weights are orthogonal with gain √2, the policy head's with 0.01 (so that it starts near uniform) and the value
-    head's with 1; biases are zero. `generator` is the only source of their randomness.
+    With `init: orthogonal` weights are orthogonal with gain √2, the policy head's with 0.01 (so that it starts near
+    uniform, or near 0) and the value head's with 1, and biases are zero; with `uniform` all are drawn from
+    ±1/√inputs, as PyTorch does by itself. `generator` is the only source of their randomness.
+
+    With `normalize_obs` the agent sees observations through running statistics of its own, saved with its weights; all
+    methods take observations as they come from the environment.
     """
 
     def __init__(
         self,
         obs_size: int,
-        num_actions: int,
-        hidden_sizes: Sequence[int],
-        activation: str,
+        action_spec: ActionSpec,
+        *,
+        hidden_sizes: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+        init: str = "orthogonal",
+        log_std_init: float = 0.0,
+        normalize_obs: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.distribution = Categorical(num_actions)
+        self.distribution = distribution_of(action_spec, log_std_init)
+        self.normalizer = ObsNormalizer(obs_size) if normalize_obs else None
         sizes = (obs_size, *hidden_sizes)
-        self.actor = _network(sizes, self.distribution.num_outputs, 0.01, activation, generator)
-        self.critic = _network(sizes, 1, 1.0, activation, generator)
+        self.actor = _network(sizes, self.distribution.num_outputs, 0.01, activation, init, generator)
+        self.critic = _network(sizes, 1, 1.0, activation, init, generator)
 
     @property
     def device(self) -> torch.device:
@@ -67,34 +56,51 @@ class Agent(nn.Module):
         return next(self.parameters()).device
 
     def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """Actions (B,) drawn from the policy at obs (B, obs_size)."""
-        return self.distribution.sample(self.actor(obs), noise)
+        """Actions (B, ...) drawn from the policy at obs (B, obs_size)."""
+        return self.distribution.sample(self.actor(self._seen(obs)), noise)
 
     def mode(self, obs: Tensor) -> Tensor:
-        """The greedy actions (B,) at obs (B, obs_size)."""
-        return self.distribution.mode(self.actor(obs))
+        """The greedy actions (B, ...) at obs (B, obs_size)."""
+        return self.distribution.mode(self.actor(self._seen(obs)))
 
     def log_prob_and_entropy(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of actions (B,) at obs (B, obs_size), and the policy's entropy there; both (B,)."""
-        return self.distribution.log_prob_and_entropy(self.actor(obs), actions)
+        """Log-probabilities of actions (B, ...) at obs (B, obs_size), and the policy's entropy there; both (B,)."""
+        return self.distribution.log_prob_and_entropy(self.actor(self._seen(obs)), actions)
 
     def value(self, obs: Tensor) -> Tensor:
         """The critic's estimate (B,) of the return from obs (B, obs_size)."""
-        values: Tensor = self.critic(obs).squeeze(-1)
+        values: Tensor = self.critic(self._seen(obs)).squeeze(-1)
         return values
+
+    def learn_obs(self, obs: Tensor) -> None:
+        """Let observations (..., obs_size) count in the running statistics, where the agent has any."""
+        if self.normalizer is not None:
+            self.normalizer.statistics.add(obs)
+
+    def _seen(self, obs: Tensor) -> Tensor:
+        return obs if self.normalizer is None else self.normalizer(obs)
 
 
 def _network(
-    sizes: Sequence[int], num_outputs: int, head_gain: float, activation: str, generator: torch.Generator | None
+    sizes: Sequence[int],
+    num_outputs: int,
+    head_gain: float,
+    activation: str,
+    init: str,
+    generator: torch.Generator | None,
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
-        layers += [_linear(inputs, outputs, sqrt(2), generator), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers, _linear(sizes[-1], num_outputs, head_gain, generator))
+        layers += [_linear(inputs, outputs, sqrt(2), init, generator), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, _linear(sizes[-1], num_outputs, head_gain, init, generator))
 
 
-def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator | None) -> nn.Linear:
+def _linear(inputs: int, outputs: int, gain: float, init: str, generator: torch.Generator | None) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
+    if init == "orthogonal":
+        nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        nn.init.zeros_(layer.bias)
+    else:
+        for parameter in layer.parameters():
+            nn.init.uniform_(parameter, -1 / sqrt(inputs), 1 / sqrt(inputs), generator=generator)
     return layer

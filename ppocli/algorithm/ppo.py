@@ -1,5 +1,6 @@
 """Proximal policy optimisation with the clipped objective, arXiv:1707.06347."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,6 +44,15 @@ def value_loss(values: Tensor, returns: Tensor) -> Tensor:
     return (values - returns).square().mean()
 
 
+def clipped_value_loss(values: Tensor, returns: Tensor, old_values: Tensor, clip_coef: float) -> Tensor:
+    """The critic's squared error where it may not gain by moving further than ε; a scalar from three tensors (B,).
+
+    E[max((V − returns)², (V_old + clip(V − V_old, −ε, ε) − returns)²)], as in OpenAI's own code; arXiv:2005.12729 §3.
+    """
+    clipped = old_values + (values - old_values).clamp(-clip_coef, clip_coef)
+    return torch.max((values - returns).square(), (clipped - returns).square()).mean()
+
+
 def approx_kl(log_ratio: Tensor) -> float:
     """How far the policy has moved: E[(ρ − 1) − log ρ], an estimate of the KL that is unbiased and never negative."""
     return float((log_ratio.exp() - 1 - log_ratio).mean())
@@ -68,19 +78,33 @@ class PPO:
     """The update: turns batches into better weights of `agent`. Holds the optimizer's state, which outlives a batch."""
 
     def __init__(
-        self, agent: Agent, *, minibatch_size: int, update_epochs: int, vf_coef: float, max_grad_norm: float
+        self,
+        agent: Agent,
+        *,
+        minibatch_size: int,
+        update_epochs: int,
+        vf_coef: float,
+        max_grad_norm: float | None = None,
+        norm_adv: bool = True,
+        clip_vloss: bool = False,
+        target_kl: float | None = None,
     ) -> None:
         self.agent = agent
         self.minibatch_size = minibatch_size
         self.update_epochs = update_epochs
         self.vf_coef = vf_coef
-        self.max_grad_norm = max_grad_norm
+        self.max_grad_norm = math.inf if max_grad_norm is None else max_grad_norm
+        self.norm_adv = norm_adv
+        self.clip_vloss = clip_vloss
+        self.target_kl = math.inf if target_kl is None else target_kl
         self.optimizer = Adam(agent.parameters())
 
     def update(
         self, batch: Batch, *, learning_rate: float, clip_coef: float, ent_coef: float, rng: np.random.Generator
     ) -> UpdateMetrics:
         """Learn from a batch for `update_epochs` passes, each over a fresh permutation of it drawn from `rng`.
+
+        A pass in which the policy has moved further than `target_kl` (see `approx_kl`) is the last.
 
         A minibatch's loss is arXiv:1707.06347 eq. 9, to be minimised:
 
@@ -104,19 +128,27 @@ class PPO:
             log_ratios.append(log_ratio.detach())
             return loss.detach(), entropy.detach()
 
-        def critic_gradient(obs: Tensor, returns: Tensor) -> Tensor:
-            loss = value_loss(self.agent.value(obs), returns)
+        def critic_gradient(obs: Tensor, returns: Tensor, old_values: Tensor) -> Tensor:
+            values = self.agent.value(obs)
+            if self.clip_vloss:
+                loss = clipped_value_loss(values, returns, old_values, clip_coef)
+            else:
+                loss = value_loss(values, returns)
             (self.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
             return loss.detach()
 
         with ThreadPoolExecutor(max_workers=1, initializer=torch.set_num_threads, initargs=(1,)) as second_thread:
             for _ in range(self.update_epochs):
                 order = torch.from_numpy(rng.permutation(len(batch.obs))).to(batch.obs.device)
-                for obs, actions, log_probs, advantages, returns in self._minibatches(batch, order):
+                minibatches = self._minibatches(batch, order)
+                for obs, actions, log_probs, advantages, returns, values in minibatches:
                     self.optimizer.zero_gradient()
-                    critic = second_thread.submit(critic_gradient, obs, returns)
+                    critic = second_thread.submit(critic_gradient, obs, returns, values)
                     actor = actor_gradient(obs, actions, log_probs, advantages)
                     history.append(torch.stack([*actor, critic.result(), self._step(learning_rate)]))
+                num_minibatches = len(batch.obs) // self.minibatch_size
+                if self.target_kl < math.inf and approx_kl(torch.stack(log_ratios[-num_minibatches:])) > self.target_kl:
+                    break
         # Only now, so that a GPU is not waited for in every minibatch.
         loss, entropy, value, gradient_norm = torch.stack(history).mean(0).tolist()
         if not np.isfinite([loss, entropy, value, gradient_norm]).all():
@@ -136,9 +168,13 @@ class PPO:
         )
 
     def _minibatches(self, batch: Batch, order: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (obs, actions, log_probs, advantages, returns) of one minibatch after the other, in this order."""
-        advantages = normalize(batch.advantages[order].view(-1, self.minibatch_size)).flatten()
-        shuffled = (batch.obs[order], batch.actions[order], batch.log_probs[order], advantages, batch.returns[order])
+        """Yield (obs, actions, log_probs, advantages, returns, values) of one minibatch after the other."""
+        advantages = batch.advantages[order]
+        if self.norm_adv:
+            advantages = normalize(advantages.view(-1, self.minibatch_size)).flatten()
+        others = (tensor[order] for tensor in (batch.obs, batch.actions, batch.log_probs, batch.returns, batch.values))
+        obs, actions, log_probs, returns, values = others
+        shuffled = (obs, actions, log_probs, advantages, returns, values)
         return zip(*(torch.split(tensor, self.minibatch_size) for tensor in shuffled), strict=True)
 
     def _step(self, learning_rate: float) -> Tensor:

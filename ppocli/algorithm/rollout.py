@@ -1,6 +1,7 @@
 """From environments and an agent to the batch that an update learns from."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ class Rollout:
 
     obs: NDArray[np.float32]
     """(T, N, obs_size)"""
-    actions: NDArray[np.int64]
-    """(T, N)"""
+    actions: NDArray[Any]
+    """(T, N, ...), as the agent's distribution drew them"""
     rewards: NDArray[np.float32]
     """(T, N), raw"""
     next_obs: NDArray[np.float32]
@@ -34,7 +35,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Batch:
-    """The B = T × N samples of a rollout, as the update takes them; all tensors (B,) but `obs` (B, obs_size)."""
+    """The B = T × N samples of a rollout, as the update takes them; all are (B,) but `obs` and `actions`, (B, ...)."""
 
     obs: Tensor
     actions: Tensor
@@ -48,13 +49,14 @@ class Batch:
 def collect(episodes: Episodes, agent: Agent, horizon: int, noise: NDArray[np.float32]) -> Rollout:
     """Take `horizon` steps in each environment with actions drawn from the policy; episodes go on where they stood.
 
-    `noise`: (T, N, ...), see `Categorical.draw_noise`. Values and log-probabilities are not needed to act;
+    `noise`: (T, N, ...), see `Distribution.draw_noise`. Values and log-probabilities are not needed to act;
     `make_batch` computes them for all steps at once.
     """
     num_envs, obs_size = episodes.obs.shape
     obs = np.empty((horizon, num_envs, obs_size), dtype=np.float32)
     next_obs = np.empty_like(obs)
-    actions = np.empty((horizon, num_envs), dtype=np.int64)
+    spec = episodes.envs.action_spec
+    actions = np.empty((horizon, num_envs, *spec.shape), dtype=spec.dtype)
     rewards = np.empty((horizon, num_envs), dtype=np.float32)
     terminated = np.empty((horizon, num_envs), dtype=bool)
     truncated = np.empty((horizon, num_envs), dtype=bool)
@@ -93,7 +95,7 @@ def make_batch(rollout: Rollout, agent: Agent, gamma: float, gae_lambda: float, 
     )
     return Batch(
         obs=obs.flatten(0, 1),
-        actions=actions.flatten(),
+        actions=actions.flatten(0, 1),
         log_probs=log_probs.flatten(),
         values=values.flatten(),
         advantages=torch.from_numpy(advantages).to(device).flatten(),

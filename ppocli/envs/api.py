@@ -1,10 +1,53 @@
 """The protocol that every backend of vectorised environments fulfils."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """An action is one choice: 0 … num_choices - 1."""
+
+    num_choices: int
+    dtype: DTypeLike = np.int64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one action."""
+        return ()
+
+
+@dataclass(frozen=True)
+class MultiDiscrete:
+    """An action is several choices at once, each with a number of its own to choose from."""
+
+    num_choices: tuple[int, ...]
+    dtype: DTypeLike = np.int64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one action."""
+        return (len(self.num_choices),)
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """An action is a vector of real numbers; in bounded dimensions -1 … 1 stands for the whole range."""
+
+    bounded: tuple[bool, ...]
+    dtype: DTypeLike = np.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one action."""
+        return (len(self.bounded),)
+
+
+ActionSpec = Discrete | MultiDiscrete | Continuous
 
 
 class Step(NamedTuple):
@@ -25,7 +68,7 @@ class VectorEnv(Protocol):
 
     num_envs: int
     obs_size: int
-    num_actions: int
+    action_spec: ActionSpec
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
         """Start an episode with its seed in each of the environments `indices`; return all observations (N, obs_size).
@@ -33,8 +76,8 @@ class VectorEnv(Protocol):
         An episode depends on nothing but its seed and its actions.
         """
 
-    def step(self, actions: NDArray[np.int64]) -> Step:
-        """Take actions (N,), each in 0 … num_actions - 1.
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Take actions (N, *action_spec.shape).
 
         An environment that waits for `reset` is left alone: its observation stays, its reward is 0, its flags False.
         """

@@ -1,6 +1,7 @@
 """CartPole-v1 with Gymnasium's own vectorised dynamics: all poles in one NumPy expression."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -8,7 +9,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv as Dynamic
 from numpy.typing import NDArray
 
 from ppocli.config import EnvConfig
-from ppocli.envs.api import Step
+from ppocli.envs.api import ActionSpec, Discrete, Step
 
 _FIRST_STATES = 0.05
 """An episode starts with all four numbers of its state drawn from ± so much."""
@@ -22,7 +23,7 @@ class CartPoleVectorEnv:
     """
 
     obs_size = 4
-    num_actions = 2
+    action_spec: ActionSpec = Discrete(2)
 
     @staticmethod
     def covers(config: EnvConfig) -> bool:
@@ -45,7 +46,7 @@ class CartPoleVectorEnv:
         self._playing[list(indices)] = True
         return state.T.astype(np.float32)
 
-    def step(self, actions: NDArray[np.int64]) -> Step:
+    def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""
         waiting = np.flatnonzero(~self._playing)
         waiting_states = self._state()[:, waiting]

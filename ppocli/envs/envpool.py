@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppocli.config import EnvConfig
+from ppocli.envs import spaces
 from ppocli.envs.api import Step
-from ppocli.envs.gymnasium import sizes
 from ppocli.errors import PpocliError, UsageError
 
 _THREADS_PER_CORE = 3
@@ -48,8 +48,9 @@ class EnvPoolVectorEnv:
                 )
             except (AssertionError, TypeError, ValueError) as error:
                 raise UsageError(f"env.kwargs: EnvPool's {config.id} does not take {kwargs}: {error}") from error
-            spaces = self._envs.observation_space, self._envs.action_space
-        self.obs_size, self.num_actions, self._first_action = sizes(config.id, *spaces)
+            observations, actions = self._envs.observation_space, self._envs.action_space
+        self.obs_size, self._flatten = spaces.observations(config.id, observations)
+        self.action_spec, self._to_env = spaces.actions(config.id, actions)
         self._obs = np.zeros((num_envs, self.obs_size), dtype=np.float32)
         self._first_obs: NDArray[np.float32] | None = None
         self._playing = np.zeros(num_envs, dtype=bool)
@@ -70,14 +71,14 @@ class EnvPoolVectorEnv:
         self._playing[named] = True
         return self._obs.copy()
 
-    def step(self, actions: NDArray[np.int64]) -> Step:
+    def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""
         rewards = np.zeros(self.num_envs)
         terminated = np.zeros(self.num_envs, dtype=bool)
         truncated = np.zeros(self.num_envs, dtype=bool)
         playing = np.flatnonzero(self._playing)
         obs, rewards[playing], terminated[playing], truncated[playing], _ = self._envs.step(
-            actions[playing] + self._first_action, playing
+            self._to_env(actions[playing]), playing
         )
         self._obs[playing] = self._flat(obs)
         self._playing &= ~(terminated | truncated)
@@ -88,7 +89,9 @@ class EnvPoolVectorEnv:
         self._envs.close()
 
     def _flat(self, obs: NDArray[Any]) -> NDArray[np.float32]:
-        return obs.reshape(len(obs), -1).astype(np.float32)
+        if obs.ndim > 1:
+            return obs.reshape(len(obs), -1).astype(np.float32)
+        return np.array([self._flatten(number) for number in obs], dtype=np.float32)
 
 
 def _import_envpool(env_id: str) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Episodes:
         """Whether any environment has an episode under way."""
         return bool(self._playing.any())
 
-    def step(self, actions: NDArray[np.int64]) -> Step:
+    def step(self, actions: NDArray[Any]) -> Step:
         """Take actions (N,) and collect the episodes they end in `finished`."""
         step = self.envs.step(actions)
         self.env_steps += int(self._playing.sum())

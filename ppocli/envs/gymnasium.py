@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppocli.config import EnvConfig
+from ppocli.envs import spaces
 from ppocli.envs.api import Step
 from ppocli.errors import PpocliError, UsageError
+
+KEEP_THEIR_WORLD = {"BipedalWalker", "BipedalWalkerHardcore", "CarRacing"}
+"""Environments whose `reset` builds into the world of the episode before: each episode gets an object of its own."""
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
@@ -44,9 +48,9 @@ def reward_threshold(config: EnvConfig) -> float | None:
 
 
 class GymnasiumVectorEnv:
-    """N Gymnasium environments with Box observations (flattened) and Discrete actions; each is made when first reset.
+    """N Gymnasium environments; each is made when first reset.
 
-    Raises UsageError for an environment that does not exist or has other spaces.
+    Raises UsageError for an environment that does not exist, or with spaces that `ppocli.envs.spaces` does not know.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, render_mode: str | None = None) -> None:
@@ -54,13 +58,13 @@ class GymnasiumVectorEnv:
         self._config = config
         self._render_mode = render_mode
         first = make_env(config, render_mode)
-        self.obs_size, self.num_actions, self._first_action = sizes(
-            config.id, first.observation_space, first.action_space
-        )
+        self.obs_size, self._flatten = spaces.observations(config.id, first.observation_space)
+        self.action_spec, self._to_env = spaces.actions(config.id, first.action_space)
         self.spec = first.spec
         """What Gymnasium made the environments from."""
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)
         """How many steps make a second of the environment's own time."""
+        self._made_anew = first.spec is not None and first.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
         self._playing = np.zeros(num_envs, dtype=bool)
         self._obs = np.zeros((num_envs, self.obs_size), dtype=np.float32)
@@ -68,21 +72,26 @@ class GymnasiumVectorEnv:
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
         """See `VectorEnv.reset`."""
         for index, seed in zip(indices, seeds, strict=True):
+            if self._made_anew and index in self._envs:
+                self._envs.pop(index).close()
             if index not in self._envs:
                 self._envs[index] = make_env(self._config, self._render_mode)
-            self._obs[index] = np.ravel(self._envs[index].reset(seed=seed)[0])
+            self._obs[index] = self._flatten(self._envs[index].reset(seed=seed)[0])
             self._playing[index] = True
         return self._obs.copy()
 
-    def step(self, actions: NDArray[np.int64]) -> Step:
+    def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""
         rewards = np.zeros(self.num_envs)
         terminated = np.zeros(self.num_envs, dtype=bool)
         truncated = np.zeros(self.num_envs, dtype=bool)
-        chosen = (actions + self._first_action).tolist()
+        chosen = self._to_env(actions)
+        chosen = (
+            chosen.tolist() if chosen.ndim == 1 else chosen
+        )  # plain numbers, which environments compute faster with
         for index in np.flatnonzero(self._playing).tolist():
             obs, rewards[index], terminated[index], truncated[index], _ = self._envs[index].step(chosen[index])
-            self._obs[index] = np.ravel(obs)
+            self._obs[index] = self._flatten(obs)
         self._playing &= ~(terminated | truncated)
         return Step(self._obs.copy(), rewards, terminated, truncated)
 
@@ -94,12 +103,3 @@ class GymnasiumVectorEnv:
         """See `VectorEnv.close`."""
         for env in self._envs.values():
             env.close()
-
-
-def sizes(env_id: str, obs: gym.Space[Any], actions: gym.Space[Any]) -> tuple[int, int, int]:
-    """Return the observation's length, the number of actions and the first action's number. Raises UsageError."""
-    if not isinstance(obs, gym.spaces.Box):
-        raise UsageError(f"env.id: {env_id} has observations {obs}; supported are Box observations, flattened")
-    if not isinstance(actions, gym.spaces.Discrete):
-        raise UsageError(f"env.id: {env_id} has actions {actions}; supported are Discrete actions")
-    return int(np.prod(obs.shape)), int(actions.n), int(actions.start)

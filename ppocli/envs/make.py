@@ -8,6 +8,7 @@ from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.workers import WorkerVectorEnv, automatic_workers
+from ppocli.errors import UsageError
 from ppocli.seeds import training_seeds
 
 SLOTS = 20
@@ -37,7 +38,17 @@ def make_environments(config: Config) -> Environments:
     else:
         training = _gymnasium_envs(config.env, config.env.num_envs)
     try:
-        return Environments(training, evaluation_envs(config.env))
+        environments = Environments(training, evaluation_envs(config.env))
+        if (training.obs_size, training.action_spec) != (
+            environments.evaluation.obs_size,
+            environments.evaluation.action_spec,
+        ):
+            environments.evaluation.close()
+            raise UsageError(
+                f"env.backend: {config.env.backend} has a {config.env.id} of another form than Gymnasium's, in which "
+                "agents are evaluated; use env.backend: gymnasium"
+            )
+        return environments
     except BaseException:
         training.close()
         raise

@@ -21,7 +21,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from ppocli.config import EnvConfig
-from ppocli.envs.api import Step
+from ppocli.envs.api import ActionSpec, Step
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
 from ppocli.signals import ignore_stop_signals, signal_name
@@ -50,15 +50,16 @@ class WorkerVectorEnv:
         bounds = [num_envs * part // (num_workers + 1) for part in range(num_workers + 2)]
         self.num_envs = num_envs
         self._own = GymnasiumVectorEnv(config, bounds[1])
-        self.obs_size, self.num_actions = self._own.obs_size, self._own.num_actions
+        self.obs_size, self.action_spec = self._own.obs_size, self._own.action_spec
         context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
-        buffer = context.RawArray("b", num_envs * _row(self.obs_size).itemsize)
-        self._rows = np.frombuffer(buffer, _row(self.obs_size))
+        row = _row(self.obs_size, self.action_spec)
+        buffer = context.RawArray("b", num_envs * row.itemsize)
+        self._rows = np.frombuffer(buffer, row)
         self._rows["seed"] = _NO_RESET
         self._workers: list[_Worker] = []
         atexit.register(self.close)  # before multiprocessing's own, which would wait for them
         for start, stop in itertools.pairwise(bounds[1:]):
-            self._workers.append(_Worker(context, self._own.spec, config, buffer, self.obs_size, start, stop))
+            self._workers.append(_Worker(context, self._own.spec, config, buffer, row, start, stop))
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
         """See `VectorEnv.reset`."""
@@ -72,7 +73,7 @@ class WorkerVectorEnv:
             worker.wait()
         return rows["obs"].copy()
 
-    def step(self, actions: NDArray[np.int64]) -> Step:
+    def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""
         rows = self._rows
         rows["action"] = actions
@@ -91,11 +92,11 @@ class WorkerVectorEnv:
             worker.kill()
 
 
-def _row(obs_size: int) -> np.dtype[Any]:
+def _row(obs_size: int, action_spec: ActionSpec) -> np.dtype[Any]:
     """Return what the processes tell each other about one environment."""
     fields = [
         ("seed", np.int64),  # of the episode to start, else _NO_RESET
-        ("action", np.int64),
+        ("action", action_spec.dtype, action_spec.shape),
         ("reward", np.float64),
         ("obs", np.float32, (obs_size,)),
         ("terminated", np.bool_),
@@ -124,7 +125,7 @@ class _Worker:
         spec: EnvSpec | None,
         config: EnvConfig,
         buffer: Any,
-        obs_size: int,
+        row: np.dtype[Any],
         start: int,
         stop: int,
     ) -> None:
@@ -132,7 +133,7 @@ class _Worker:
         self.go: Semaphore = context.Semaphore(0)
         self._done: Semaphore = context.Semaphore(0)
         self._last_words, words_out = context.Pipe(duplex=False)
-        arguments = (spec, config, buffer, obs_size, start, stop, self.go, self._done, words_out)
+        arguments = (spec, config, buffer, row, start, stop, self.go, self._done, words_out)
         self._process: SpawnProcess = context.Process(target=_work, args=arguments, daemon=True)
         with _main_module_hidden():
             self._process.start()
@@ -165,7 +166,7 @@ def _work(
     spec: EnvSpec | None,
     config: EnvConfig,
     buffer: Any,
-    obs_size: int,
+    row: np.dtype[Any],
     start: int,
     stop: int,
     go: Semaphore,
@@ -179,7 +180,7 @@ def _work(
         if spec is not None:  # of an environment that perhaps only the parent has registered
             gym.registry.setdefault(spec.id, spec)
         envs = GymnasiumVectorEnv(config, stop - start)
-        rows = np.frombuffer(buffer, _row(obs_size))[start:stop]
+        rows = np.frombuffer(buffer, row)[start:stop]
         while True:
             if not _spin(go):
                 go.acquire()

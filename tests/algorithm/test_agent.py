@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from ppocli.algorithm.agent import Agent, Categorical
+from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.distributions import Categorical
+from ppocli.envs.api import Discrete
 
 LOGITS = torch.tensor([[0.0, 1.0, 2.0]])
 PROBABILITIES = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()
 
 
 def agent(**changes):
-    settings = {"obs_size": 4, "num_actions": 3, "hidden_sizes": (8, 6), "activation": "tanh"} | changes
+    settings = {"obs_size": 4, "action_spec": Discrete(3), "hidden_sizes": (8, 6), "activation": "tanh"} | changes
     return Agent(**settings, generator=torch.Generator().manual_seed(0))
 
 

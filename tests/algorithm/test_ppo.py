@@ -10,6 +10,7 @@ import torch
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.ppo import PPO, approx_kl, clip_fraction, explained_variance, normalize, policy_loss, value_loss
 from ppocli.algorithm.rollout import Batch
+from ppocli.envs.api import Discrete
 from ppocli.errors import TrainingError
 
 
@@ -56,7 +57,7 @@ def test_explained_variance_of_equal_returns_is_a_number():
 
 
 def make_agent():
-    return Agent(4, 3, (16,), "tanh", torch.Generator().manual_seed(0))
+    return Agent(4, Discrete(3), hidden_sizes=(16,), generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
@@ -123,7 +124,7 @@ def test_each_minibatch_has_advantages_of_its_own_scale(monkeypatch):
         ppo, "_minibatches", lambda *args: (seen.append(minibatch) or minibatch for minibatch in original(*args))
     )
     update(ppo, make_batch(agent))
-    for _, _, _, advantages, _ in seen:
+    for _, _, _, advantages, _, _ in seen:
         assert advantages.mean().item() == pytest.approx(0, abs=1e-6)
         assert advantages.std().item() == pytest.approx(1, abs=1e-5)
 

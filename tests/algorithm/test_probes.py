@@ -8,6 +8,7 @@ import torch
 
 from ppocli import checkpoint
 from ppocli.config import Config
+from ppocli.envs.make import evaluation_envs
 from ppocli.runs import Run
 from ppocli.train import train
 
@@ -25,7 +26,7 @@ def trained_agent(kind, folder, iterations):
     for _ in islice(reports := train(config, run), iterations):
         pass
     reports.close()
-    return checkpoint.load(run.checkpoint("last")).build_agent(1, 2)
+    return checkpoint.load(run.checkpoint("last")).build_agent(evaluation_envs(config.env))
 
 
 def values(agent, *observations):

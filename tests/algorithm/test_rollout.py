@@ -7,6 +7,7 @@ import torch
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.rollout import collect, make_batch
 from ppocli.config import EnvConfig
+from ppocli.envs.api import Discrete
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 
@@ -17,7 +18,7 @@ def seed_of(environment, number):
 
 @pytest.fixture
 def agent():
-    return Agent(2, 2, (4,), "tanh", torch.Generator().manual_seed(0))
+    return Agent(2, Discrete(2), hidden_sizes=(4,), generator=torch.Generator().manual_seed(0))
 
 
 def episodes_of(env_id, num_envs=2, **kwargs):

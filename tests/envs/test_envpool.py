@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ppocli.config import EnvConfig
+from ppocli.envs.api import Discrete
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.errors import PpocliError, UsageError
 
@@ -19,7 +20,7 @@ def play(envs, num_steps):
     rng = np.random.default_rng(0)
     seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
     for _ in range(num_steps):
-        step = envs.step(rng.integers(envs.num_actions, size=envs.num_envs))
+        step = envs.step(rng.integers(envs.action_spec.num_choices, size=envs.num_envs))
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:
@@ -30,7 +31,7 @@ def play(envs, num_steps):
 @pytest.mark.parametrize(("env_id", "obs_size", "num_actions"), [("LunarLander-v3", 8, 4), ("CartPole-v1", 4, 2)])
 def test_the_same_seed_gives_the_same_episodes_and_another_gives_others(env_id, obs_size, num_actions):
     envs = make(env_id, 3)
-    assert (envs.obs_size, envs.num_actions) == (obs_size, num_actions)
+    assert (envs.obs_size, envs.action_spec) == (obs_size, Discrete(num_actions))
     one, same, other = play(envs, 300), play(make(env_id, 3), 300), play(make(env_id, 3, seed=1), 300)
     assert all(np.array_equal(left, right) for left, right in zip(one, same, strict=True))
     assert not np.array_equal(one[0], other[0])

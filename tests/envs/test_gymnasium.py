@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ppocli.config import EnvConfig
+from ppocli.envs.api import Continuous, Discrete
 from ppocli.envs.gymnasium import GymnasiumVectorEnv, reward_threshold
 from ppocli.errors import PpocliError, UsageError
 
@@ -46,23 +47,33 @@ def test_observations_already_handed_out_do_not_change():
 
 def test_box_is_flattened_and_actions_start_where_the_space_does():
     envs = make("Shifted-v0", 1)
-    assert (envs.obs_size, envs.num_actions) == (4, 2)
+    assert (envs.obs_size, envs.action_spec) == (4, Discrete(2))
     np.testing.assert_allclose(envs.reset([0], [0]), [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
     assert envs.step(actions(1)).rewards.tolist() == [6.0]
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "LunarLander-v3", "Acrobot-v1", "MountainCar-v0"])
+@pytest.mark.parametrize(
+    "env_id",
+    ["CartPole-v1", "LunarLander-v3", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "BipedalWalker-v3", "Taxi-v4"],
+)
 def test_an_episode_depends_on_its_seed_and_actions_alone(env_id):
+    def drawn(envs, rng):
+        """The same action in every environment."""
+        spec = envs.action_spec
+        action = rng.uniform(-1, 1, spec.shape) if isinstance(spec, Continuous) else rng.integers(spec.num_choices)
+        return np.stack([action] * envs.num_envs)
+
     def play(envs, index):
+        rng = np.random.default_rng(0)
         seen = [envs.reset([index], [123])[index]]
-        for number in range(60):
-            seen.append(envs.step(actions(*[number * 7 % 2] * envs.num_envs)).obs[index])
+        seen += [envs.step(drawn(envs, rng)).obs[index] for _ in range(60)]
         return np.array(seen)
 
-    used = make(env_id, 3)
-    for seed in (5, 6):
+    used, other = make(env_id, 3), np.random.default_rng(1)
+    for seed in range(5, 10):
         used.reset([0, 1, 2], [seed, seed, seed])
-        used.step(actions(1, 0, 1))
+        for _ in range(100):
+            used.step(drawn(used, other))
     assert np.array_equal(play(make(env_id, 1), 0), play(used, 2))
 
 
@@ -73,8 +84,14 @@ def test_an_episode_depends_on_its_seed_and_actions_alone(env_id):
         ("LunarLandr-v3", "Did you mean: LunarLander"),
         ("LunarLander-v9", "v9.*v3"),
         ("Nothing/Here-v0", "Namespace Nothing not found"),
-        ("Pendulum-v1", "Pendulum-v1 has actions Box.*supported are Discrete"),
-        ("Blackjack-v1", "Blackjack-v1 has observations Tuple.*supported are Box"),
+        (
+            "Speaking-v0",
+            r"has observations Tuple.*Text.*supported are Box, Discrete, MultiDiscrete, MultiBinary, and",
+        ),
+        (
+            "Spoken-v0",
+            "has actions Sequence.*supported are Discrete, MultiDiscrete, MultiBinary and Box",
+        ),
     ],
 )
 def test_unknown_and_unsupported_environments(env_id, message):

@@ -32,7 +32,7 @@ def play(envs, num_steps):
     rng = np.random.default_rng(0)
     seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
     for number in range(num_steps):
-        step = envs.step(rng.integers(envs.num_actions, size=envs.num_envs))
+        step = envs.step(rng.integers(envs.action_spec.num_choices, size=envs.num_envs))
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:

@@ -1,0 +1,86 @@
+"""Inputs and rewards of ordinary size: running statistics, and what is scaled by them."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+EPSILON = 1e-8
+OBS_LIMIT = 10.0
+
+
+class RunningStatistics(nn.Module):
+    """Mean and variance of all that was ever added, as buffers, in float64 until the module is told otherwise.
+
+    Before anything is added they are 0 and 1.
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("var", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    @torch.no_grad()
+    def add(self, values: Tensor) -> None:
+        """Add values (..., *shape). Chan, Golub and LeVeque 1979, eq. 2.1: exact in any split of the data."""
+        values = values.to(self.mean.dtype).reshape(-1, *self.mean.shape)
+        mean, var, count = values.mean(0), values.var(0, correction=0), len(values)
+        total = self.count + count
+        difference = mean - self.mean
+        squares = self.var * self.count + var * count + difference.square() * (self.count * count / total)
+        self.mean += difference * (count / total)
+        self.var.copy_(squares / total)
+        self.count += count
+
+
+class ObsNormalizer(nn.Module):
+    """Observations (..., obs_size) less their running mean, over their running deviation, cut off at ± 10."""
+
+    def __init__(self, obs_size: int) -> None:
+        super().__init__()
+        self.statistics = RunningStatistics(obs_size)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Return normalised observations; the statistics stay as they are."""
+        deviation = (self.statistics.var + EPSILON).sqrt().to(obs.dtype)
+        return ((obs - self.statistics.mean.to(obs.dtype)) / deviation).clamp(-OBS_LIMIT, OBS_LIMIT)
+
+
+class RewardNormalizer:
+    """The scale that gives discounted returns a standard deviation of about 1. Nothing is shifted.
+
+    R_t = r_t + γ R_{t−1}, from 0 at the start of each episode, runs on from one rollout into the next in each of the N
+    environments; rewards are to be divided by the standard deviation of all R so far.
+    """
+
+    def __init__(self, num_envs: int, gamma: float) -> None:
+        self.gamma = gamma
+        self.returns = np.zeros(num_envs)
+        self.statistics = RunningStatistics()
+
+    def add(self, rewards: NDArray[np.float32], ended: NDArray[np.bool_]) -> None:
+        """Add a rollout: rewards (T, N), and whether the episode ended with them (T, N)."""
+        history = np.empty(rewards.shape)
+        for t in range(len(rewards)):
+            self.returns = history[t] = self.returns * self.gamma + rewards[t]
+            self.returns = np.where(ended[t], 0.0, self.returns)
+        self.statistics.add(torch.from_numpy(history))
+
+    @property
+    def scale(self) -> float:
+        """What to multiply rewards by."""
+        return float(1 / (self.statistics.var + EPSILON).sqrt())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the state that outlives a rollout."""
+        return {"returns": torch.from_numpy(self.returns.copy()), **self.statistics.state_dict()}
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state that `state_dict` returned."""
+        self.returns = tensors["returns"].numpy().copy()
+        self.statistics.load_state_dict({name: tensor for name, tensor in tensors.items() if name != "returns"})

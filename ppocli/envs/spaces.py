@@ -1,0 +1,73 @@
+"""From Gymnasium's spaces to flat vectors of numbers, and back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+from gymnasium.spaces.utils import flatdim, flatten
+from numpy.typing import NDArray
+
+from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete
+from ppocli.errors import UsageError
+
+Array = NDArray[Any]
+_OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary, and Tuple or Dict of those"
+_ACTIONS = "Discrete, MultiDiscrete, MultiBinary and Box"
+
+
+def observations(env_id: str, space: Space[Any]) -> tuple[int, Callable[[Any], Array]]:
+    """Return the length of a flat observation, and what flattens one, by Gymnasium's own rules.
+
+    Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError for a space that
+    is not supported.
+    """
+    if not _is_flat(space):
+        raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}")
+    if isinstance(space, spaces.Box):
+        return int(np.prod(space.shape)), np.ravel
+    return flatdim(space), lambda obs: flatten(space, obs)  # type: ignore[return-value]
+
+
+def _is_flat(space: Space[Any]) -> bool:
+    if isinstance(space, spaces.Tuple):
+        return all(map(_is_flat, space.spaces))
+    if isinstance(space, spaces.Dict):
+        return all(map(_is_flat, space.spaces.values()))
+    return isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+
+
+def actions(env_id: str, space: Space[Any]) -> tuple[ActionSpec, Callable[[Array], Array]]:
+    """Return what the agent's actions are, and what turns a batch of them into the environment's own.
+
+    Raises UsageError for a space that is not supported.
+    """
+    if isinstance(space, spaces.Discrete):
+        return Discrete(int(space.n)), lambda actions: actions + space.start
+    if isinstance(space, spaces.MultiDiscrete):
+        return MultiDiscrete(tuple(space.nvec.ravel().tolist())), lambda actions: _shaped(actions, space) + space.start
+    if isinstance(space, spaces.MultiBinary):
+        return MultiDiscrete((2,) * int(np.prod(space.shape))), lambda actions: _shaped(actions, space)
+    if isinstance(space, spaces.Box):
+        bounded = np.isfinite(space.low) & np.isfinite(space.high)
+        return Continuous(tuple(bounded.ravel().tolist())), lambda actions: to_box(actions, space)
+    raise UsageError(f"env.id: {env_id} has actions {space}; supported are {_ACTIONS}")
+
+
+def to_box(actions: Array, space: spaces.Box) -> Array:
+    """Turn actions (N, size) into those of a Box: (N, *space.shape).
+
+    Where both bounds are finite, −1 … 1 becomes low … high, and what lies outside is cut off first. Elsewhere a number
+    stands for itself, cut off where there is one bound.
+    """
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    bounded = np.isfinite(low) & np.isfinite(high)
+    bottom, width = np.where(bounded, low, 0), np.where(bounded, high, 0) - np.where(bounded, low, 0)
+    shaped = actions.reshape(len(actions), *space.shape)
+    mapped = np.where(bounded, bottom + (np.clip(shaped, -1, 1) + 1) / 2 * width, shaped).clip(low, high)
+    return (mapped if np.issubdtype(space.dtype, np.floating) else mapped.round()).astype(space.dtype)
+
+
+def _shaped(actions: Array, space: Space[Any]) -> Array:
+    assert space.shape is not None
+    return actions.reshape(len(actions), *space.shape).astype(space.dtype)

@@ -1,0 +1,105 @@
+"""Running statistics against NumPy over all the data at once."""
+
+import numpy as np
+import pytest
+import torch
+
+from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.normalize import ObsNormalizer, RewardNormalizer, RunningStatistics
+from ppocli.envs.api import Discrete
+
+DATA = np.random.default_rng(0).normal([0, 1e4, -3], [1, 0.5, 100], size=(600, 3))
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [300], [1, 2, 3, 599], list(range(1, 600))])
+def test_statistics_are_numpys_in_any_split(cuts):
+    statistics = RunningStatistics(3)
+    for part in np.split(DATA, cuts):
+        statistics.add(torch.from_numpy(part))
+    np.testing.assert_allclose(statistics.mean, DATA.mean(0), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(statistics.var, DATA.var(0), rtol=1e-9)
+    assert statistics.count == 600
+
+
+def test_rollouts_are_added_whole():
+    statistics = RunningStatistics(3)
+    statistics.add(torch.from_numpy(DATA.reshape(20, 30, 3).astype(np.float32)))
+    np.testing.assert_allclose(statistics.mean, DATA.astype(np.float32).mean(0, dtype=np.float64), rtol=1e-9)
+
+
+def test_small_differences_of_large_numbers_are_not_lost():
+    """In float32 they would be: 1e4 has a spacing of 1e-3 there, and sums of squares are far worse."""
+    statistics = RunningStatistics(1)
+    for part in np.split(1e8 + DATA[:, :1], 6):
+        statistics.add(torch.from_numpy(part))
+    np.testing.assert_allclose(statistics.var, (1e8 + DATA[:, :1]).var(0), rtol=1e-6)
+
+
+def test_nothing_seen_changes_nothing_but_the_limit():
+    obs = torch.tensor([[0.5, -3.0, 11.0]])
+    torch.testing.assert_close(ObsNormalizer(3)(obs), torch.tensor([[0.5, -3.0, 10.0]]))
+
+
+def test_observations_by_hand():
+    normalizer = ObsNormalizer(2)
+    normalizer.statistics.add(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, deviations 1 and 0
+    seen = normalizer(torch.tensor([[2.0, 5.0], [2.5, 6.0], [-20.0, 4.0]]))
+    assert seen.dtype == torch.float32
+    assert seen.tolist() == [[0.0, 0.0], [0.5, 10.0], [-10.0, -10.0]]
+
+
+def test_the_agent_sees_through_its_statistics_and_only_learn_obs_moves_them():
+    agent = Agent(2, Discrete(2), normalize_obs=True, generator=torch.Generator().manual_seed(0))
+    plain = Agent(2, Discrete(2), generator=torch.Generator().manual_seed(0))
+    agent.learn_obs(torch.tensor([[1.0, 10.0], [3.0, 30.0]]))
+    before = {name: tensor.clone() for name, tensor in agent.state_dict().items()}
+    obs, as_seen = torch.tensor([[3.0, 20.0]]), torch.tensor([[1.0, 0.0]])
+    actions, noise = torch.tensor([1]), torch.zeros(1, 2)
+    torch.testing.assert_close(agent.value(obs), plain.value(as_seen))
+    torch.testing.assert_close(agent.log_prob_and_entropy(obs, actions), plain.log_prob_and_entropy(as_seen, actions))
+    assert agent.mode(obs).equal(plain.mode(as_seen))
+    assert agent.sample(obs, noise).equal(plain.sample(as_seen, noise))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in agent.state_dict().items())
+    assert "normalizer.statistics.mean" in before
+
+
+def test_without_normalisation_there_is_nothing_to_save():
+    agent = Agent(2, Discrete(2))
+    agent.learn_obs(torch.ones(3, 2))
+    assert not [name for name in agent.state_dict() if "normalizer" in name]
+
+
+def test_discounted_returns_by_hand():
+    """Two environments, γ = ½; the first ends after its second step, the second never."""
+    rewards = RewardNormalizer(2, 0.5)
+    rewards.add(np.array([[1, 2], [1, 2]], np.float32), np.array([[False, False], [True, False]]))
+    rewards.add(np.array([[4, 0]], np.float32), np.array([[False, False]]))
+    history = [1, 1.5, 4, 2, 3, 1.5]
+    assert rewards.statistics.var == pytest.approx(np.var(history))
+    assert rewards.scale == pytest.approx(1 / np.std(history))
+    assert rewards.returns.tolist() == [4, 1.5]
+
+
+def test_before_any_reward_the_scale_is_1():
+    assert RewardNormalizer(3, 0.9).scale == pytest.approx(1)
+
+
+def test_the_split_into_rollouts_does_not_matter():
+    rng = np.random.default_rng(1)
+    rewards, ended = rng.normal(3, 2, (60, 4)).astype(np.float32), rng.random((60, 4)) < 0.1
+    whole, parts = RewardNormalizer(4, 0.99), RewardNormalizer(4, 0.99)
+    whole.add(rewards, ended)
+    for part in range(6):
+        parts.add(rewards[10 * part : 10 * part + 10], ended[10 * part : 10 * part + 10])
+    assert parts.scale == pytest.approx(whole.scale, rel=1e-12)
+
+
+def test_state_goes_on_where_it_stood():
+    rng = np.random.default_rng(2)
+    one, other = RewardNormalizer(4, 0.99), RewardNormalizer(4, 0.99)
+    one.add(rng.normal(size=(10, 4)).astype(np.float32), np.zeros((10, 4), bool))
+    other.load_state_dict(one.state_dict())
+    for rewards in (one, other):
+        rewards.add(np.ones((5, 4), np.float32), np.zeros((5, 4), bool))
+    assert one.scale == other.scale
+    assert one.returns.tolist() == other.returns.tolist()

@@ -1,0 +1,102 @@
+"""Spaces to vectors and back, against numbers worked out by hand and against Gymnasium's own `contains`."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from ppocli.config import Config, EnvConfig
+from ppocli.envs import spaces
+from ppocli.envs.api import Continuous, Discrete, MultiDiscrete
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.make import evaluation_envs
+from ppocli.evaluate import evaluate, random
+from ppocli.runs import Run
+from ppocli.train import train
+from tests.environments import Echo
+
+KINDS = list(Echo.SPACES)
+
+
+def flat(space, obs):
+    size, flatten = spaces.observations("X-v0", space)
+    vector = flatten(obs)
+    assert vector.shape == (size,)
+    return vector.tolist()
+
+
+def test_observations_by_hand():
+    box, three = gym.spaces.Box(-9, 9, (2, 2)), gym.spaces.Discrete(3, start=-1)
+    assert flat(box, np.array([[1.0, 2.0], [3.0, 4.0]])) == [1, 2, 3, 4]
+    assert flat(three, -1) == [1, 0, 0]
+    assert flat(gym.spaces.MultiBinary(3), np.array([1, 0, 1])) == [1, 0, 1]
+    assert flat(gym.spaces.MultiDiscrete([2, 3]), np.array([1, 0])) == [0, 1, 1, 0, 0]
+    assert flat(gym.spaces.Tuple([three, gym.spaces.MultiBinary(2)]), (1, np.array([0, 1]))) == [0, 0, 1, 0, 1]
+    # in the order of the space, whatever the order of the observation
+    assert flat(gym.spaces.Dict(b=three, a=box), {"a": np.ones((2, 2)), "b": 0}) == [0, 1, 0, 1, 1, 1, 1]
+
+
+def test_choices():
+    spec, to_env = spaces.actions("X-v0", gym.spaces.Discrete(3, start=5))
+    assert (spec, to_env(np.array([0, 2])).tolist()) == (Discrete(3), [5, 7])
+    spec, to_env = spaces.actions("X-v0", gym.spaces.MultiDiscrete([2, 3], start=[5, -1]))
+    assert (spec, to_env(np.array([[0, 0], [1, 2]])).tolist()) == (MultiDiscrete((2, 3)), [[5, -1], [6, 1]])
+    spec, to_env = spaces.actions("X-v0", gym.spaces.MultiBinary((2, 2)))
+    assert (spec, to_env(np.array([[0, 1, 1, 0]])).tolist()) == (MultiDiscrete((2,) * 4), [[[0, 1], [1, 0]]])
+
+
+def test_a_box_whatever_its_bounds():
+    low, high = np.array([-2, 0, -np.inf, -3, -np.inf]), np.array([2, 10, np.inf, np.inf, 3])
+    spec, to_env = spaces.actions("X-v0", gym.spaces.Box(low, high, dtype=np.float64))
+    assert spec == Continuous((True, True, False, False, False))
+    # −1 … 1 is the whole of bounded dimensions, and is cut off there; others stand for themselves, within one bound
+    assert to_env(np.array([[0.5, -0.5, 7, 7, 7]])).tolist() == [[1, 2.5, 7, 7, 3]]
+    assert to_env(np.array([[-4, 4, -7, -7, -7]])).tolist() == [[-2, 10, -7, -3, -7]]
+
+
+def test_a_box_of_whole_numbers():
+    _, to_env = spaces.actions("X-v0", gym.spaces.Box(0, 10, (2,), np.int32))
+    mapped = to_env(np.array([[-1.0, 0.11], [1.5, -0.09]]))
+    assert (mapped.dtype, mapped.tolist()) == (np.int32, [[0, 6], [10, 5]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_random_action_is_one_of_the_space(kind):
+    """`Echo` refuses any other."""
+    envs = evaluation_envs(EnvConfig(id="Echo-v0", kwargs={"kind": kind}, workers=0))
+    episodes = evaluate(envs, random(envs.action_spec), list(range(30)))
+    assert [episode.episode_return for episode in episodes] == [20] * 30
+
+
+def test_random_actions_fill_the_whole_space():
+    envs = GymnasiumVectorEnv(EnvConfig(id="Echo-v0", kwargs={"kind": "box"}), 1)
+    rng = np.random.default_rng(0)
+    drawn = np.array([random(envs.action_spec)(np.zeros((1, 4), np.float32), [rng])[0] for _ in range(4000)])
+    bounded, free = drawn[:, :2], drawn[:, 2:]
+    np.testing.assert_allclose(bounded.mean(0), 0, atol=0.05)
+    np.testing.assert_allclose(bounded.std(0), 1 / np.sqrt(3), atol=0.03)  # of a uniform law on −1 … 1
+    np.testing.assert_allclose(free.std(0), 1, atol=0.06)
+    multi = random(MultiDiscrete((2, 3)))
+    drawn = np.array([multi(np.zeros((1, 4), np.float32), [rng])[0] for _ in range(3000)])
+    np.testing.assert_allclose(np.bincount(drawn[:, 1]) / 3000, 1 / 3, atol=0.04)
+
+
+TASKS = [("Echo-v0", {"kind": kind}) for kind in KINDS] + [
+    *((env_id, {}) for env_id in ("Taxi-v4", "FrozenLake-v1", "Blackjack-v1", "Pendulum-v1", "BipedalWalker-v3")),
+    ("CliffWalking-v1", {}),
+    ("LunarLander-v3", {"continuous": True}),
+]
+
+
+@pytest.mark.parametrize(("env_id", "kwargs"), TASKS, ids=str)
+def test_each_kind_of_space_trains(env_id, kwargs, tmp_path):
+    config = Config.model_validate(
+        {
+            "env": {"id": env_id, "kwargs": kwargs, "num_envs": 2, "workers": 0},
+            "network": {"hidden_sizes": [8], "normalize_obs": True},
+            "ppo": {"horizon": 32, "minibatch_size": 32, "normalize_rewards": True},
+            "train": {"env_steps": 128, "eval_episodes": 1, "target_return": 1e9},
+        }
+    )
+    reports = train(config, Run(tmp_path / "run"))
+    assert next(reports).progress.env_steps == 64
+    reports.close()
