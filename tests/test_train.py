@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice, pairwise
 
@@ -10,6 +12,8 @@ import pytest
 import torch
 
 from ppocli import checkpoint
+from ppocli.algorithm.ppo import PPO
+from ppocli.algorithm.rollout import make_batch
 from ppocli.config import Config
 from ppocli.envs.make import evaluation_envs
 from ppocli.errors import PpocliError, TrainingError, UsageError
@@ -257,3 +261,66 @@ def test_a_directory_that_vanishes_is_an_os_error(tmp_path):
     shutil.rmtree(run.path)
     with pytest.raises(OSError, match="No such file"):
         list(reports)
+
+
+WALKING = {
+    "env": {"id": "LunarLanderContinuous-v3", "num_envs": 4},
+    "network": {"hidden_sizes": [8], "normalize_obs": True},
+    "ppo": {"horizon": 64, "minibatch_size": 64, "update_epochs": 2, "normalize_rewards": True},
+    "train": {"env_steps": 256 * 4, "eval_interval": 256 * 3, "eval_episodes": 3, "checkpoint_interval": 256},
+}
+
+
+def test_a_checkpoint_taken_in_the_middle_evaluates_the_same_in_another_process(tmp_path):
+    """Its statistics are those of the moment, and evaluating does not move them."""
+    reports = train(Config.model_validate(WALKING), run := Run(tmp_path / "run"))
+    played = [report.metrics.eval_return_mean for report in islice(reports, 3)][-1]
+    path = run.checkpoint("best")
+    code = (
+        "import sys; from pathlib import Path; from ppocli import checkpoint\n"
+        "from ppocli.devices import use_one_thread; from ppocli.envs.make import evaluation_envs\n"
+        "from ppocli.evaluate import evaluate, greedy; from ppocli.seeds import Purpose, evaluation_seeds\n"
+        "use_one_thread(); saved = checkpoint.load(Path(sys.argv[1]))\n"
+        "config = saved.config.env.model_copy(update={'workers': 0}); envs = evaluation_envs(config)\n"
+        "seeds = evaluation_seeds(0, Purpose.PERIODIC_EVALUATION, 3); policy = greedy(saved.build_agent(envs))\n"
+        "evaluate(envs, policy, seeds)\n"
+        "print(sum(e.episode_return for e in evaluate(envs, policy, seeds)) / 3)\n"
+    )
+    again = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
+    assert float(again) == pytest.approx(played, abs=1e-9)
+    saved = checkpoint.load(path).agent
+    assert saved["normalizer.statistics.count"] == 3 * 256
+    reports.close()
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in checkpoint.load(path).agent.items())
+
+
+def test_observations_count_once_the_update_is_over(tmp_path, monkeypatch):
+    """All that an iteration computes, it computes with the statistics that acted."""
+    counts = []
+
+    def counting(self, batch, **settings):
+        counts.append(float(self.agent.normalizer.statistics.count))
+        return original(self, batch, **settings)
+
+    original = PPO.update
+    monkeypatch.setattr(PPO, "update", counting)
+    list(train(Config.model_validate(WALKING), Run(tmp_path / "run")))
+    assert counts == [0, 256, 512, 768]
+
+
+def test_rewards_are_scaled_for_learning_and_reported_raw(tmp_path, monkeypatch):
+    scales = []
+
+    def looking(rollout, agent, gamma, gae_lambda, reward_scale):
+        scales.append(reward_scale)
+        return make_batch(rollout, agent, gamma, gae_lambda, reward_scale)
+
+    monkeypatch.setattr("ppocli.train.make_batch", looking)
+    config = make_config(env={"id": "Truncated-v0"}, ppo={"gamma": 1.0, "normalize_rewards": True, "reward_scale": 2})
+    _, reports = trained(config, tmp_path / "run")
+    # undiscounted, an episode's returns so far are 1, 3 and 6, over and over
+    assert scales[-1] == pytest.approx(2 / np.std([1, 3, 6]), rel=0.01)
+    assert reports[-1].metrics.return_mean == 6
+    saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors").rewards
+    assert saved["count"] == 128 * 6
+    assert saved["returns"].shape == (4,)

@@ -6,7 +6,7 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.distributions import Categorical
-from ppocli.envs.api import Discrete
+from ppocli.envs.api import Continuous, Discrete
 
 LOGITS = torch.tensor([[0.0, 1.0, 2.0]])
 PROBABILITIES = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()
@@ -66,7 +66,16 @@ def test_actor_and_critic_share_nothing():
     assert all(parameter.grad is None for parameter in network.actor.parameters())
 
 
-@pytest.mark.parametrize(("activation", "layer"), [("tanh", torch.nn.Tanh), ("relu", torch.nn.ReLU)])
+@pytest.mark.parametrize(
+    ("activation", "layer"),
+    [
+        ("tanh", torch.nn.Tanh),
+        ("relu", torch.nn.ReLU),
+        ("elu", torch.nn.ELU),
+        ("gelu", torch.nn.GELU),
+        ("silu", torch.nn.SiLU),
+    ],
+)
 def test_activation(activation, layer):
     assert isinstance(agent(activation=activation).critic[1], layer)
     assert isinstance(agent(activation=activation).actor[3], layer)
@@ -74,3 +83,20 @@ def test_activation(activation, layer):
 
 def test_no_hidden_layers_is_a_linear_agent():
     assert agent(hidden_sizes=()).value(torch.zeros(5, 4)).shape == (5,)
+
+
+def test_uniform_init_is_pytorchs_own():
+    network = agent(init="uniform", hidden_sizes=(100, 100))
+    for layer in (*network.actor[::2], *network.critic[::2]):
+        limit = 1 / np.sqrt(layer.in_features)
+        for parameter in (layer.weight, layer.bias):
+            assert parameter.abs().max() <= limit
+        assert layer.weight.abs().max() > 0.9 * limit
+        np.testing.assert_allclose(layer.weight.detach().std(), limit / np.sqrt(3), rtol=0.1)
+    assert torch.equal(network.actor[0].weight, agent(init="uniform", hidden_sizes=(100, 100)).actor[0].weight)
+
+
+def test_log_std_init():
+    network = agent(action_spec=Continuous((True, True)), log_std_init=-1.5)
+    assert network.distribution.log_std.tolist() == [-1.5, -1.5]
+    assert "distribution.log_std" in network.state_dict()

@@ -8,9 +8,18 @@ import pytest
 import torch
 
 from ppocli.algorithm.agent import Agent
-from ppocli.algorithm.ppo import PPO, approx_kl, clip_fraction, explained_variance, normalize, policy_loss, value_loss
+from ppocli.algorithm.ppo import (
+    PPO,
+    approx_kl,
+    clip_fraction,
+    clipped_value_loss,
+    explained_variance,
+    normalize,
+    policy_loss,
+    value_loss,
+)
 from ppocli.algorithm.rollout import Batch
-from ppocli.envs.api import Discrete
+from ppocli.envs.api import Continuous, Discrete
 from ppocli.errors import TrainingError
 
 
@@ -204,3 +213,80 @@ def test_optimizer_state_goes_on_where_it_stood():
     update(other, batch, seed=5)
     for one, two in zip(agent.parameters(), restored.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_clipped_value_loss_by_hand():
+    values, old = torch.tensor([1.0, 3.0, 0.4]), torch.tensor([0.0, 0.0, 0.5])
+    returns = torch.tensor([2.0, 2.0, 0.0])
+    # moved by 1, 3 and -0.1 where 0.5 are allowed: the larger of (V − R)² and (V clipped − R)²
+    worse = [max(1, 1.5**2), max(1, 1.5**2), 0.4**2]
+    assert clipped_value_loss(values, returns, old, 0.5).item() == pytest.approx(sum(worse) / 3)
+
+
+def critic_gradient(agent):
+    return torch.cat([parameter.grad.flatten() for parameter in agent.critic.parameters()])
+
+
+def test_clip_vloss_takes_the_gradient_from_a_critic_that_has_moved_far_enough():
+    gradients = {}
+    for clip_vloss in (False, True):
+        agent = make_agent()
+        batch = make_batch(agent)
+        # the critic has moved up by 1 since the rollout, as it should: the returns are far above both
+        moved = replace(batch, values=batch.values - 1, returns=batch.values + 10)
+        update(make_ppo(agent, clip_vloss=clip_vloss, update_epochs=1, minibatch_size=64), moved, learning_rate=0.0)
+        gradients[clip_vloss] = critic_gradient(agent)
+    assert gradients[False].norm() > 0.01
+    assert gradients[True].norm() == 0
+
+
+def test_norm_adv_off_leaves_advantages_as_they_are(monkeypatch):
+    agent = make_agent()
+    batch = make_batch(agent)
+    ppo = make_ppo(agent, norm_adv=False)
+    advantages = torch.cat([minibatch[3] for minibatch in ppo._minibatches(batch, torch.arange(64))])
+    assert advantages.equal(batch.advantages)
+
+
+def test_target_kl_ends_the_update_after_the_epoch_that_goes_too_far(monkeypatch):
+    steps = {}
+    for target_kl in (None, 1e9, 1e-9):
+        agent = make_agent()
+        ppo = make_ppo(agent, update_epochs=5, target_kl=target_kl)
+        metrics = update(ppo, make_batch(agent), learning_rate=1e-2)
+        steps[target_kl] = ppo.optimizer.steps
+        assert metrics.approx_kl > 0
+    assert steps == {None: 20, 1e9: 20, 1e-9: 4}  # 4 minibatches an epoch
+
+
+def test_target_kl_is_that_of_the_last_epoch():
+    agent = make_agent()
+    ppo = make_ppo(agent, update_epochs=10, minibatch_size=64)
+    batch = make_batch(agent)
+    # With one minibatch an epoch, the KL that an epoch sees is what the epochs before it did: 0 in the first.
+    ppo.target_kl = 1e-9
+    update(ppo, batch, learning_rate=1e-2)
+    assert ppo.optimizer.steps == 2
+
+
+def test_without_max_grad_norm_nothing_is_clipped():
+    agent = make_agent()
+    metrics = update(
+        make_ppo(agent, update_epochs=1, minibatch_size=64, max_grad_norm=None, vf_coef=100.0), make_batch(agent)
+    )
+    norm = torch.linalg.vector_norm(torch.cat([parameter.grad.flatten() for parameter in agent.parameters()]))
+    assert metrics.gradient_norm == pytest.approx(norm.item())
+    assert norm > 10
+
+
+def test_real_valued_actions_move_towards_what_paid():
+    agent = Agent(4, Continuous((True,)), hidden_sizes=(16,), generator=torch.Generator().manual_seed(0))
+    batch = make_batch(make_agent())
+    actions = torch.randn(64, 1, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        log_probs, _ = agent.log_prob_and_entropy(batch.obs, actions)
+    paid = replace(batch, actions=actions, log_probs=log_probs, advantages=-(actions[:, 0] - 1).square())
+    for seed in range(5):
+        update(make_ppo(agent, update_epochs=10), paid, seed=seed, learning_rate=1e-2)
+    assert agent.mode(batch.obs).mean() > 0.1
+    assert agent.distribution.log_std.item() < -0.05

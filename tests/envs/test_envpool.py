@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from ppocli.config import EnvConfig
-from ppocli.envs.api import Discrete
+from ppocli.config import Config, EnvConfig
+from ppocli.envs.api import Continuous, Discrete
 from ppocli.envs.envpool import EnvPoolVectorEnv
+from ppocli.envs.make import make_environments
 from ppocli.errors import PpocliError, UsageError
 
 
@@ -20,7 +21,13 @@ def play(envs, num_steps):
     rng = np.random.default_rng(0)
     seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
     for _ in range(num_steps):
-        step = envs.step(rng.integers(envs.action_spec.num_choices, size=envs.num_envs))
+        spec = envs.action_spec
+        draw = (
+            rng.uniform(-1, 1, (3, *spec.shape))
+            if isinstance(spec, Continuous)
+            else rng.integers(spec.num_choices, size=3)
+        )
+        step = envs.step(draw)
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:
@@ -28,13 +35,38 @@ def play(envs, num_steps):
     return seen
 
 
-@pytest.mark.parametrize(("env_id", "obs_size", "num_actions"), [("LunarLander-v3", 8, 4), ("CartPole-v1", 4, 2)])
-def test_the_same_seed_gives_the_same_episodes_and_another_gives_others(env_id, obs_size, num_actions):
+@pytest.mark.parametrize(
+    ("env_id", "obs_size", "action_spec"),
+    [
+        ("LunarLander-v3", 8, Discrete(4)),
+        ("CartPole-v1", 4, Discrete(2)),
+        ("Pendulum-v1", 3, Continuous((True,))),
+        ("BipedalWalker-v3", 24, Continuous((True,) * 4)),
+        ("FrozenLake-v1", 16, Discrete(4)),
+    ],
+)
+def test_the_same_seed_gives_the_same_episodes_and_another_gives_others(env_id, obs_size, action_spec):
     envs = make(env_id, 3)
-    assert (envs.obs_size, envs.action_spec) == (obs_size, Discrete(num_actions))
+    assert (envs.obs_size, envs.action_spec) == (obs_size, action_spec)
     one, same, other = play(envs, 300), play(make(env_id, 3), 300), play(make(env_id, 3, seed=1), 300)
     assert all(np.array_equal(left, right) for left, right in zip(one, same, strict=True))
-    assert not np.array_equal(one[0], other[0])
+    assert not all(np.array_equal(left, right) for left, right in zip(one, other, strict=False))
+
+
+def test_a_task_of_another_form_than_gymnasiums_is_refused():
+    pytest.importorskip("envpool_assets", reason="EnvPool is an extra")
+    config = Config.model_validate({"env": {"id": "Blackjack-v1", "backend": "envpool"}})
+    with pytest.raises(UsageError, match="envpool has a Blackjack-v1 of another form than Gymnasium's"):
+        make_environments(config)
+
+
+def test_actions_mean_the_same_as_in_gymnasium():
+    """Pendulum's reward is a formula of its observation and its torque: −θ² − 0.1 θ'² − 0.001 u²."""
+    envs = make("Pendulum-v1", 2)
+    cos, sin, speed = envs.reset([0, 1], [0, 1]).astype(float).T
+    rewards = envs.step(np.array([[0.5], [-7.0]], np.float32)).rewards
+    angle = np.arctan2(sin, cos)
+    np.testing.assert_allclose(rewards, -(angle**2 + 0.1 * speed**2 + 0.001 * np.array([1.0, -2.0]) ** 2), rtol=1e-4)
 
 
 def test_what_has_ended_waits_untouched():
