@@ -22,12 +22,8 @@ def play(envs, num_steps):
     seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
     for _ in range(num_steps):
         spec = envs.action_spec
-        draw = (
-            rng.uniform(-1, 1, (3, *spec.shape))
-            if isinstance(spec, Continuous)
-            else rng.integers(spec.num_choices, size=3)
-        )
-        step = envs.step(draw)
+        real = isinstance(spec, Continuous)
+        step = envs.step(rng.uniform(-1, 1, (3, *spec.shape)) if real else rng.integers(spec.num_choices, size=3))
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:
