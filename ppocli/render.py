@@ -27,6 +27,8 @@ def record(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], outpu
     """
     # Nothing is shown or heard, so that SDL need not look for a screen or a sound card and complain.
     os.environ.update(SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+    if sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's way of its own to draw without a screen
     partial = output.with_name(f".{output.stem}.partial{output.suffix}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
 from contextlib import closing
+from ctypes.util import find_library
 from pathlib import Path
 
 import imageio
@@ -47,6 +48,30 @@ def test_gif_shows_every_step(tmp_path):
         assert picture.size == (600, 400)
         assert picture.info["loop"] == 0
     assert sum(durations) == 20 * env_steps
+
+
+@pytest.mark.skipif(find_library("EGL") is None, reason="MuJoCo draws through EGL where there is no screen")
+def test_hopper_is_drawn_without_a_screen(tmp_path, monkeypatch):
+    pytest.importorskip("mujoco", reason="MuJoCo is an extra")
+    for name in ("DISPLAY", "MUJOCO_GL"):
+        monkeypatch.delenv(name, raising=False)
+    with closing(GymnasiumVectorEnv(EnvConfig(id="Hopper-v5"), SLOTS, "rgb_array")) as envs:
+        episodes = record(envs, random(envs.action_spec), SEEDS[:1], tmp_path / "hopper.mp4")
+    with closing(imageio.get_reader(tmp_path / "hopper.mp4")) as reader:
+        frames = [frame for frame in reader]  # noqa: C416 - see above
+    assert len(frames) == episodes[0].episode_length
+    assert frames[0].std() > 10
+
+
+def test_what_cannot_be_drawn_is_said_in_a_line(tmp_path):
+    with pytest.raises(PpocliError, match=r"Counting-v0 cannot be drawn here: NotImplementedError.*libegl1"):
+        record(
+            GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 1, "rgb_array"),
+            random(Discrete(2)),
+            [0],
+            tmp_path / "x.mp4",
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_formats_that_can_be_written():

@@ -96,8 +96,17 @@ class GymnasiumVectorEnv:
         return Step(self._obs.copy(), rewards, terminated, truncated)
 
     def render(self) -> Any:
-        """Return what the first environment draws: (height, width, 3) of uint8, or None for a window on the screen."""
-        return self._envs[0].render()
+        """Return what the first environment draws: (height, width, 3) of uint8, or None for a window on the screen.
+
+        Raises PpocliError where it cannot draw.
+        """
+        try:
+            return self._envs[0].render()
+        except Exception as error:  # each library that draws has errors of its own
+            raise PpocliError(
+                f"{self._config.id} cannot be drawn here: {type(error).__name__}: {error} "
+                "(without a screen MuJoCo draws through EGL, Debian's package libegl1)"
+            ) from error
 
     def close(self) -> None:
         """See `VectorEnv.close`."""
