@@ -1,27 +1,52 @@
-"""One file that holds a whole training state: safetensors, with one JSON entry in its header. Nothing is unpickled."""
+"""One file that holds a whole training state: safetensors, with one JSON entry in its header. Nothing is unpickled.
 
+A file from a stranger is read in this order: the length of the header, checked against the file's; the header, as JSON
+without surprises; the places of the tensors, which must fill the rest of the file exactly; the digest, which covers
+every byte of the file but its own. Only then are the tensors made.
+"""
+
+import hashlib
+import itertools
 import json
+import math
+import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Protocol
 
 import safetensors
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
 from torch import Tensor
 
 from ppocli import __version__
 from ppocli.algorithm.agent import Agent
-from ppocli.algorithm.normalize import RewardNormalizer
-from ppocli.algorithm.ppo import PPO
 from ppocli.config import Config, parse_config
 from ppocli.envs.api import VectorEnv
 from ppocli.errors import CheckpointError, UsageError
 from ppocli.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
+MAX_HEADER_BYTES = 1 << 20
+MAX_BYTES = 4 << 30
 _HEADER_KEY = "ppocli"
+_NO_DIGEST = "#" * 64  # stands where the digest will: nothing else in a header can look like it
+_BYTES_OF = {"F64": 8, "F32": 4, "I64": 8, "BOOL": 1}
+
+
+class HasState(Protocol):
+    """What has a state that outlives an iteration."""
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Return it."""
+
+
+State = dict[str, Mapping[str, Tensor] | Mapping[str, NDArray[Any]]]
+"""The parts of a training state, such as `agent` or `optimizer`: what each one's `state_dict` returns."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +60,31 @@ class Progress:
     best_return: float | None = None
     solved_at_env_steps: int | None = None
     solved_at_seconds: float | None = None
+    metrics_bytes: int = 0
+    """How long `metrics.csv` was at this point; what stands after it, a resumed run writes again."""
+    episodes_bytes: int = 0
 
 
 class _Header(BaseModel):
     """What stands in a checkpoint's header."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     format: int
     config: dict[str, Any]
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f#]{64}$")]
     progress: Progress
     versions: dict[str, str]
+
+
+class _Place(BaseModel):
+    """Where a tensor lies in a safetensors file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    dtype: Literal["F64", "F32", "I64", "BOOL"]
+    shape: list[NonNegativeInt]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
 
 
 @dataclass(frozen=True)
@@ -56,35 +95,67 @@ class Checkpoint:
     config: Config
     progress: Progress
     versions: dict[str, str]
-    agent: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    rewards: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+    """All of them, each under the name of its part, a dot, and its own name."""
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """Return one part of the training state, as its `state_dict` returned it."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return one part of the training state, as NumPy's arrays."""
+        return {key: tensor.numpy() for key, tensor in self.part(name).items()}
+
+    def check_parts(self, **parts: HasState) -> None:
+        """Raise CheckpointError unless the state of each of `parts` could be taken from here."""
+        for name, part in parts.items():
+            if _shapes(part.state_dict()) != _shapes(self.part(name)):
+                raise CheckpointError(f"{self.path}: its {name} does not fit {self.config.env.id} and its own config")
 
     def build_agent(self, envs: VectorEnv) -> Agent:
         """Return the agent, on the CPU. Raises CheckpointError if its weights are not for such an environment."""
+        found = self.part("agent")
+        sizes = (envs.obs_size, *self.config.network.hidden_sizes)
+        largest_layer = max(map(math.prod, itertools.pairwise(sizes)), default=0)
+        # Looked at first, so that a config that promises huge layers allocates none.
+        if largest_layer > sum(tensor.numel() for tensor in found.values()):
+            raise CheckpointError(f"{self.path}: its agent does not fit {self.config.env.id} and its own config")
         agent = Agent(envs.obs_size, envs.action_spec, **dict(self.config.network))
-        expected = {name: tuple(tensor.shape) for name, tensor in agent.state_dict().items()}
-        found = {name: tuple(tensor.shape) for name, tensor in self.agent.items()}
-        if expected != found:
-            raise CheckpointError(f"{self.path}: its weights do not fit {self.config.env.id} and its own config")
-        if not all(tensor.isfinite().all() for tensor in self.agent.values()):
-            raise CheckpointError(f"{self.path}: some of its weights are not finite numbers")
-        agent.load_state_dict(self.agent)
+        self.check_parts(agent=agent)
+        agent.load_state_dict(found)
         return agent
 
 
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
 def versions() -> dict[str, str]:
-    """Return the versions of everything that results depend on."""
-    return {"ppocli": __version__, **{name: version(name) for name in ("torch", "gymnasium", "box2d", "numpy")}}
+    """Return the versions of everything that results depend on, and the type of machine."""
+    packages = {name: version(name) for name in ("torch", "gymnasium", "box2d", "numpy")}
+    machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return {"ppocli": __version__, "python": platform.python_version(), **packages, "machine": machine}
 
 
-def save(path: Path, config: Config, progress: Progress, ppo: PPO, rewards: RewardNormalizer) -> None:
+def save(path: Path, config: Config, progress: Progress, state: State) -> None:
     """Write a checkpoint so that `path` is whole at any moment. Raises OSError."""
-    parts = {"agent": ppo.agent.state_dict(), "optimizer": ppo.state_dict(), "rewards": rewards.state_dict()}
-    tensors = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
-    header = _Header(format=FORMAT, config=config.model_dump(mode="json"), progress=progress, versions=versions())
+    tensors = {
+        f"{part}.{name}": torch.as_tensor(values).contiguous()
+        for part, named in state.items()
+        for name, values in named.items()
+    }
+    header = _Header(
+        format=FORMAT,
+        config=config.model_dump(mode="json"),
+        digest=_NO_DIGEST,
+        progress=progress,
+        versions=versions(),
+    )
     metadata = {_HEADER_KEY: json.dumps(header.model_dump(), sort_keys=True, allow_nan=False)}
-    write_atomically(path, safetensors.torch.save(tensors, metadata))
+    content = safetensors.torch.save(tensors, metadata)
+    digest = hashlib.sha256(content).hexdigest()
+    write_atomically(path, content.replace(_NO_DIGEST.encode(), digest.encode(), 1))
 
 
 def load(path: Path) -> Checkpoint:
@@ -92,30 +163,80 @@ def load(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {error}") from error
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES) or size > MAX_BYTES:
+                raise ValueError("its header has an impossible length")
+            raw_header = file.read(length)
+            layout = _strict_json(raw_header)
+            header = _read_header(path, layout.pop("__metadata__", None))
+            _check_layout(layout, size - 8 - length)
+            tensor_bytes = file.read()
+        _check_digest(header.digest, raw_header, tensor_bytes)
+        content = length.to_bytes(8, "little") + raw_header + tensor_bytes
+        tensors = safetensors.torch.load(content)
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        reason = "its header is not one of a checkpoint" if isinstance(error, ValidationError) else str(error)
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: {name} has numbers that are not finite")
     try:
-        header = _Header.model_validate_json(metadata.get(_HEADER_KEY, ""))
-        if header.format != FORMAT:
-            raise CheckpointError(f"{path}: checkpoint format {header.format}, but this ppocli reads {FORMAT}")
         config = parse_config(header.config, str(path))
-    except ValidationError as error:
-        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ppocli") from error
     except UsageError as error:
         raise CheckpointError(f"the config inside {error}") from error
-    return Checkpoint(
-        path=path,
-        config=config,
-        progress=header.progress,
-        versions=header.versions,
-        agent=_below("agent.", tensors),
-        optimizer=_below("optimizer.", tensors),
-        rewards=_below("rewards.", tensors),
-    )
+    return Checkpoint(path=path, config=config, progress=header.progress, versions=header.versions, tensors=tensors)
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _strict_json(text: bytes | str) -> dict[str, Any]:
+    """Parse a JSON object in which no key stands twice. Raises ValueError, RecursionError."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key stands twice in its header")
+        return dict(pairs)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} in its header")
+
+    parsed = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    if not isinstance(parsed, dict):
+        raise ValueError("its header is not a mapping")
+    return parsed
+
+
+def _read_header(path: Path, metadata: Any) -> _Header:
+    """Return our own entry in the header of a safetensors file. Raises CheckpointError."""
+    if not isinstance(metadata, dict) or list(metadata) != [_HEADER_KEY] or not isinstance(metadata[_HEADER_KEY], str):
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ppocli")
+    try:
+        entry = _strict_json(metadata[_HEADER_KEY])
+        if entry.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format {entry.get('format')!r}, but this ppocli reads {FORMAT}")
+        return _Header.model_validate_json(metadata[_HEADER_KEY])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ppocli") from error
+
+
+def _check_layout(layout: dict[str, Any], size: int) -> None:
+    """Raise ValueError unless the tensors fill the `size` bytes after the header, with no gap and no overlap."""
+    places = {name: _Place.model_validate_json(json.dumps(place)) for name, place in layout.items()}
+    end = 0
+    for name, place in sorted(places.items(), key=lambda item: item[1].data_offsets):
+        start, stop = place.data_offsets
+        if start != end or stop - start != math.prod(place.shape) * _BYTES_OF[place.dtype]:
+            raise ValueError(f"the place of {name!r} in it is impossible")
+        end = stop
+    if end != size:
+        raise ValueError(f"{size:,} bytes of tensors where its header has {end:,}")
+
+
+def _check_digest(digest: str, raw_header: bytes, tensor_bytes: bytes) -> None:
+    """Raise ValueError unless the digest is that of the file before it was written into the header."""
+    blank = raw_header.replace(digest.encode(), _NO_DIGEST.encode())
+    found = hashlib.sha256(len(raw_header).to_bytes(8, "little"))
+    found.update(blank)
+    found.update(tensor_bytes)
+    if found.hexdigest() != digest or raw_header.count(digest.encode()) != 1:
+        raise ValueError("its content does not match its digest")

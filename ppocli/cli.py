@@ -5,6 +5,7 @@ needs.
 """
 
 import gc
+import importlib
 import json
 import sys
 import time
@@ -49,6 +50,10 @@ StochasticOption = Annotated[bool, typer.Option("--stochastic", help="Draw actio
 TargetArgument = Annotated[
     str, typer.Argument(metavar="RUN|CHECKPOINT", help="A run directory, latest, or a .safetensors file.")
 ]
+ImportOption = Annotated[
+    list[str] | None,
+    typer.Option("--import", metavar="MODULE", help="A module of yours that registers environments. Repeatable."),
+]
 RUNS_DIR = Path("runs")
 
 
@@ -88,35 +93,82 @@ def _options(
 
 @app.command("train")
 def train_command(
-    config: ConfigOption,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE|PRESET", help="A YAML file, or the name of a preset such as lunar."),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, or killed.")
+    ] = None,
     overrides: SetOption = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides train.seed.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Appended to the run's directory name.")] = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     stop_when_solved: Annotated[bool, typer.Option("--stop-when-solved", help="End once the task is solved.")] = False,
+    allow_inexact: Annotated[
+        bool,
+        typer.Option("--allow-inexact", help="With --resume: new episodes where the old ones cannot be gone on with."),
+    ] = False,
+    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train an agent, in a new directory under runs/."""
+    """Train an agent, in a new directory under runs/, or go on with one.
+
+    --resume takes nothing else but --set train.env_steps=N, which lets a run go on beyond its end.
+    """
     started = time.perf_counter()
+    if resume is None and config is None:
+        raise UsageError(
+            "Missing option '--config' (or '--resume', to go on with a run); ppocli train --help tells more"
+        )
+    if resume is not None and (config is not None or seed is not None or name is not None or stop_when_solved):
+        raise UsageError(
+            "--resume goes on with a run as it began; it takes no --config, --seed, --name or --stop-when-solved"
+        )
     from ppocli import console
-    from ppocli.config import load_config
     from ppocli.signals import stop_request
 
-    settings = load_config(config, overrides or (), seed)
+    saved = None
     with console.working("Starting"), _importing():
+        _import_modules(imports)
+        from ppocli.config import load_config
         from ppocli.envs.make import make_environments
-        from ppocli.runs import new_run, seconds_by_phase
+        from ppocli.runs import PhaseSeconds, find_run, new_run
 
-        run = new_run(runs_dir, settings, name)
+        if resume is None:
+            settings = load_config(config or "", overrides or (), seed)
+            run = new_run(runs_dir, settings, name)
+        else:
+            from ppocli.resume import inexactness, newest_checkpoint, resumed_config
+
+            run = find_run(resume, runs_dir)
+            run.lock()
+            saved = newest_checkpoint(run)
+            settings = resumed_config(run, saved, overrides or ())
+            stop_when_solved = bool(run.facts.get("stop_when_solved"))
         environments = make_environments(settings)  # their workers start while torch is imported
+        from ppocli.checkpoint import Progress
+        from ppocli.evaluate import target_return
         from ppocli.train import train
-    reports = train(settings, run, environments, stop_when_solved=stop_when_solved, started=started)
-    history = []
+    progress = Progress() if saved is None else saved.progress
+    if saved is not None and (changes := inexactness(saved)):
+        console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
+    reports = train(
+        settings,
+        run,
+        environments,
+        stop_when_solved=stop_when_solved,
+        started=started,
+        saved=saved,
+        allow_inexact=allow_inexact,
+    )
+    phases = PhaseSeconds(progress.seconds)
     # Closed inside the block: what stops training early also has time to write its last checkpoint.
-    with stop_request() as stop, closing(reports), console.TrainingProgress(settings) as progress:
+    with stop_request() as stop, closing(reports), console.TrainingProgress(settings, progress.env_steps) as bar:
         for report in reports:
-            progress.update(report)
-            history.append(report.metrics)
+            progress = report.progress
+            bar.update(report)
+            phases.add(report.metrics)
             if stop:
                 break
     wall_seconds = time.perf_counter() - started
@@ -124,24 +176,24 @@ def train_command(
         "run_dir": str(run.path.absolute()),
         "env_id": settings.env.id,
         "seed": settings.train.seed,
-        "env_steps": report.progress.env_steps,
-        "iterations": report.progress.iterations,
+        "env_steps": progress.env_steps,
+        "iterations": progress.iterations,
         "wall_seconds": wall_seconds,
-        "seconds": seconds_by_phase(history, wall_seconds),
-        "env_steps_per_second": report.progress.env_steps / report.progress.seconds,
-        "solved": report.progress.solved_at_env_steps is not None,
-        "solved_at_env_steps": report.progress.solved_at_env_steps,
-        "solved_at_seconds": report.progress.solved_at_seconds,
-        "best_return": report.progress.best_return,
+        "seconds": phases.shares(wall_seconds),
+        "env_steps_per_second": progress.env_steps / progress.seconds,
+        "solved": progress.solved_at_env_steps is not None,
+        "solved_at_env_steps": progress.solved_at_env_steps,
+        "solved_at_seconds": progress.solved_at_seconds,
+        "best_return": progress.best_return,
         "checkpoint": str(run.chosen_checkpoint().absolute()),
         "interrupted": bool(stop),
     }
     if stop:
-        console.info(f"Interrupted. The agent as it is now lies in {console.short_path(run.checkpoint('last'))}")
+        console.info(f"Interrupted. To go on: ppocli train --resume {console.shell_path(run.path)}")
     if as_json:
         _print_json(result)
     else:
-        console.training_result(result, report.target)
+        console.training_result(result, target_return(settings))
     raise typer.Exit(stop.exit_code)
 
 
@@ -152,12 +204,14 @@ def evaluate_command(
     seed: EvaluationSeedOption = 0,
     stochastic: StochasticOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
+    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a trained agent beside a random one.
 
     Both play the same episodes, which no training run has seen.
     """
+    _import_modules(imports)
     from ppocli import console
 
     with console.working("Starting"):
@@ -197,9 +251,11 @@ def random_baseline_command(
     num_episodes: EpisodesOption = 100,
     seed: EvaluationSeedOption = 0,
     runs_dir: RunsDirOption = RUNS_DIR,
+    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure random actions just as evaluate would."""
+    _import_modules(imports)
     started = time.perf_counter()
     from ppocli import console
     from ppocli.config import load_config
@@ -254,11 +310,13 @@ def render_command(
     ] = None,
     overrides: SetOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
+    imports: ImportOption = None,
 ) -> None:
     """Record an episode as a video, or show it.
 
     A video needs no display; --human opens a window.
     """
+    _import_modules(imports)
     if random_actions and (config is None or target is not None):
         raise UsageError("render --random takes --config FILE|PRESET and no RUN")
     if not random_actions and target is None:
@@ -302,6 +360,18 @@ def render_command(
         console.result(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
     if not human:
         console.result(f"video: {console.short_path(output)}")
+
+
+def _import_modules(names: list[str] | None) -> None:
+    """Import what the user asked for, from the working directory too. Raises UsageError."""
+    if not names:
+        return
+    sys.path.insert(0, str(Path.cwd()))
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UsageError(f"--import {name}: {error}") from error
 
 
 @contextmanager

@@ -30,7 +30,8 @@ def info(line: str) -> None:
 class TrainingProgress:
     """Shows training as it goes: a bar in a terminal, otherwise a plain line every few seconds."""
 
-    def __init__(self, config: "Config") -> None:
+    def __init__(self, config: "Config", env_steps: int = 0) -> None:
+        """`env_steps`: how many the run has behind it already."""
         self._config = config
         self._last_line = -PLAIN_INTERVAL_SECONDS
         self._bar: Progress | None = None
@@ -45,7 +46,8 @@ class TrainingProgress:
                 auto_refresh=False,
                 expand=True,
             )
-            self._task = self._bar.add_task("", total=config.num_iterations * config.batch_size, status="starting")
+            total = config.num_iterations * config.batch_size
+            self._task = self._bar.add_task("", total=total, completed=env_steps, began=env_steps, status="starting")
 
     def __enter__(self) -> "TrainingProgress":
         if self._bar:
@@ -74,9 +76,10 @@ class _Eta(ProgressColumn):
     """Time left, from the mean speed since the start: evaluations count, and it does not jump about."""
 
     def render(self, task: Task) -> Text:
-        if not task.completed or not task.total or not task.elapsed:
+        done = task.completed - task.fields["began"]
+        if not done or not task.total or not task.elapsed:
             return Text("ETA -:--")
-        seconds = round(task.elapsed / task.completed * (task.total - task.completed))
+        seconds = round(task.elapsed / done * (task.total - task.completed))
         return Text(f"ETA {seconds // 60}:{seconds % 60:02}")
 
 
@@ -111,7 +114,8 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
         f"{result['env_steps']:,} env steps in {result['wall_seconds']:.1f} s, "
         f"{result['env_steps_per_second']:,.0f} env steps/s"
     )
-    rows["seconds"] = ", ".join(f"{_PHASES[phase]} {seconds:.1f}" for phase, seconds in result["seconds"].items())
+    if len(result["seconds"]) == len(_PHASES):  # otherwise nothing was left to do
+        rows["seconds"] = ", ".join(f"{_PHASES[phase]} {seconds:.1f}" for phase, seconds in result["seconds"].items())
     if target is None:
         rows["solved"] = "this task has no target; set train.target_return to have one"
     elif result["solved"]:
@@ -125,8 +129,8 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
         rows["solved"] = f"no: the greedy mean of 100 episodes is still below {target:g}"
     if result["best_return"] is not None:
         rows["best"] = f"greedy mean return {result['best_return']:.1f} (checkpoints/best.safetensors)"
-    rows["next"] = f"ppocli evaluate {shlex.quote(rows['run'])}"
-    rows[""] = f"ppocli render {shlex.quote(rows['run'])}"
+    rows["next"] = f"ppocli evaluate {shell_path(result['run_dir'])}"
+    rows[""] = f"ppocli render {shell_path(result['run_dir'])}"
     # No table: it would cut long paths, and these lines are there to be copied.
     for name, text in rows.items():
         _out.print(f"{name:<9}{text}")
@@ -179,3 +183,8 @@ def short_path(path: str | Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def shell_path(path: str | Path) -> str:
+    """Return `short_path` as it can be pasted into a shell."""
+    return shlex.quote(short_path(path))

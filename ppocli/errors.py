@@ -22,4 +22,8 @@ class RunError(PpocliError):
 
 
 class TrainingError(PpocliError):
-    """Training met a number that is not finite."""
+    """Training met a number that is not finite, or an environment that fails."""
+
+
+class ReplayError(PpocliError):
+    """An environment that does not come to the same state again by the same seed and the same actions."""

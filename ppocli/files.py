@@ -3,23 +3,44 @@
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_TEMPORARY = ".{name}.{random}.tmp"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError that leaves the block say which file it is about: a write that fails does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that at any moment it is whole, old or new, even if the machine stops. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
+    temporary = path.with_name(_TEMPORARY.format(name=path.name, random=secrets.token_hex(4)))
+    with naming(path):
+        try:
+            with temporary.open("xb") as file:  # x: never through a link that somebody has put there
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writes left in a folder when they were killed. Only for the one who writes there."""
+    for temporary in folder.glob(_TEMPORARY.format(name="*", random="*")):
         temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,10 +1,12 @@
 """Whether training has solved its task, and which agent is its best so far."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ppocli.algorithm.agent import Agent
 from ppocli.config import Config
@@ -50,6 +52,22 @@ class Judge:
     def recent_return(self) -> float | None:
         """Mean return of the last 100 training episodes, None before the first has ended."""
         return float(np.mean(self._recent_returns)) if self._recent_returns else None
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return what it remembers."""
+        return {
+            "recent_returns": np.array(self._recent_returns, dtype=np.float64),
+            "best_return": np.array([] if self.best_return is None else [self.best_return], dtype=np.float64),
+            "solved": np.array(self._solved),
+            "next_check": np.array(self._next_check),
+        }
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a state that `state_dict` returned."""
+        self._recent_returns.extend(state["recent_returns"].tolist())
+        self.best_return = float(state["best_return"][0]) if len(state["best_return"]) else None
+        self._solved = bool(state["solved"])
+        self._next_check = int(state["next_check"])
 
     def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode]) -> Verdict:
         """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""

@@ -2,21 +2,26 @@
 
 import csv
 import itertools
+import json
+import os
 import platform
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TextIO
 
+from filelock import FileLock, Timeout
+
 from ppocli.config import Config, did_you_mean
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError
-from ppocli.files import write_atomically, write_json
+from ppocli.files import naming, remove_leftovers, write_atomically, write_json
 
 
 @dataclass(frozen=True)
@@ -62,16 +67,26 @@ def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-def seconds_by_phase(metrics: Sequence[Metrics], wall_seconds: float) -> dict[str, float]:
-    """Return where the time of a run went, from all rows of its metrics: seconds that add up to `wall_seconds`."""
-    first = metrics[0]
-    spent = {
-        "start_up": first.seconds - first.rollout_seconds - first.update_seconds - first.evaluation_seconds,
-        "rollout": sum(row.rollout_seconds for row in metrics),
-        "update": sum(row.update_seconds for row in metrics),
-        "evaluation": sum(row.evaluation_seconds for row in metrics),
-    }
-    return {**spent, "other": wall_seconds - sum(spent.values())}
+class PhaseSeconds:
+    """Where the time of a command goes, summed up over its iterations."""
+
+    def __init__(self, started: float = 0.0) -> None:
+        """`started`: the run's seconds at the command's start, more than 0 when it goes on with a run."""
+        self._started = started
+        self._spent: dict[str, float] = {}
+
+    def add(self, row: Metrics) -> None:
+        """Count an iteration."""
+        if not self._spent:
+            busy = row.rollout_seconds + row.update_seconds + row.evaluation_seconds
+            self._spent = {"start_up": row.seconds - self._started - busy, "rollout": 0, "update": 0, "evaluation": 0}
+        self._spent["rollout"] += row.rollout_seconds
+        self._spent["update"] += row.update_seconds
+        self._spent["evaluation"] += row.evaluation_seconds
+
+    def shares(self, wall_seconds: float) -> dict[str, float]:
+        """Return seconds that add up to `wall_seconds`, the whole command's."""
+        return {**self._spent, "other": wall_seconds - sum(self._spent.values())}
 
 
 METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
@@ -93,6 +108,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: FileLock | None = None
         self._metrics: TextIO | None = None
         self._episodes: TextIO | None = None
         self._num_episodes = 0
@@ -121,23 +137,71 @@ class Run:
                 return self.checkpoint(name)
         raise RunError(f"{self.path}: no checkpoint in it; RUN is a directory that `ppocli train` made, or `latest`")
 
-    def create(self, config: Config, versions: dict[str, str], device: str) -> None:
+    @property
+    def exists(self) -> bool:
+        """Whether it has been created, now or by another process before."""
+        return (self.path / "run.json").is_file()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `run.json` says. Raises RunError."""
+        try:
+            facts = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            if not isinstance(facts, dict):
+                raise ValueError("no mapping")
+            return facts
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{self.path / 'run.json'}: cannot read it: {error}") from error
+
+    def create(self, config: Config, versions: dict[str, str], device: str, *, stop_when_solved: bool = False) -> None:
         """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises RunError, OSError."""
         self._claim_directory()
+        self.lock()
         (self.path / "checkpoints").mkdir()
-        write_atomically(self.path / "config.yaml", config.to_yaml().encode())
+        self.write_config(config)
+        self._metrics = _open_csv(self.path / "metrics.csv", METRICS_COLUMNS, 0)
+        self._episodes = _open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, 0)
+        # The last to be written: a directory that has it has everything.
         write_json(
             self.path / "run.json",
             {
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "started": _now(),
                 "command": sys.argv,
+                "stop_when_solved": stop_when_solved,
                 "git_commit": _git_commit(),
-                "versions": {"python": platform.python_version(), **versions},
+                "versions": versions,
                 "machine": {"platform": platform.platform(), "processor": platform.machine(), "device": device},
             },
         )
-        self._metrics = _new_csv(self.path / "metrics.csv", METRICS_COLUMNS)
-        self._episodes = _new_csv(self.path / "episodes.csv", EPISODE_COLUMNS)
+
+    def lock(self) -> None:
+        """Keep every other trainer out, until `close` or the end of this process. Raises RunError, OSError."""
+        self._lock = FileLock(self.path / ".lock")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise RunError(
+                f"{self.path}: another ppocli train is at work in this run; wait for it, or stop it"
+            ) from error
+
+    def resume(self, config: Config, *, metrics_bytes: int, episodes_bytes: int, episodes: int, **facts: Any) -> None:
+        """Go on with the logs where they were so many bytes long; what stands after that is cut off.
+
+        `facts` are recorded in `run.json`. Raises RunError, OSError.
+        """
+        self._metrics = _open_csv(self.path / "metrics.csv", METRICS_COLUMNS, metrics_bytes)
+        self._episodes = _open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, episodes_bytes)
+        self._num_episodes = episodes
+        remove_leftovers(self.path)
+        remove_leftovers(self.path / "checkpoints")
+        self.write_config(config)
+        known = self.facts
+        resumed = {"at": _now(), "command": sys.argv, **facts}
+        write_json(self.path / "run.json", {**known, "resumed": [*known.get("resumed", []), resumed]})
+
+    def write_config(self, config: Config) -> None:
+        """Write the resolved config. Raises OSError."""
+        write_atomically(self.path / "config.yaml", config.to_yaml().encode())
 
     def _claim_directory(self) -> None:
         """Make the directory, under the first name that nobody has taken: `path`, `path`-2, `path`-3 …"""
@@ -156,20 +220,31 @@ class Run:
 
     def log(self, metrics: Metrics, episodes: Sequence[Episode], seconds: float) -> None:
         """Append an iteration's row, and the episodes that its rollout, over at `seconds`, finished. Raises OSError."""
-        assert self._metrics, "create() comes first"
+        assert self._metrics, "create() or resume() comes first"
         assert self._episodes
-        csv.writer(self._metrics).writerow(astuple(metrics))
-        self._metrics.flush()
-        rows = _episode_rows(episodes, first=self._num_episodes, seconds=seconds)
-        csv.writer(self._episodes).writerows(rows)
-        self._episodes.flush()
+        with naming(self.path):
+            csv.writer(self._metrics).writerow(astuple(metrics))
+            self._metrics.flush()
+            rows = _episode_rows(episodes, first=self._num_episodes, seconds=seconds)
+            csv.writer(self._episodes).writerows(rows)
+            self._episodes.flush()
         self._num_episodes += len(episodes)
 
+    def sync(self) -> dict[str, int]:
+        """Make the logs durable, and return how long they are, as `resume` takes it. Raises OSError."""
+        assert self._metrics
+        assert self._episodes
+        with naming(self.path):
+            return {"metrics_bytes": _sync(self._metrics), "episodes_bytes": _sync(self._episodes)}
+
     def close(self) -> None:
-        """Close the logs."""
+        """Close the logs, and let others in."""
         for file in (self._metrics, self._episodes):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # what could not be written has been reported
+                    file.close()
+        if self._lock is not None:
+            self._lock.release()
 
 
 def new_run(runs_dir: Path, config: Config, name: str | None = None) -> Run:
@@ -192,7 +267,7 @@ def baseline_folder(runs_dir: Path, env_id: str) -> Path:
 
 def write_episodes(path: Path, episodes: Sequence[Episode], seconds: float) -> None:
     """Write an `episodes.csv` at once. Raises OSError."""
-    with _new_csv(path, EPISODE_COLUMNS) as file:
+    with _open_csv(path, EPISODE_COLUMNS, 0) as file:
         csv.writer(file).writerows(_episode_rows(episodes, first=0, seconds=seconds))
 
 
@@ -216,6 +291,14 @@ def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
     return path, Run(home) if (home / "run.json").is_file() else None
 
 
+def find_run(target: str, runs_dir: Path) -> Run:
+    """Return the training run that `RUN` means: a directory, or `latest`. Raises RunError."""
+    path = _latest_run(runs_dir) if target == "latest" else Path(target)
+    if not (path / "checkpoints").is_dir():
+        raise RunError(f"{path}: no training run; RUN is a directory that `ppocli train` made, or `latest`")
+    return Run(path)
+
+
 def _latest_run(runs_dir: Path) -> Path:
     runs = [path.parent for path in runs_dir.glob("*/*/run.json") if (path.parent / "checkpoints").is_dir()]
     if not runs:
@@ -229,10 +312,28 @@ def _latest_run(runs_dir: Path) -> Path:
     return max(runs, key=age)
 
 
-def _new_csv(path: Path, columns: Sequence[str]) -> TextIO:
-    file = path.open("w", newline="", encoding="utf-8")
-    csv.writer(file).writerow(columns)
+def _open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
+    """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
+    file = path.open("a", newline="", encoding="utf-8")
+    found = os.fstat(file.fileno()).st_size
+    if found < length:
+        file.close()
+        raise RunError(f"{path}: {found:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone")
+    file.truncate(length)
+    if not length:
+        csv.writer(file).writerow(columns)
     return file
+
+
+def _sync(file: TextIO) -> int:
+    """Make a file durable; return its length in bytes."""
+    file.flush()
+    os.fsync(file.fileno())
+    return os.fstat(file.fileno()).st_size
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _episode_rows(episodes: Sequence[Episode], first: int, seconds: float) -> list[list[Any]]:

@@ -12,12 +12,13 @@ from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.ppo import PPO
 from ppocli.algorithm.rollout import collect, make_batch
 from ppocli.algorithm.schedules import value_at
-from ppocli.checkpoint import Progress
+from ppocli.checkpoint import Checkpoint, Progress
 from ppocli.config import Config
 from ppocli.devices import choose_device, keep_freed_memory, use_one_thread
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.make import Environments, make_environments
+from ppocli.errors import ReplayError
 from ppocli.files import write_atomically
 from ppocli.judge import Judge
 from ppocli.runs import Metrics, Run, episode_metrics
@@ -36,6 +37,27 @@ class Report:
     """The mean return that counts as solved, if the task or the config names one."""
 
 
+@dataclass
+class Training:
+    """All that one iteration hands on to the next."""
+
+    ppo: PPO
+    rewards: RewardNormalizer
+    episodes: Episodes
+    judge: Judge
+    progress: Progress
+
+    def state(self) -> checkpoint.State:
+        """Return what a checkpoint holds, beside the config and the progress."""
+        return {
+            "agent": self.ppo.agent.state_dict(),
+            "optimizer": self.ppo.state_dict(),
+            "rewards": self.rewards.state_dict(),
+            "episodes": self.episodes.state_dict(),
+            "judge": self.judge.state_dict(),
+        }
+
+
 def train(
     config: Config,
     run: Run,
@@ -43,14 +65,20 @@ def train(
     *,
     stop_when_solved: bool = False,
     started: float | None = None,
+    saved: Checkpoint | None = None,
+    allow_inexact: bool = False,
 ) -> Generator[Report]:
     """Train an agent and yield a Report after each iteration, when its logs and checkpoints are written.
 
     `environments` are made here unless they are given, and closed at the end. `run` is created once every part is
-    built, so that a config that cannot be trained leaves nothing behind. `started` is the `time.perf_counter()` that
-    all seconds count from, by default now. Closing the generator early leaves a `last` checkpoint. Raises UsageError
-    for an environment that does not exist or that is not supported, TrainingError when a number is no longer finite,
-    PpocliError when a worker process dies, OSError when the run cannot be written.
+    built, so that a config that cannot be trained leaves nothing behind; one that exists already, locked by the caller,
+    is gone on with, from `saved` or, where it has no checkpoint yet, from the start. `started` is the
+    `time.perf_counter()` that all seconds count from, by default now. Closing the generator early leaves a `last`
+    checkpoint.
+
+    Raises UsageError for an environment that does not exist or that is not supported, TrainingError when a number is no
+    longer finite or an environment fails, ReplayError when one does not come to where it stood (unless `allow_inexact`:
+    then all begin new episodes), PpocliError when a worker process dies, OSError when the run cannot be written.
     """
     started = time.perf_counter() if started is None else started
     use_one_thread()
@@ -58,8 +86,9 @@ def train(
     device = choose_device(config.train.device)
     environments = environments or make_environments(config)
     try:
+        agent = _new_agent(config, environments.training, device)
         ppo = PPO(
-            _new_agent(config, environments.training, device),
+            agent,
             minibatch_size=config.ppo.minibatch_size,
             update_epochs=config.ppo.update_epochs,
             vf_coef=config.ppo.vf_coef,
@@ -69,13 +98,40 @@ def train(
             target_kl=config.ppo.target_kl,
         )
         rewards = RewardNormalizer(config.env.num_envs, config.ppo.gamma)
-        episodes = Episodes(environments.training, training_seeds(config.train.seed))
         judge = Judge(config, environments.evaluation, first_solver_wins=stop_when_solved)
-        run.create(config, checkpoint.versions(), str(device))
-        yield from _iterate(config, run, ppo, rewards, episodes, judge, stop_when_solved, started)
+        if saved is None:
+            progress, exact = Progress(), True
+            episodes = Episodes(environments.training, training_seeds(config.train.seed))
+        else:
+            progress = saved.progress
+            saved.check_parts(agent=agent, optimizer=ppo, rewards=rewards)
+            agent.load_state_dict(saved.part("agent"))
+            ppo.load_state_dict(saved.part("optimizer"))
+            rewards.load_state_dict(saved.part("rewards"))
+            judge.load_state_dict(saved.arrays("judge"))
+            episodes, exact = _resume_episodes(config, environments.training, saved, allow_inexact)
+        if run.exists:
+            run.resume(
+                config,
+                metrics_bytes=progress.metrics_bytes,
+                episodes_bytes=progress.episodes_bytes,
+                episodes=progress.episodes,
+                env_steps=progress.env_steps,
+                exact=exact,
+            )
+        else:
+            run.create(config, checkpoint.versions(), str(device), stop_when_solved=stop_when_solved)
+        training = Training(ppo, rewards, episodes, judge, progress)
+        yield from _iterate(config, run, training, stop_when_solved, started - progress.seconds)
     finally:
         run.close()
         environments.close()
+
+
+def is_finished(config: Config, progress: Progress, *, stop_when_solved: bool) -> bool:
+    """Whether nothing is left to train."""
+    solved = progress.solved_at_env_steps is not None
+    return progress.iterations >= config.num_iterations or (stop_when_solved and solved)
 
 
 def _new_agent(config: Config, envs: VectorEnv, device: torch.device) -> Agent:
@@ -86,29 +142,38 @@ def _new_agent(config: Config, envs: VectorEnv, device: torch.device) -> Agent:
     return agent.to(device, torch.float32) if device.type == "mps" else agent.to(device)
 
 
-def _iterate(
-    config: Config,
-    run: Run,
-    ppo: PPO,
-    rewards: RewardNormalizer,
-    episodes: Episodes,
-    judge: Judge,
-    stop_when_solved: bool,
-    started: float,
-) -> Generator[Report]:
-    settings, seed, agent = config.ppo, config.train.seed, ppo.agent
-    progress = Progress()
+def _resume_episodes(config: Config, envs: VectorEnv, saved: Checkpoint, allow_inexact: bool) -> tuple[Episodes, bool]:
+    """Return the episodes, and whether they stand just where they stood. Raises ReplayError."""
+    seeds, state = training_seeds(config.train.seed), saved.arrays("episodes")
+    try:
+        if config.env.backend == "envpool":
+            raise ReplayError("EnvPool's environments cannot be brought back to where they stood")
+        return Episodes(envs, seeds, state), True
+    except ReplayError as error:
+        if not allow_inexact:
+            raise ReplayError(
+                f"{error}; with --allow-inexact training goes on all the same, with new episodes in all environments"
+            ) from error
+        return Episodes(envs, seeds, state, replay=False), False
+
+
+def _iterate(config: Config, run: Run, training: Training, stop_when_solved: bool, started: float) -> Generator[Report]:
+    settings, seed = config.ppo, config.train.seed
+    ppo, rewards, episodes, judge = training.ppo, training.rewards, training.episodes, training.judge
+    agent = ppo.agent
 
     def seconds() -> float:
         return time.perf_counter() - started
 
-    def save_last() -> None:
-        last = run.checkpoint("last")
-        if last.exists():
-            write_atomically(run.checkpoint("previous"), last.read_bytes())
-        checkpoint.save(last, config, progress, ppo, rewards)
+    def save(*names: str) -> None:
+        training.progress = replace(training.progress, **run.sync())  # the logs first: a checkpoint counts on them
+        for name in names:
+            if name == "last" and run.checkpoint("last").exists():
+                write_atomically(run.checkpoint("previous"), run.checkpoint("last").read_bytes())
+            checkpoint.save(run.checkpoint(name), config, training.progress, training.state())
 
-    for iteration in range(config.num_iterations):
+    while not is_finished(config, training.progress, stop_when_solved=stop_when_solved):
+        iteration = training.progress.iterations
         done = iteration / config.num_iterations
         learning_rate = value_at(settings.learning_rate, done)
         start = seconds()
@@ -139,15 +204,16 @@ def _iterate(
         judged = seconds()
 
         progress = replace(
-            progress,
+            training.progress,
             iterations=iteration + 1,
             env_steps=episodes.env_steps,
             seconds=judged,
-            episodes=progress.episodes + len(rollout.episodes),
+            episodes=training.progress.episodes + len(rollout.episodes),
             best_return=judge.best_return,
         )
         if verdict.solved:
             progress = replace(progress, solved_at_env_steps=episodes.env_steps, solved_at_seconds=judged)
+        training.progress = progress
         metrics = Metrics(
             iteration=progress.iterations,
             env_steps=progress.env_steps,
@@ -163,17 +229,13 @@ def _iterate(
         )
         run.log(metrics, rollout.episodes, seconds=collected)
 
-        if verdict.is_best:
-            checkpoint.save(run.checkpoint("best"), config, progress, ppo, rewards)
-        ends = progress.iterations == config.num_iterations or (stop_when_solved and verdict.solved)
+        ends = is_finished(config, progress, stop_when_solved=stop_when_solved)
         saves = ends or progress.iterations % config.checkpoint_iterations == 0
-        if saves:
-            save_last()
+        if verdict.is_best or saves:
+            save(*["best"] * verdict.is_best, *["last"] * saves)
         try:
-            yield Report(metrics, progress, judge.recent_return, judge.target)
+            yield Report(metrics, training.progress, judge.recent_return, judge.target)
         except GeneratorExit:
             if not saves:
-                save_last()
+                save("last")
             raise
-        if ends:
-            return

@@ -93,6 +93,19 @@ class Exploding(Counting):
         return obs, 1e38, terminated, truncated, info
 
 
+class Moody(Counting):
+    """One whose episodes depend on how many there were before, anywhere: no seed brings them back."""
+
+    episodes = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        Moody.episodes += 1
+        return super().reset(seed=seed)
+
+    def _obs(self) -> Any:
+        return np.array([self.steps, Moody.episodes], dtype=np.float32)
+
+
 class Unbuilt(Counting):
     """An environment whose own package is not installed."""
 
@@ -162,5 +175,6 @@ def register() -> None:
     gym.register("Speaking-v0", Speaking)
     gym.register("Spoken-v0", Spoken)
     gym.register("Echo-v0", Echo)
+    gym.register("Moody-v0", Moody)
     gym.register("Unbuilt-v0", Unbuilt)
     gym.register("Unimportable-v0", Unimportable)

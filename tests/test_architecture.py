@@ -38,7 +38,7 @@ FLOORS = [
     {"ppocli.checkpoint", "ppocli.runs"},
     {"ppocli.evaluate"},
     {"ppocli.judge"},
-    {"ppocli.train", "ppocli.render"},
+    {"ppocli.train", "ppocli.render", "ppocli.resume"},
     {"ppocli.console"},
     {"ppocli.cli"},
     {"ppocli.__main__"},

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import struct
 from dataclasses import replace
@@ -23,26 +24,31 @@ PROGRESS = Progress(iterations=3, env_steps=6144, seconds=1.5, episodes=70, best
 REWARDS = RewardNormalizer(2, 0.9)
 
 
+def state_of(ppo):
+    return {"agent": ppo.agent.state_dict(), "optimizer": ppo.state_dict(), "rewards": REWARDS.state_dict()}
+
+
 @pytest.fixture
 def saved(tmp_path):
     agent = Agent(4, Discrete(2), hidden_sizes=(8,), generator=torch.Generator().manual_seed(0))
     ppo = PPO(agent, minibatch_size=16, update_epochs=1, vf_coef=0.5, max_grad_norm=0.5)
     update(ppo, make_batch(agent))
     path = tmp_path / "x.safetensors"
-    checkpoint.save(path, CONFIG, PROGRESS, ppo, REWARDS)
+    checkpoint.save(path, CONFIG, PROGRESS, state_of(ppo))
     return path, agent, ppo
 
 
 def test_what_is_saved_is_loaded(saved):
-    path, agent, ppo = saved
+    path, _, ppo = saved
     loaded = checkpoint.load(path)
     assert loaded.config == CONFIG
     assert loaded.progress == PROGRESS
-    assert set(loaded.versions) == {"ppocli", "torch", "gymnasium", "box2d", "numpy"}
-    for tensors, originals in ((loaded.agent, agent.state_dict()), (loaded.optimizer, ppo.state_dict())):
+    assert set(loaded.versions) == {"ppocli", "python", "torch", "gymnasium", "box2d", "numpy", "machine"}
+    for part, originals in state_of(ppo).items():
+        tensors = loaded.part(part)
         assert tensors.keys() == originals.keys()
         assert all(torch.equal(tensors[name], originals[name]) for name in tensors)
-    assert any(name.endswith("exp_avg_sq") for name in loaded.optimizer)
+    assert any(name.endswith("exp_avg_sq") for name in loaded.part("optimizer"))
 
 
 def test_a_loaded_agent_plays_the_same_episodes(saved):
@@ -58,9 +64,9 @@ def test_weights_that_are_not_finite_are_refused(saved):
     path, agent, ppo = saved
     with torch.no_grad():
         agent.critic[0].bias[0] = torch.nan
-    checkpoint.save(path, CONFIG, PROGRESS, ppo, REWARDS)
+    checkpoint.save(path, CONFIG, PROGRESS, state_of(ppo))
     with pytest.raises(CheckpointError, match="not finite"):
-        checkpoint.load(path).build_agent(evaluation_envs(CONFIG.env))
+        checkpoint.load(path)
 
 
 def test_the_header_is_one_entry_of_sorted_json(saved):
@@ -69,13 +75,13 @@ def test_the_header_is_one_entry_of_sorted_json(saved):
     assert list(header["__metadata__"]) == ["ppocli"]
     entry = header["__metadata__"]["ppocli"]
     assert entry == json.dumps(json.loads(entry), sort_keys=True)
-    assert json.loads(entry)["format"] == 1
+    assert json.loads(entry)["format"] == 2
 
 
 def test_saving_is_reproducible_and_leaves_nothing_else(saved, tmp_path):
     path, _, ppo = saved
     before = path.read_bytes()
-    checkpoint.save(path, CONFIG, PROGRESS, ppo, REWARDS)
+    checkpoint.save(path, CONFIG, PROGRESS, state_of(ppo))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
 
@@ -89,7 +95,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(saved, tmp_path, monkey
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(path, CONFIG, replace(PROGRESS, iterations=4), ppo, REWARDS)
+        checkpoint.save(path, CONFIG, replace(PROGRESS, iterations=4), state_of(ppo))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
 
@@ -111,7 +117,10 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
 
 
 def foreign(path, header):
+    """What `load` says of a well-formed file with such a header, and the right digest where it has room for one."""
     save_file({"agent.x": torch.zeros(2)}, path, {"ppocli": header} if header else None)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"#" * 64, hashlib.sha256(content).hexdigest().encode()))
     with pytest.raises(CheckpointError) as refused:
         checkpoint.load(path)
     return str(refused.value)
@@ -119,13 +128,13 @@ def foreign(path, header):
 
 def test_foreign_files_are_refused(tmp_path):
     path = tmp_path / "foreign.safetensors"
-    header = {"format": 1, "config": {"env": {"id": "CartPole-v1"}}, "progress": {}, "versions": {}}
+    header = {"format": 2, "config": {"env": {"id": "CartPole-v1"}}, "digest": "#" * 64, "versions": {}}
     assert "not a checkpoint of ppocli" in foreign(path, None)
     assert "not a checkpoint of ppocli" in foreign(path, "{")
     assert "not a checkpoint of ppocli" in foreign(path, "[]")
-    assert "not a checkpoint of ppocli" in foreign(path, json.dumps({"format": 1}))
+    assert "not a checkpoint of ppocli" in foreign(path, json.dumps({"format": 2}))
     whole = header | {"progress": vars(PROGRESS)}
-    assert "checkpoint format 2" in foreign(path, json.dumps(whole | {"format": 2}))
+    assert "checkpoint format 1, but" in foreign(path, json.dumps(whole | {"format": 1}))
     assert "not a checkpoint of ppocli" in foreign(path, "[" * 100_000)
     wrong = header | {"progress": vars(PROGRESS) | {"iterations": "many"}}
     assert "not a checkpoint of ppocli" in foreign(path, json.dumps(wrong))
@@ -139,5 +148,5 @@ def test_missing_file(tmp_path):
 
 
 def test_weights_for_other_spaces_are_refused(saved):
-    with pytest.raises(CheckpointError, match="do not fit CartPole-v1"):
+    with pytest.raises(CheckpointError, match="agent does not fit CartPole-v1"):
         checkpoint.load(saved[0]).build_agent(evaluation_envs(EnvConfig(id="LunarLander-v3", workers=0)))

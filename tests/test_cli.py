@@ -73,6 +73,7 @@ def test_train_writes_a_run_and_one_json_object(run_dir, ppocli):
     assert run_dir.name.endswith("-seed3-demo")
     files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
     assert files == {
+        ".lock",
         "config.yaml",
         "run.json",
         "metrics.csv",
@@ -343,6 +344,6 @@ def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number
     assert process.returncode == 128 + signal_number
     result = strict_json(stdout)
     assert result["interrupted"] is True
-    assert "Interrupted. The agent as it is now lies in" in stderr
+    assert f"Interrupted. To go on: ppocli train --resume {result['run_dir'].removeprefix(f'{tmp_path}/')}" in stderr
     assert result["checkpoint"].endswith("last.safetensors")
     assert ppocli("evaluate", "latest", "--episodes", "2").exit_code == 0

@@ -7,7 +7,7 @@ import pytest
 from ppocli.config import Config
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError
-from ppocli.runs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, Run, find_checkpoint, new_run, seconds_by_phase
+from ppocli.runs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, PhaseSeconds, Run, find_checkpoint, new_run
 
 CONFIG = Config.model_validate({"env": {"id": "Some/Thing-v1"}, "train": {"seed": 3}})
 
@@ -60,6 +60,7 @@ def test_names_that_could_lead_elsewhere(tmp_path, name):
 def test_what_a_run_is_created_with(tmp_path):
     run = create(tmp_path)
     assert {path.name for path in run.path.iterdir()} == {
+        ".lock",
         "checkpoints",
         "config.yaml",
         "episodes.csv",
@@ -67,7 +68,7 @@ def test_what_a_run_is_created_with(tmp_path):
         "run.json",
     }
     facts = json.loads((run.path / "run.json").read_text())
-    assert set(facts) == {"started", "command", "git_commit", "versions", "machine"}
+    assert set(facts) == {"started", "command", "stop_when_solved", "git_commit", "versions", "machine"}
     assert rows(run.path / "metrics.csv") == [list(METRICS_COLUMNS)]
     assert rows(run.path / "episodes.csv") == [list(EPISODE_COLUMNS)]
 
@@ -144,5 +145,13 @@ def test_a_run_writes_nothing_before_it_is_created(tmp_path):
 def test_where_the_time_went():
     shares = {"rollout_seconds": 1.0, "update_seconds": 0.5, "evaluation_seconds": 0.25}
     history = [metrics(seconds=3.75, **shares), metrics(seconds=5.5, **shares)]
-    spent = seconds_by_phase(history, wall_seconds=6.0)
-    assert spent == {"start_up": 2.0, "rollout": 2.0, "update": 1.0, "evaluation": 0.5, "other": 0.5}
+    phases = PhaseSeconds()
+    for row in history:
+        phases.add(row)
+    assert phases.shares(wall_seconds=6.0) == {
+        "start_up": 2.0,
+        "rollout": 2.0,
+        "update": 1.0,
+        "evaluation": 0.5,
+        "other": 0.5,
+    }

@@ -85,7 +85,7 @@ def test_same_seed_same_run(tmp_path):
     for name in ("metrics.csv", "episodes.csv"):
         assert without_times(rows(one.path / name)) == without_times(rows(other.path / name))
         assert without_times(rows(one.path / name)) != without_times(rows(different.path / name))
-    weights = [checkpoint.load(run.checkpoint("last")).agent for run in (one, other)]
+    weights = [checkpoint.load(run.checkpoint("last")).part("agent") for run in (one, other)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
@@ -288,10 +288,10 @@ def test_a_checkpoint_taken_in_the_middle_evaluates_the_same_in_another_process(
     )
     again = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
     assert float(again) == pytest.approx(played, abs=1e-9)
-    saved = checkpoint.load(path).agent
+    saved = checkpoint.load(path).part("agent")
     assert saved["normalizer.statistics.count"] == 3 * 256
     reports.close()
-    assert all(torch.equal(tensor, saved[name]) for name, tensor in checkpoint.load(path).agent.items())
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in checkpoint.load(path).part("agent").items())
 
 
 def test_observations_count_once_the_update_is_over(tmp_path, monkeypatch):
@@ -321,6 +321,6 @@ def test_rewards_are_scaled_for_learning_and_reported_raw(tmp_path, monkeypatch)
     # undiscounted, an episode's returns so far are 1, 3 and 6, over and over
     assert scales[-1] == pytest.approx(2 / np.std([1, 3, 6]), rel=0.01)
     assert reports[-1].metrics.return_mean == 6
-    saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors").rewards
+    saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors").part("rewards")
     assert saved["count"] == 128 * 6
     assert saved["returns"].shape == (4,)

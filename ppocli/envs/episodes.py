@@ -1,6 +1,6 @@
 """Episode after episode in each of N environments, for training and evaluation alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppocli.envs.api import Step, VectorEnv
+from ppocli.errors import CheckpointError, ReplayError, TrainingError
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,23 @@ class Episodes:
     """Plays environments on and on: knows where each episode stands, which have finished, and what seed comes next.
 
     `seed_of(environment, number)` is the seed of the environment's `number`-th episode, None when it has no more.
+
+    With the `state` that `state_dict` of other Episodes returned, they go on where those stood: an environment cannot
+    be saved, but an episode is its seed and its actions, which are played again. Raises ReplayError when that leads
+    elsewhere, CheckpointError for a state of other environments. With `replay` off each environment begins its next
+    episode instead.
+
+    Raises TrainingError for an observation or a reward that is not finite.
     """
 
-    def __init__(self, envs: VectorEnv, seed_of: Callable[[int, int], int | None]) -> None:
+    def __init__(
+        self,
+        envs: VectorEnv,
+        seed_of: Callable[[int, int], int | None],
+        state: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        replay: bool = True,
+    ) -> None:
         self.envs = envs
         self.env_steps = 0
         self.finished: list[Episode] = []
@@ -45,8 +60,18 @@ class Episodes:
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, dtype=int)
         self._playing = np.zeros(envs.num_envs, dtype=bool)
-        self.obs: NDArray[np.float32] = self._start(list(range(envs.num_envs)))
+        self._actions: list[NDArray[Any]] = []
+        """What the last steps took, as far back as the longest of the current episodes goes."""
+        self.obs: NDArray[np.float32]
         """(N, obs_size): what the next actions answer to, once `start_next` has followed the last `step`."""
+        if state is not None:
+            self._check_form(state)
+            self.env_steps = int(state["env_steps"])
+            self._numbers[:] = state["numbers"]
+        if state is None or not replay:
+            self.obs = self._start(list(range(envs.num_envs)))
+        else:
+            self._replay(state)
 
     @property
     def any_playing(self) -> bool:
@@ -59,6 +84,9 @@ class Episodes:
         self.env_steps += int(self._playing.sum())
         self._returns += step.rewards
         self._lengths += self._playing
+        self._actions.append(actions)
+        self._check_finite("reward", step.rewards)
+        self._check_finite("observation", step.obs)
         self.obs = step.obs
         ended = step.terminated | step.truncated
         self.finished = [
@@ -79,6 +107,77 @@ class Episodes:
         """Start the next episode in each environment whose last one has just finished."""
         if self.finished:
             self.obs = self._start([episode.environment for episode in self.finished])
+            # Now and then, so that it costs nothing: the list is at most twice as long as it must be.
+            if len(self._actions) > 2 * self._lengths.max():
+                self._forget_old_actions()
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return what the current episodes can be made from again; all must be playing, after `start_next`."""
+        self._forget_old_actions()
+        taken = np.stack(self._actions) if self._actions else self._no_actions()
+        by_environment = [taken[len(taken) - length :, index] for index, length in enumerate(self._lengths.tolist())]
+        return {
+            "env_steps": np.array(self.env_steps),
+            "numbers": self._numbers.copy(),
+            "lengths": self._lengths.copy(),
+            "returns": self._returns.copy(),
+            "obs": self.obs.copy(),
+            # One environment after the other, each with its `lengths` actions.
+            "actions": np.concatenate(by_environment),
+        }
+
+    def _replay(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Play the current episodes of `state` from their seeds, so that all arrive at the same step."""
+        self.seeds = [self._seed_of(index, number - 1) for index, number in enumerate(self._numbers.tolist())]
+        lengths = np.array(state["lengths"])
+        ends = np.cumsum(lengths)
+        longest = int(lengths.max())
+        self.obs = np.zeros((self.envs.num_envs, self.envs.obs_size), dtype=np.float32)
+        ended_early = np.zeros(self.envs.num_envs, dtype=bool)
+        for t in range(longest + 1):
+            left = longest - t
+            starting = np.flatnonzero(lengths == left).tolist()
+            if starting:
+                self.obs = self.envs.reset(starting, [self._seed(index) for index in starting])
+                self._playing[starting] = True
+            if left:
+                actions = np.zeros(self._no_actions().shape[1:], dtype=self.envs.action_spec.dtype)
+                actions[self._playing] = state["actions"][ends[self._playing] - left]
+                step = self.envs.step(actions)
+                self.obs = step.obs
+                self._returns += step.rewards
+                self._lengths += self._playing
+                self._actions.append(actions)
+                ended_early |= step.terminated | step.truncated
+        differs = ended_early | (self.obs != state["obs"]).any(1) | (self._returns != state["returns"])
+        if differs.any():
+            index = int(np.flatnonzero(differs)[0])
+            raise ReplayError(
+                f"environment {index} does not replay: its episode with seed {self.seeds[index]} went another way with "
+                f"the same {lengths[index]} actions, so that it depends on more than these"
+            )
+
+    def _check_form(self, state: Mapping[str, NDArray[Any]]) -> None:
+        num_envs, spec = self.envs.num_envs, self.envs.action_spec
+        num_actions = int(state["lengths"].sum()) if "lengths" in state else 0
+        expected = {
+            "env_steps": (),
+            "numbers": (num_envs,),
+            "lengths": (num_envs,),
+            "returns": (num_envs,),
+            "obs": (num_envs, self.envs.obs_size),
+            "actions": (num_actions, *spec.shape),
+        }
+        shapes = {name: values.shape for name, values in state.items()}
+        if shapes != expected or state["lengths"].min() < 0 or state["numbers"].min() < 1:
+            raise CheckpointError("the episodes in the checkpoint are not those of such environments")
+
+    def _no_actions(self) -> NDArray[Any]:
+        spec = self.envs.action_spec
+        return np.zeros((0, self.envs.num_envs, *spec.shape), dtype=spec.dtype)
+
+    def _forget_old_actions(self) -> None:
+        del self._actions[: len(self._actions) - int(self._lengths.max())]
 
     def _start(self, environments: list[int]) -> NDArray[np.float32]:
         for index in environments:
@@ -88,7 +187,18 @@ class Episodes:
             self._returns[index] = 0.0
             self._lengths[index] = 0
         starting = [index for index in environments if self._playing[index]]
-        return self.envs.reset(starting, [self._seed(index) for index in starting])
+        obs = self.envs.reset(starting, [self._seed(index) for index in starting])
+        self._check_finite("observation", obs)
+        return obs
+
+    def _check_finite(self, what: str, values: NDArray[Any]) -> None:
+        if np.isfinite(values).all():
+            return
+        index = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise TrainingError(
+            f"environment {index}, episode with seed {self.seeds[index]}, step {self._lengths[index]}: "
+            f"its {what} is not finite: {values[index].tolist()}"
+        )
 
     def _seed(self, environment: int) -> int:
         seed = self.seeds[environment]

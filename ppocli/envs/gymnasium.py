@@ -51,6 +51,7 @@ class GymnasiumVectorEnv:
     """N Gymnasium environments; each is made when first reset.
 
     Raises UsageError for an environment that does not exist, or with spaces that `ppocli.envs.spaces` does not know.
+    What an environment itself raises gets a note that says in which step of which episode.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, render_mode: str | None = None) -> None:
@@ -67,6 +68,8 @@ class GymnasiumVectorEnv:
         self._made_anew = first.spec is not None and first.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
         self._playing = np.zeros(num_envs, dtype=bool)
+        self._seeds = [0] * num_envs
+        self._steps = np.zeros(num_envs, dtype=int)
         self._obs = np.zeros((num_envs, self.obs_size), dtype=np.float32)
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
@@ -76,7 +79,12 @@ class GymnasiumVectorEnv:
                 self._envs.pop(index).close()
             if index not in self._envs:
                 self._envs[index] = make_env(self._config, self._render_mode)
-            self._obs[index] = self._flatten(self._envs[index].reset(seed=seed)[0])
+            self._seeds[index], self._steps[index] = seed, 0
+            try:
+                self._obs[index] = self._flatten(self._envs[index].reset(seed=seed)[0])
+            except Exception as error:
+                self._note_place(error, index)
+                raise
             self._playing[index] = True
         return self._obs.copy()
 
@@ -86,14 +94,25 @@ class GymnasiumVectorEnv:
         terminated = np.zeros(self.num_envs, dtype=bool)
         truncated = np.zeros(self.num_envs, dtype=bool)
         chosen = self._to_env(actions)
-        chosen = (
-            chosen.tolist() if chosen.ndim == 1 else chosen
-        )  # plain numbers, which environments compute faster with
-        for index in np.flatnonzero(self._playing).tolist():
-            obs, rewards[index], terminated[index], truncated[index], _ = self._envs[index].step(chosen[index])
-            self._obs[index] = self._flatten(obs)
+        if chosen.ndim == 1:
+            chosen = chosen.tolist()  # plain numbers, which environments compute faster with
+        self._steps += self._playing
+        index = 0
+        try:
+            for index in np.flatnonzero(self._playing).tolist():
+                obs, rewards[index], terminated[index], truncated[index], _ = self._envs[index].step(chosen[index])
+                self._obs[index] = self._flatten(obs)
+        except Exception as error:
+            self._note_place(error, index)
+            raise
         self._playing &= ~(terminated | truncated)
         return Step(self._obs.copy(), rewards, terminated, truncated)
+
+    def _note_place(self, error: Exception, index: int) -> None:
+        """Let the traceback of an environment that fails end with how to come to that point again."""
+        error.add_note(
+            f"raised by {self._config.id} in step {self._steps[index]} of its episode with seed {self._seeds[index]}"
+        )
 
     def render(self) -> Any:
         """Return what the first environment draws: (height, width, 3) of uint8, or None for a window on the screen.

@@ -190,7 +190,7 @@ def _work(
                 _step(envs, rows)
             done.release()
     except Exception as error:
-        last_words.send(f"{type(error).__name__}: {error}")
+        last_words.send(f"{type(error).__name__}: {' '.join([str(error), *getattr(error, '__notes__', ())])}")
         sys.exit(1)
 
 
