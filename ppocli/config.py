@@ -71,7 +71,7 @@ def _check_env_kwargs(value: Any) -> dict[str, Any]:
     if "render_mode" in value:
         raise ValueError("must not set render_mode: training never draws, and `ppocli render` chooses its own")
     for key, item in value.items():
-        plain_word = isinstance(item, str) and re.fullmatch(r"[\w+-][\w .+-]*", item)
+        plain_word = isinstance(item, str) and re.fullmatch(r"[\w+-][\w +-]*", item)
         if not (isinstance(item, bool) or _is_number(item) or plain_word):
             raise ValueError(f"must hold only numbers, true or false, and plain words; {key} is {item!r}")
     return value
@@ -99,7 +99,7 @@ Switch = Annotated[bool, BeforeValidator(_check_switch)]
 Count = Annotated[int, whole_number(1, 10**12)]
 Seed = Annotated[int, whole_number(0, 2**32 - 1)]
 Finite = Annotated[float, real_number(-math.inf)]
-NonNegative = Annotated[float, real_number(0)]
+NonNegative = Annotated[float, real_number(0, 1e6)]
 Positive = Annotated[float, real_number(0, above_low=True)]
 Fraction = Annotated[float, real_number(0, 1)]
 
@@ -121,8 +121,8 @@ class Schedule(Section):
 def _check_scheduled(value: Any) -> Any:
     if isinstance(value, dict | Schedule):
         return value
-    if not _is_number(value) or value < 0:
-        raise ValueError("must be a number of at least 0, or a schedule such as {start: 3e-4, end: 0}")
+    if not _is_number(value) or not 0 <= value <= 1e6:
+        raise ValueError("must be a number from 0 to 1e6, or a schedule such as {start: 3e-4, end: 0}")
     return float(value)
 
 

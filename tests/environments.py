@@ -106,6 +106,32 @@ class Moody(Counting):
         return np.array([self.steps, Moody.episodes], dtype=np.float32)
 
 
+class Broken(Counting):
+    """One that fails in its second step, in the way that `how` says."""
+
+    def __init__(self, how: str, render_mode: str | None = None) -> None:
+        super().__init__(length=10)
+        self.how = how
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        obs, info = super().reset(seed=seed)
+        return obs * np.nan if self.how == "first observation" else obs, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.steps == 2:
+            match self.how:
+                case "observation":
+                    obs[1] = np.inf
+                case "reward":
+                    reward = np.nan
+                case "large reward":
+                    reward = -1e39
+                case "error":
+                    raise ValueError("the motor is on fire")
+        return obs, reward, terminated, truncated, info
+
+
 class Unbuilt(Counting):
     """An environment whose own package is not installed."""
 
@@ -176,5 +202,6 @@ def register() -> None:
     gym.register("Spoken-v0", Spoken)
     gym.register("Echo-v0", Echo)
     gym.register("Moody-v0", Moody)
+    gym.register("Broken-v0", Broken)
     gym.register("Unbuilt-v0", Unbuilt)
     gym.register("Unimportable-v0", Unimportable)

@@ -240,6 +240,35 @@ def test_numbers_that_are_not_finite_stop_it_and_no_such_checkpoint_is_written(t
 
 
 @pytest.mark.parametrize(
+    ("how", "field", "step", "value"),
+    [
+        ("observation", "observation", 2, r"\[2.0, inf\]"),
+        ("first observation", "observation", 0, r"\[nan, nan\]"),
+        ("reward", "reward", 2, "nan"),
+        ("large reward", "reward", 2, r"-1e\+39"),  # beyond what a float32 can hold
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_environment_whose_numbers_are_not_finite_is_named(tmp_path, how, field, step, value, workers):
+    run = Run(tmp_path / "run")
+    config = make_config(env={"id": "Broken-v0", "kwargs": {"how": how}, "workers": workers})
+    seed = training_seeds(0)(0, 0)
+    message = f"environment 0, episode with seed {seed}, step {step}: its {field} is not a finite number: {value}$"
+    with pytest.raises(TrainingError, match=message):
+        list(train(config, run))
+    assert not list(run.path.rglob("*.safetensors"))
+
+
+def test_an_environment_that_fails_says_how_to_come_to_that_point_again(tmp_path):
+    config = make_config(env={"id": "Broken-v0", "kwargs": {"how": "error"}, "workers": 0})
+    with pytest.raises(ValueError, match="on fire") as failed:
+        list(train(config, Run(tmp_path / "run")))
+    assert failed.value.__notes__ == [
+        f"raised by Broken-v0 in step 2 of its episode with seed {training_seeds(0)(0, 0)}"
+    ]
+
+
+@pytest.mark.parametrize(
     ("env_id", "error"), [("LunarLander-v2", UsageError), ("Speaking-v0", UsageError), ("Unbuilt-v0", PpocliError)]
 )
 def test_what_cannot_be_trained_leaves_nothing_behind(tmp_path, env_id, error):

@@ -151,9 +151,11 @@ class PPO:
                     break
         # Only now, so that a GPU is not waited for in every minibatch.
         loss, entropy, value, gradient_norm = torch.stack(history).mean(0).tolist()
-        if not np.isfinite([loss, entropy, value, gradient_norm]).all():
+        means = {"policy loss": loss, "entropy": entropy, "value loss": value, "gradient": gradient_norm}
+        wrong = [name for name, number in means.items() if not math.isfinite(number)]
+        if wrong or not self.optimizer.is_finite:
             raise TrainingError(
-                "a loss or gradient is no longer a finite number; "
+                f"no longer a finite number: {', '.join(wrong) or 'weights'}; "
                 "a lower ppo.learning_rate or ppo.reward_scale usually helps"
             )
         log_ratio = torch.stack(log_ratios)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from ppocli.envs.api import Step, VectorEnv
 from ppocli.errors import CheckpointError, ReplayError, TrainingError
 
+_LARGEST = np.finfo(np.float32).max
+"""Of the numbers that learning can hold."""
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -192,12 +195,13 @@ class Episodes:
         return obs
 
     def _check_finite(self, what: str, values: NDArray[Any]) -> None:
-        if np.isfinite(values).all():
+        usable = np.abs(values) <= _LARGEST  # which NaN is not
+        if usable.all():
             return
-        index = int(np.argwhere(~np.isfinite(values))[0][0])
+        index = int(np.argwhere(~usable)[0][0])
         raise TrainingError(
             f"environment {index}, episode with seed {self.seeds[index]}, step {self._lengths[index]}: "
-            f"its {what} is not finite: {values[index].tolist()}"
+            f"its {what} is not a finite number: {values[index].tolist()}"
         )
 
     def _seed(self, environment: int) -> int:

@@ -202,6 +202,14 @@ def test_what_is_not_finite_stops_the_update():
         update(make_ppo(agent), batch)
 
 
+def test_weights_that_are_not_finite_stop_the_update(monkeypatch):
+    agent = make_agent()
+    ppo = make_ppo(agent, update_epochs=1, minibatch_size=64)
+    monkeypatch.setattr(ppo.optimizer, "step", lambda learning_rate: ppo.optimizer.weights.fill_(torch.inf))
+    with pytest.raises(TrainingError, match="no longer a finite number: weights"):
+        update(ppo, make_batch(agent))
+
+
 def test_optimizer_state_goes_on_where_it_stood():
     agent, restored = make_agent(), make_agent()
     batch = make_batch(agent)
