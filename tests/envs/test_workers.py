@@ -92,7 +92,8 @@ def test_a_killed_worker_is_reported_with_the_signal(make):
 def test_an_error_in_a_worker_is_reported_in_its_own_words(make):
     envs = make("Counting-v0", 2)
     envs.reset([0, 1], [0, 1])
-    with pytest.raises(PpocliError, match=r"died: AssertionError: .*in step 1 of its episode with seed 1 .*env.workers=0"):
+    message = r"died: AssertionError: .*in step 1 of its episode with seed 1 .*env.workers=0"
+    with pytest.raises(PpocliError, match=message):
         envs.step(np.array([0, 9]))
 
 
