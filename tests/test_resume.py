@@ -1,6 +1,5 @@
 """A run that was killed, however often, ends like one that never was, to the bit."""
 
-import csv
 import os
 import shutil
 from dataclasses import replace
@@ -18,6 +17,7 @@ from ppocli.evaluate import evaluate
 from ppocli.resume import inexactness, newest_checkpoint, resumed_config
 from ppocli.runs import Run
 from ppocli.train import train
+from tests.endings import assert_same_ending, ending, logs
 
 TINY = {
     "env": {"id": "CartPole-v1", "num_envs": 4},
@@ -44,32 +44,6 @@ TASKS = {
     "several choices": config_of(env={"id": "Echo-v0", "kwargs": {"kind": "multi-discrete"}}),
     "one-hot": config_of(env={"id": "Taxi-v4"}, train={"eval_episodes": 1, "eval_interval": 10_000}),
 }
-
-
-def logs(run):
-    """Both logs without their columns of times."""
-    tables = []
-    for name in ("metrics.csv", "episodes.csv"):
-        with (run.path / name).open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        tables.append([{k: v for k, v in row.items() if not k.endswith(("seconds", "per_second"))} for row in rows])
-    return tables
-
-
-def ending(run):
-    """Everything about a finished run that must not depend on whether it was interrupted."""
-    saved = {name: checkpoint.load(run.checkpoint(name)) for name in ("last", "best")}
-    tensors = {(name, key): tensor for name, one in saved.items() for key, tensor in one.tensors.items()}
-    timeless = {"seconds": 0, "solved_at_seconds": None, "metrics_bytes": 0, "episodes_bytes": 0}
-    return tensors, {name: replace(one.progress, **timeless) for name, one in saved.items()}, logs(run)
-
-
-def assert_same_ending(run, other):
-    (tensors, progress, tables), (others, other_progress, other_tables) = ending(run), ending(other)
-    assert tensors.keys() == others.keys()
-    assert [key for key in tensors if not torch.equal(tensors[key], others[key])] == []
-    assert progress == other_progress
-    assert tables == other_tables
 
 
 def resume(folder, config=None, **options):
