@@ -153,24 +153,25 @@ def train_command(
     progress = Progress() if saved is None else saved.progress
     if saved is not None and (changes := inexactness(saved)):
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
-    reports = train(
-        settings,
-        run,
-        environments,
-        stop_when_solved=stop_when_solved,
-        started=started,
-        saved=saved,
-        allow_inexact=allow_inexact,
-    )
     phases = PhaseSeconds(progress.seconds)
-    # Closed inside the block: what stops training early also has time to write its last checkpoint.
-    with stop_request() as stop, closing(reports), console.TrainingProgress(settings, progress.env_steps) as bar:
-        for report in reports:
-            progress = report.progress
-            bar.update(report)
-            phases.add(report.metrics)
-            if stop:
-                break
+    with stop_request() as stop, console.TrainingProgress(settings, progress.env_steps) as bar:
+        reports = train(
+            settings,
+            run,
+            environments,
+            stop_when_solved=stop_when_solved,
+            started=started,
+            saved=saved,
+            allow_inexact=allow_inexact,
+            should_stop=lambda: bool(stop),
+        )
+        with closing(reports):  # still in here: what stops training early also has time to write its last checkpoint
+            for report in reports:
+                progress = report.progress
+                bar.update(report)
+                phases.add(report.metrics)
+                if stop:
+                    break
     wall_seconds = time.perf_counter() - started
     result: dict[str, Any] = {
         "run_dir": str(run.path.absolute()),
@@ -180,7 +181,7 @@ def train_command(
         "iterations": progress.iterations,
         "wall_seconds": wall_seconds,
         "seconds": phases.shares(wall_seconds),
-        "env_steps_per_second": progress.env_steps / progress.seconds,
+        "env_steps_per_second": progress.env_steps / (progress.seconds or wall_seconds),
         "solved": progress.solved_at_env_steps is not None,
         "solved_at_env_steps": progress.solved_at_env_steps,
         "solved_at_seconds": progress.solved_at_seconds,

@@ -1,7 +1,7 @@
 """Whether training has solved its task, and which agent is its best so far."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,18 +32,26 @@ class Verdict:
     """Whether this agent is the best so far."""
 
 
+class EvaluationStopped(Exception):  # noqa: N818 - nothing went wrong
+    """Somebody has asked to stop while episodes were played."""
+
+
 class Judge:
     """Watches training, plays greedy episodes in `envs` when it is time to, and remembers how well it went.
 
-    With `first_solver_wins` the agent that solves the task is the best, whatever came before and after it.
+    With `first_solver_wins` the agent that solves the task is the best, whatever came before and after it. Raises
+    EvaluationStopped as soon as `should_stop` says so while it plays; it is of no use after that.
     """
 
-    def __init__(self, config: Config, envs: VectorEnv, *, first_solver_wins: bool) -> None:
+    def __init__(
+        self, config: Config, envs: VectorEnv, *, first_solver_wins: bool, should_stop: Callable[[], bool]
+    ) -> None:
         self.target = target_return(config)
         self.best_return: float | None = None
         self._config = config
         self._envs = envs
         self._first_solver_wins = first_solver_wins
+        self._should_stop = should_stop
         self._recent_returns: deque[float] = deque(maxlen=SOLVED_EPISODES)
         self._solved = False
         self._next_check = 0
@@ -105,5 +113,12 @@ class Judge:
 
     def _greedy_return(self, agent: Agent, purpose: Purpose, num_episodes: int) -> float:
         seeds = evaluation_seeds(self._config.train.seed, purpose, num_episodes)
-        episodes = evaluate(self._envs, greedy(agent), seeds)
+        act = greedy(agent)
+
+        def policy(obs: NDArray[np.float32], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+            if self._should_stop():
+                raise EvaluationStopped
+            return act(obs, generators)
+
+        episodes = evaluate(self._envs, policy, seeds)
         return float(np.mean([episode.episode_return for episode in episodes]))

@@ -1,7 +1,7 @@
 """Training: builds the parts, then yields one Report an iteration."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -12,7 +12,7 @@ from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.ppo import PPO
 from ppocli.algorithm.rollout import collect, make_batch
 from ppocli.algorithm.schedules import value_at
-from ppocli.checkpoint import Checkpoint, Progress
+from ppocli.checkpoint import Checkpoint, Progress, State
 from ppocli.config import Config
 from ppocli.devices import choose_device, keep_freed_memory, use_one_thread
 from ppocli.envs.api import VectorEnv
@@ -20,7 +20,7 @@ from ppocli.envs.episodes import Episodes
 from ppocli.envs.make import Environments, make_environments
 from ppocli.errors import ReplayError
 from ppocli.files import write_atomically
-from ppocli.judge import Judge
+from ppocli.judge import EvaluationStopped, Judge
 from ppocli.runs import Metrics, Run, episode_metrics
 from ppocli.seeds import Stream, generator, training_seeds
 
@@ -47,13 +47,24 @@ class Training:
     judge: Judge
     progress: Progress
 
-    def state(self) -> checkpoint.State:
+    def state(self) -> State:
         """Return what a checkpoint holds, beside the config and the progress."""
+        return {**self._small_parts(), "episodes": self.episodes.state_dict()}
+
+    def snapshot(self) -> Callable[[], State]:
+        """Return what gives the `state` of this moment later. It costs little until it is asked."""
+        parts = {
+            part: {name: torch.as_tensor(values).clone() for name, values in named.items()}
+            for part, named in self._small_parts().items()
+        }
+        episodes = self.episodes.snapshot()
+        return lambda: {**parts, "episodes": episodes.state_dict()}
+
+    def _small_parts(self) -> State:
         return {
             "agent": self.ppo.agent.state_dict(),
             "optimizer": self.ppo.state_dict(),
             "rewards": self.rewards.state_dict(),
-            "episodes": self.episodes.state_dict(),
             "judge": self.judge.state_dict(),
         }
 
@@ -67,6 +78,7 @@ def train(
     started: float | None = None,
     saved: Checkpoint | None = None,
     allow_inexact: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Report]:
     """Train an agent and yield a Report after each iteration, when its logs and checkpoints are written.
 
@@ -74,7 +86,8 @@ def train(
     built, so that a config that cannot be trained leaves nothing behind; one that exists already, locked by the caller,
     is gone on with, from `saved` or, where it has no checkpoint yet, from the start. `started` is the
     `time.perf_counter()` that all seconds count from, by default now. Closing the generator early leaves a `last`
-    checkpoint.
+    checkpoint. So does `should_stop`, which is asked while greedy episodes are played, as that can take long: the
+    iteration that they belong to is then taken back, and the generator ends.
 
     Raises UsageError for an environment that does not exist or that is not supported, TrainingError when a number is no
     longer finite or an environment fails, ReplayError when one does not come to where it stood (unless `allow_inexact`:
@@ -98,7 +111,7 @@ def train(
             target_kl=config.ppo.target_kl,
         )
         rewards = RewardNormalizer(config.env.num_envs, config.ppo.gamma)
-        judge = Judge(config, environments.evaluation, first_solver_wins=stop_when_solved)
+        judge = Judge(config, environments.evaluation, first_solver_wins=stop_when_solved, should_stop=should_stop)
         if saved is None:
             progress, exact = Progress(), True
             episodes = Episodes(environments.training, training_seeds(config.train.seed))
@@ -165,15 +178,15 @@ def _iterate(config: Config, run: Run, training: Training, stop_when_solved: boo
     def seconds() -> float:
         return time.perf_counter() - started
 
-    def save(*names: str) -> None:
+    def save(*names: str, state: Callable[[], State] = training.state) -> None:
         training.progress = replace(training.progress, **run.sync())  # the logs first: a checkpoint counts on them
         for name in names:
             if name == "last" and run.checkpoint("last").exists():
                 write_atomically(run.checkpoint("previous"), run.checkpoint("last").read_bytes())
-            checkpoint.save(run.checkpoint(name), config, training.progress, training.state())
+            checkpoint.save(run.checkpoint(name), config, training.progress, state())
 
     while not is_finished(config, training.progress, stop_when_solved=stop_when_solved):
-        iteration = training.progress.iterations
+        iteration, before = training.progress.iterations, training.snapshot()
         done = iteration / config.num_iterations
         learning_rate = value_at(settings.learning_rate, done)
         start = seconds()
@@ -200,7 +213,11 @@ def _iterate(config: Config, run: Run, training: Training, stop_when_solved: boo
         )  # only now: what was seen while acting must count
         updated = seconds()
 
-        verdict = judge.judge(agent, iteration, rollout.episodes)
+        try:
+            verdict = judge.judge(agent, iteration, rollout.episodes)
+        except EvaluationStopped:
+            save("last", state=before)
+            return
         judged = seconds()
 
         progress = replace(

@@ -1,5 +1,6 @@
 """A run that was killed, however often, ends like one that never was, to the bit."""
 
+import itertools
 import os
 import shutil
 from dataclasses import replace
@@ -99,6 +100,18 @@ def test_a_run_that_was_asked_to_stop(tmp_path):
     reports = train(config, Run(tmp_path / "stopped"))
     list(islice(reports, 5))
     reports.close()
+    assert_same_ending(resume(tmp_path / "stopped"), whole(config, tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("number", [0, 40, 120])
+def test_asked_to_stop_while_greedy_episodes_are_played(number, tmp_path):
+    """The evaluation is cut short, its iteration taken back, and played again when the run goes on."""
+    config = config_of(train={"eval_interval": 128 * 2, "eval_episodes": 30})
+    asked = itertools.count()
+    reports = list(train(config, Run(tmp_path / "stopped"), should_stop=lambda: next(asked) >= number))
+    saved = newest_checkpoint(Run(tmp_path / "stopped"))
+    assert saved.progress.iterations == len(reports) < 10
+    assert len(reports) % 2 == 1  # the next one was to be evaluated
     assert_same_ending(resume(tmp_path / "stopped"), whole(config, tmp_path / "whole"))
 
 

@@ -1,5 +1,6 @@
 """Episode after episode in each of N environments, for training and evaluation alike."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,13 @@ class Episodes:
             # Now and then, so that it costs nothing: the list is at most twice as long as it must be.
             if len(self._actions) > 2 * self._lengths.max():
                 self._forget_old_actions()
+
+    def snapshot(self) -> "Episodes":
+        """Return a twin that knows how the episodes stand now, for its `state_dict` later; it cannot play."""
+        twin = copy.copy(self)
+        twin._numbers, twin._lengths = self._numbers.copy(), self._lengths.copy()
+        twin._returns, twin._actions = self._returns.copy(), self._actions.copy()
+        return twin
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return what the current episodes can be made from again; all must be playing, after `start_next`."""
