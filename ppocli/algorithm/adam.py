@@ -47,9 +47,8 @@ class Adam:
         deviation = (self.exp_avg_sq / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
         self.weights.addcdiv_(self.exp_avg, deviation, value=-learning_rate / (1 - BETA1**self.steps))
 
-    @property
     def is_finite(self) -> bool:
-        """Whether all weights, and all that the next step will build on, are finite numbers."""
+        """Return whether all weights, and all that the next step will build on, are finite numbers."""
         return all(bool(tensor.isfinite().all()) for tensor in (self.weights, self.exp_avg, self.exp_avg_sq))
 
     def state_dict(self) -> dict[str, Tensor]:

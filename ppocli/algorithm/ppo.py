@@ -153,7 +153,7 @@ class PPO:
         loss, entropy, value, gradient_norm = torch.stack(history).mean(0).tolist()
         means = {"policy loss": loss, "entropy": entropy, "value loss": value, "gradient": gradient_norm}
         wrong = [name for name, number in means.items() if not math.isfinite(number)]
-        if wrong or not self.optimizer.is_finite:
+        if wrong or not self.optimizer.is_finite():
             raise TrainingError(
                 f"no longer a finite number: {', '.join(wrong) or 'weights'}; "
                 "a lower ppo.learning_rate or ppo.reward_scale usually helps"

@@ -36,9 +36,9 @@ def test_the_steps_are_those_of_torch():
 @pytest.mark.parametrize("name", ["weights", "exp_avg", "exp_avg_sq"])
 def test_what_is_not_finite_is_found(name):
     adam = Adam(make_networks()[0].parameters())
-    assert adam.is_finite
+    assert adam.is_finite()
     getattr(adam, name)[7] = torch.inf
-    assert not adam.is_finite
+    assert not adam.is_finite()
 
 
 @pytest.mark.parametrize("max_norm", [0.01, 1e6])
