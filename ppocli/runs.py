@@ -315,13 +315,19 @@ def _latest_run(runs_dir: Path) -> Path:
 def _open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
     """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
     file = path.open("a", newline="", encoding="utf-8")
-    found = os.fstat(file.fileno()).st_size
-    if found < length:
+    try:
+        found = os.fstat(file.fileno()).st_size
+        if found < length:
+            raise RunError(
+                f"{path}: {found:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone"
+            )
+        with naming(path):
+            file.truncate(length)
+            if not length:
+                csv.writer(file).writerow(columns)
+    except BaseException:
         file.close()
-        raise RunError(f"{path}: {found:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone")
-    file.truncate(length)
-    if not length:
-        csv.writer(file).writerow(columns)
+        raise
     return file
 
 

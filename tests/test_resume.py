@@ -1,5 +1,6 @@
 """A run that was killed, however often, ends like one that never was, to the bit."""
 
+import csv
 import itertools
 import os
 import shutil
@@ -400,7 +401,7 @@ def test_logs_that_have_lost_rows_are_refused(tmp_path):
 def fail_at(monkeypatch, name, number):
     """Let the `number`-th call of something that writes fail as on a full disk; return the list of calls so far."""
     calls = []
-    owner, attribute = {"fsync": (os, "fsync"), "rename": (Path, "replace")}[name]
+    owner, attribute = {"fsync": (os, "fsync"), "rename": (Path, "replace"), "log": (csv, "writer")}[name]
     original = getattr(owner, attribute)
 
     def failing(*arguments):
@@ -416,7 +417,7 @@ def fail_at(monkeypatch, name, number):
 FEW = config_of(train={"env_steps": 128 * 3, "checkpoint_interval": 128, "eval_interval": 256, "eval_episodes": 1})
 
 
-@pytest.mark.parametrize("what", ["fsync", "rename"])
+@pytest.mark.parametrize("what", ["fsync", "rename", "log"])
 def test_any_write_may_fail_and_nothing_is_lost(what, tmp_path, monkeypatch):
     expected = whole(FEW, tmp_path / "whole")
     number, failures = 0, 0

@@ -118,7 +118,7 @@ def test_wrong_ways_to_resume_and_import(ppocli, arguments, code, message):
 
 
 def test_two_trainers_in_one_directory(tmp_path):
-    train = [*TRAIN.split(), "--set", "train.env_steps=1e9", "--set", "train.eval_interval=1e9"]
+    train = [*TRAIN.split(), "--set", "train.env_steps=1e9", "--set", "train.checkpoint_interval=256"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     first = subprocess.Popen(train, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -126,6 +126,8 @@ def test_two_trainers_in_one_directory(tmp_path):
         outcome = shell(f"{PPOCLI} train --resume latest", tmp_path)
         assert (outcome.returncode, outcome.stdout) == (1, "")
         assert "another ppocli train is at work in this run" in outcome.stderr
+        outcome = shell(f"{PPOCLI} evaluate latest --episodes 2 && {PPOCLI} render latest", tmp_path)
+        assert outcome.returncode == 0, outcome.stderr  # readers are always let in
     finally:
         first.kill()  # the lock dies with its holder
         first.communicate()
