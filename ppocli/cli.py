@@ -161,6 +161,7 @@ def train_command(
             environments,
             stop_when_solved=stop_when_solved,
             started=started,
+            resume=resume is not None,
             saved=saved,
             allow_inexact=allow_inexact,
             should_stop=lambda: bool(stop),

@@ -76,6 +76,7 @@ def train(
     *,
     stop_when_solved: bool = False,
     started: float | None = None,
+    resume: bool = False,
     saved: Checkpoint | None = None,
     allow_inexact: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
@@ -83,8 +84,8 @@ def train(
     """Train an agent and yield a Report after each iteration, when its logs and checkpoints are written.
 
     `environments` are made here unless they are given, and closed at the end. `run` is created once every part is
-    built, so that a config that cannot be trained leaves nothing behind; one that exists already, locked by the caller,
-    is gone on with, from `saved` or, where it has no checkpoint yet, from the start. `started` is the
+    built, so that a config that cannot be trained leaves nothing behind; with `resume` it exists already, locked by the
+    caller, and is gone on with, from `saved` or, where it has no checkpoint yet, from the start. `started` is the
     `time.perf_counter()` that all seconds count from, by default now. Closing the generator early leaves a `last`
     checkpoint. So does `should_stop`, which is asked while greedy episodes are played, as that can take long: the
     iteration that they belong to is then taken back, and the generator ends.
@@ -99,31 +100,10 @@ def train(
     device = choose_device(config.train.device)
     environments = environments or make_environments(config)
     try:
-        agent = _new_agent(config, environments.training, device)
-        ppo = PPO(
-            agent,
-            minibatch_size=config.ppo.minibatch_size,
-            update_epochs=config.ppo.update_epochs,
-            vf_coef=config.ppo.vf_coef,
-            max_grad_norm=config.ppo.max_grad_norm,
-            norm_adv=config.ppo.norm_adv,
-            clip_vloss=config.ppo.clip_vloss,
-            target_kl=config.ppo.target_kl,
-        )
-        rewards = RewardNormalizer(config.env.num_envs, config.ppo.gamma)
         judge = Judge(config, environments.evaluation, first_solver_wins=stop_when_solved, should_stop=should_stop)
-        if saved is None:
-            progress, exact = Progress(), True
-            episodes = Episodes(environments.training, training_seeds(config.train.seed))
-        else:
-            progress = saved.progress
-            saved.check_parts(agent=agent, optimizer=ppo, rewards=rewards)
-            agent.load_state_dict(saved.part("agent"))
-            ppo.load_state_dict(saved.part("optimizer"))
-            rewards.load_state_dict(saved.part("rewards"))
-            judge.load_state_dict(saved.arrays("judge"))
-            episodes, exact = _resume_episodes(config, environments.training, saved, allow_inexact)
-        if run.exists:
+        training, exact = _build(config, environments.training, device, judge, saved, allow_inexact)
+        progress = training.progress
+        if resume:
             run.resume(
                 config,
                 metrics_bytes=progress.metrics_bytes,
@@ -134,7 +114,6 @@ def train(
             )
         else:
             run.create(config, checkpoint.versions(), str(device), stop_when_solved=stop_when_solved)
-        training = Training(ppo, rewards, episodes, judge, progress)
         yield from _iterate(config, run, training, stop_when_solved, started - progress.seconds)
     finally:
         run.close()
@@ -145,6 +124,39 @@ def is_finished(config: Config, progress: Progress, *, stop_when_solved: bool) -
     """Whether nothing is left to train."""
     solved = progress.solved_at_env_steps is not None
     return progress.iterations >= config.num_iterations or (stop_when_solved and solved)
+
+
+def _build(
+    config: Config,
+    envs: VectorEnv,
+    device: torch.device,
+    judge: Judge,
+    saved: Checkpoint | None,
+    allow_inexact: bool,
+) -> tuple[Training, bool]:
+    """Return everything as it is at the start, or as it was `saved`; and whether its episodes are just as they were."""
+    agent = _new_agent(config, envs, device)
+    ppo = PPO(
+        agent,
+        minibatch_size=config.ppo.minibatch_size,
+        update_epochs=config.ppo.update_epochs,
+        vf_coef=config.ppo.vf_coef,
+        max_grad_norm=config.ppo.max_grad_norm,
+        norm_adv=config.ppo.norm_adv,
+        clip_vloss=config.ppo.clip_vloss,
+        target_kl=config.ppo.target_kl,
+    )
+    rewards = RewardNormalizer(config.env.num_envs, config.ppo.gamma)
+    if saved is None:
+        episodes = Episodes(envs, training_seeds(config.train.seed))
+        return Training(ppo, rewards, episodes, judge, Progress()), True
+    saved.check_parts(agent=agent, optimizer=ppo, rewards=rewards)
+    agent.load_state_dict(saved.part("agent"))
+    ppo.load_state_dict(saved.part("optimizer"))
+    rewards.load_state_dict(saved.part("rewards"))
+    judge.load_state_dict(saved.arrays("judge"))
+    episodes, exact = _resume_episodes(config, envs, saved, allow_inexact)
+    return Training(ppo, rewards, episodes, judge, saved.progress), exact
 
 
 def _new_agent(config: Config, envs: VectorEnv, device: torch.device) -> Agent:

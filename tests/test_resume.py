@@ -53,7 +53,7 @@ def resume(folder, config=None, **options):
     run.lock()
     saved = newest_checkpoint(run)
     options = {"stop_when_solved": run.facts["stop_when_solved"]} | options
-    list(train(config or resumed_config(run, saved, ()), run, saved=saved, **options))
+    list(train(config or resumed_config(run, saved, ()), run, resume=True, saved=saved, **options))
     return run
 
 
@@ -88,7 +88,7 @@ def test_killed_again_and_again(tmp_path):
         run = Run(folder)
         run.lock()
         saved = newest_checkpoint(run)
-        reports = train(config, run, saved=saved)
+        reports = train(config, run, resume=True, saved=saved)
         list(islice(reports, 3))
         folder = tmp_path / str(number)
         shutil.copytree(run.path, folder)

@@ -108,6 +108,14 @@ def test_the_end_is_evaluated_even_between_intervals(tmp_path):
     assert [r.metrics.iteration for r in reports if r.metrics.eval_return_mean is not None] == [2, 3]
 
 
+def test_a_run_whose_directory_is_taken_is_another_one(tmp_path):
+    """Two trainings of one seed may begin in the same second."""
+    first, second = (trained(make_config(), tmp_path / "now-seed0")[0] for _ in range(2))
+    assert (first.path.name, second.path.name) == ("now-seed0", "now-seed0-2")
+    assert rows(first.path / "episodes.csv") != []
+    assert without_times(rows(first.path / "metrics.csv")) == without_times(rows(second.path / "metrics.csv"))
+
+
 def test_last_and_previous(tmp_path):
     run, _ = trained(make_config(), tmp_path / "run")
     iterations = {
