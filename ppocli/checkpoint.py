@@ -9,10 +9,12 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -20,7 +22,7 @@ import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, StringConstraints, ValidationError
 from torch import Tensor
 
 from ppocli import __version__
@@ -34,7 +36,7 @@ FORMAT = 2
 MAX_HEADER_BYTES = 1 << 20
 MAX_BYTES = 4 << 30
 _HEADER_KEY = "ppocli"
-_NO_DIGEST = "#" * 64  # stands where the digest will: nothing else in a header can look like it
+_NO_DIGEST = "#" * 64  # stands where the digest will; no config can hold such a word
 _BYTES_OF = {"F64": 8, "F32": 4, "I64": 8, "BOOL": 1}
 
 
@@ -53,16 +55,16 @@ State = dict[str, Mapping[str, Tensor] | Mapping[str, NDArray[Any]]]
 class Progress:
     """How far training has come. With the seed it also says where every random stream stands (see `ppocli.seeds`)."""
 
-    iterations: int = 0
-    env_steps: int = 0
-    seconds: float = 0.0
-    episodes: int = 0
-    best_return: float | None = None
-    solved_at_env_steps: int | None = None
-    solved_at_seconds: float | None = None
-    metrics_bytes: int = 0
+    iterations: NonNegativeInt = 0
+    env_steps: NonNegativeInt = 0
+    seconds: FiniteFloat = 0.0
+    episodes: NonNegativeInt = 0
+    best_return: FiniteFloat | None = None
+    solved_at_env_steps: NonNegativeInt | None = None
+    solved_at_seconds: FiniteFloat | None = None
+    metrics_bytes: NonNegativeInt = 0
     """How long `metrics.csv` was at this point; what stands after it, a resumed run writes again."""
-    episodes_bytes: int = 0
+    episodes_bytes: NonNegativeInt = 0
 
 
 class _Header(BaseModel):
@@ -83,7 +85,7 @@ class _Place(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     dtype: Literal["F64", "F32", "I64", "BOOL"]
-    shape: list[NonNegativeInt]
+    shape: Annotated[list[Annotated[int, Field(ge=0, le=2**32)]], Field(max_length=2)]
     data_offsets: tuple[NonNegativeInt, NonNegativeInt]
 
 
@@ -107,33 +109,42 @@ class Checkpoint:
         """Return one part of the training state, as NumPy's arrays."""
         return {key: tensor.numpy() for key, tensor in self.part(name).items()}
 
+    def check_layers(self, envs: VectorEnv) -> None:
+        """Raise CheckpointError if the config promises larger layers than there are weights, before they are made."""
+        sizes = (envs.obs_size, *self.config.network.hidden_sizes)
+        largest = max(map(math.prod, itertools.pairwise(sizes)), default=0)
+        if largest > sum(tensor.numel() for tensor in self.part("agent").values()):
+            raise self._misfit("agent")
+
     def check_parts(self, **parts: HasState) -> None:
-        """Raise CheckpointError unless the state of each of `parts` could be taken from here."""
+        """Raise CheckpointError unless the state of each of `parts` can be taken from here with no loss."""
         for name, part in parts.items():
-            if _shapes(part.state_dict()) != _shapes(self.part(name)):
-                raise CheckpointError(f"{self.path}: its {name} does not fit {self.config.env.id} and its own config")
+            own, found = part.state_dict(), self.part(name)
+            if own.keys() != found.keys() or not all(_holds(own[key], found[key]) for key in own):
+                raise self._misfit(name)
+
+    def _misfit(self, part: str) -> CheckpointError:
+        return CheckpointError(f"{self.path}: its {part} does not fit {self.config.env.id} and its own config")
 
     def build_agent(self, envs: VectorEnv) -> Agent:
         """Return the agent, on the CPU. Raises CheckpointError if its weights are not for such an environment."""
-        found = self.part("agent")
-        sizes = (envs.obs_size, *self.config.network.hidden_sizes)
-        largest_layer = max(map(math.prod, itertools.pairwise(sizes)), default=0)
-        # Looked at first, so that a config that promises huge layers allocates none.
-        if largest_layer > sum(tensor.numel() for tensor in found.values()):
-            raise CheckpointError(f"{self.path}: its agent does not fit {self.config.env.id} and its own config")
+        self.check_layers(envs)
         agent = Agent(envs.obs_size, envs.action_spec, **dict(self.config.network))
         self.check_parts(agent=agent)
-        agent.load_state_dict(found)
+        agent.load_state_dict(self.part("agent"))
         return agent
 
 
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+def _holds(own: Tensor, found: Tensor) -> bool:
+    return own.shape == found.shape and torch.promote_types(own.dtype, found.dtype) == own.dtype
 
 
 def versions() -> dict[str, str]:
     """Return the versions of everything that results depend on, and the type of machine."""
-    packages = {name: version(name) for name in ("torch", "gymnasium", "box2d", "numpy")}
+    packages = {}
+    for name in ("torch", "gymnasium", "box2d", "numpy", "mujoco", "envpool"):
+        with suppress(PackageNotFoundError):  # some are extras
+            packages[name] = version(name)
     machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {"ppocli": __version__, "python": platform.python_version(), **packages, "machine": machine}
 
@@ -164,7 +175,7 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         with path.open("rb") as file:
-            size = path.stat().st_size
+            size = os.fstat(file.fileno()).st_size  # of the very file that is read: a trainer may replace its name
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES) or size > MAX_BYTES:
                 raise ValueError("its header has an impossible length")

@@ -7,10 +7,11 @@ needs.
 import gc
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,7 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ppocli import __version__
-from ppocli.errors import PpocliError, UsageError
+from ppocli.errors import PpocliError, UsageError, one_line
 
 if TYPE_CHECKING:
     from ppocli.checkpoint import Checkpoint
@@ -60,6 +61,7 @@ RUNS_DIR = Path("runs")
 def main() -> NoReturn:
     """Run the command line and exit: 0, 2 for wrong usage, 1 for other failures, 128+n on signal n."""
     try:
+        _make_streams_safe()
         code = app(sys.argv[1:] or ["--help"], prog_name="ppocli", standalone_mode=False)
     except PpocliError as error:
         _fail(str(error), error.exit_code)
@@ -73,9 +75,25 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
-    line = "".join(character if character.isprintable() else " " for character in message.strip())
-    print(f"error: {line}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(exit_code)
+
+
+def _make_streams_safe() -> None:
+    """Let every stream lead somewhere, and hold every character.
+
+    One that is closed would give its number to the next file that is opened, which would then get what is meant for it.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r"))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def _show_version(show: bool) -> None:
@@ -114,7 +132,7 @@ def train_command(
 ) -> None:
     """Train an agent, in a new directory under runs/, or go on with one.
 
-    --resume takes nothing else but --set train.env_steps=N, which lets a run go on beyond its end.
+    --resume goes on as the run began; with --set train.env_steps=N beyond its end.
     """
     started = time.perf_counter()
     if resume is None and config is None:
@@ -125,6 +143,8 @@ def train_command(
         raise UsageError(
             "--resume goes on with a run as it began; it takes no --config, --seed, --name or --stop-when-solved"
         )
+    if allow_inexact and resume is None:
+        raise UsageError("--allow-inexact goes with --resume")
     from ppocli import console
     from ppocli.signals import stop_request
 
@@ -139,14 +159,15 @@ def train_command(
             settings = load_config(config or "", overrides or (), seed)
             run = new_run(runs_dir, settings, name)
         else:
-            from ppocli.resume import inexactness, newest_checkpoint, resumed_config
+            from ppocli.resume import inexactness, newest_checkpoint, resumed_config, stops_when_solved
 
             run = find_run(resume, runs_dir)
             run.lock()
             saved = newest_checkpoint(run)
             settings = resumed_config(run, saved, overrides or ())
-            stop_when_solved = bool(run.facts.get("stop_when_solved"))
-        environments = make_environments(settings)  # their workers start while torch is imported
+            stop_when_solved = stops_when_solved(run, saved, settings)
+        iterations = 0 if saved is None else saved.progress.iterations
+        environments = make_environments(settings, iterations)  # their workers start while torch is imported
         from ppocli.checkpoint import Progress
         from ppocli.evaluate import target_return
         from ppocli.train import train
@@ -192,10 +213,14 @@ def train_command(
     }
     if stop:
         console.info(f"Interrupted. To go on: ppocli train --resume {console.shell_path(run.path)}")
-    if as_json:
-        _print_json(result)
-    else:
-        console.training_result(result, target_return(settings))
+    try:
+        if as_json:
+            _print_json(result)
+        else:
+            console.training_result(result, target_return(settings))
+    except OSError:
+        if not stop:  # a hang-up took the terminal along, and is what to report
+            raise
     raise typer.Exit(stop.exit_code)
 
 
@@ -372,7 +397,7 @@ def _import_modules(names: list[str] | None) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except (ImportError, ValueError, TypeError) as error:
             raise UsageError(f"--import {name}: {error}") from error
 
 

@@ -1,8 +1,10 @@
 """What a run is made of: a frozen, validated config, read from YAML, a shipped preset and `--set` overrides."""
 
 import difflib
+import itertools
 import math
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +25,11 @@ from ppocli.errors import UsageError
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Values: each type has one check and one message, which names the whole allowed range.
+
+
+_SHORT = reprlib.Repr()
+"""For messages: YAML's aliases can make a value that is endless when it is written out."""
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
 
 
 def _is_number(value: object) -> bool:
@@ -66,14 +73,14 @@ def _check_env_id(value: Any) -> str:
 
 
 def _check_env_kwargs(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+    if not isinstance(value, dict) or not all(isinstance(key, str) and key.isidentifier() for key in value):
         raise ValueError("must be a mapping of argument names to values")
     if "render_mode" in value:
         raise ValueError("must not set render_mode: training never draws, and `ppocli render` chooses its own")
     for key, item in value.items():
         plain_word = isinstance(item, str) and re.fullmatch(r"[\w+-][\w +-]*", item)
         if not (isinstance(item, bool) or _is_number(item) or plain_word):
-            raise ValueError(f"must hold only numbers, true or false, and plain words; {key} is {item!r}")
+            raise ValueError(f"must hold only numbers, true or false, and plain words; {key} is {_SHORT.repr(item)}")
     return value
 
 
@@ -137,6 +144,8 @@ NumberOrSchedule = Annotated[
     Discriminator(_kind),
     BeforeValidator(_check_scheduled),
 ]
+MAX_WEIGHTS = 50_000_000
+"""Between hidden layers. Far more than CPUs train in useful time; a checkpoint is then still below 2 GB."""
 MAX_BATCH_SIZE = 10_000_000
 """Samples that an update may hold at once; more would not fit into the memory of the machines this is made for."""
 
@@ -195,7 +204,7 @@ class TrainConfig(Section):
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     eval_interval: Count = 50_000
-    eval_episodes: Count = 20
+    eval_episodes: Annotated[int, whole_number(1, 10_000)] = 20
     checkpoint_interval: Count = 100_000
     target_return: Finite | None = None
 
@@ -224,6 +233,15 @@ class Config(Section):
         return math.ceil(self.train.checkpoint_interval / self.batch_size)
 
     @model_validator(mode="after")
+    def _network_is_small(self) -> "Config":
+        weights = sum(inputs * outputs for inputs, outputs in itertools.pairwise(self.network.hidden_sizes))
+        if weights > MAX_WEIGHTS:
+            raise ValueError(
+                f"network.hidden_sizes: {weights:,} weights between them; at most {MAX_WEIGHTS:,} are allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _minibatches_fill_the_batch(self) -> "Config":
         batch = f"env.num_envs × ppo.horizon = {self.env.num_envs} × {self.ppo.horizon} = {self.batch_size}"
         if not 2 <= self.batch_size <= MAX_BATCH_SIZE:
@@ -249,11 +267,13 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.value in seen:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+            if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value!r} stands here twice", key_node.start_mark
                 )
-            seen.add(str(key_node.value))
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -338,9 +358,12 @@ def parse_config(values: Any, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"{source}: {'; '.join(_describe(details) for details in error.errors())}") from error
+        first = error.errors()[:_ERRORS_SHOWN]
+        others = f"; and {error.error_count() - len(first)} more" if error.error_count() > len(first) else ""
+        raise UsageError(f"{source}: {'; '.join(map(_describe, first))}{others}") from error
 
 
+_ERRORS_SHOWN = 5
 _DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
 
 
@@ -371,6 +394,7 @@ def _describe(details: ErrorDetails) -> str:
         str(part) for position, part in enumerate(details["loc"]) if position != 2 or part not in (_NUMBER, _SCHEDULE)
     ]
     name, value = ".".join(keys), details["input"]
+    shown = _SHORT.repr(value)
     match details["type"]:
         case "extra_forbidden":
             fields = list(_model_at(keys[:-1]).model_fields)
@@ -381,15 +405,15 @@ def _describe(details: ErrorDetails) -> str:
         case "missing":
             return f"{name}: missing; give it a value"
         case "literal_error":
-            return f"{name}: {value!r} must be one of {details['ctx']['expected']}"
+            return f"{name}: {shown} must be one of {details['ctx']['expected']}"
         case "value_error" if not keys:
             return str(details["ctx"]["error"])
         case "value_error":
-            return f"{name}: {value!r} {details['ctx']['error']}"
+            return f"{name}: {shown} {details['ctx']['error']}"
         case "model_type" | "model_attributes_type":
-            return f"{name}: {value!r} must be a mapping with some of {', '.join(_model_at(keys).model_fields)}"
+            return f"{name}: {shown} must be a mapping with some of {', '.join(_model_at(keys).model_fields)}"
         case _:
-            return f"{name}: {value!r}: {details['msg']}"
+            return f"{name}: {shown}: {details['msg']}"
 
 
 def _model_at(keys: Sequence[str]) -> type[BaseModel]:

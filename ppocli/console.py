@@ -1,9 +1,10 @@
 """All that a person sees in a terminal: progress, warnings and errors on stderr, tables of results on stdout."""
 
+import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +13,33 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ppocli.errors import one_line
+
 if TYPE_CHECKING:
     from ppocli.config import Config
     from ppocli.train import Report
 
 PLAIN_INTERVAL_SECONDS = 5.0
 
-_out = Console(highlight=False, markup=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+class _Console(Console):
+    """A console whose reader may leave: what nobody reads must not end what is at work."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on."""
+        self.quiet = True
+        # Python itself still flushes the stream at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+_out = _Console(highlight=False, markup=False, soft_wrap=True)
+_err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def info(line: str) -> None:
     """Say something about the command's progress."""
-    _err.print(line)
+    with suppress(OSError):
+        _err.print(one_line(line))
 
 
 class TrainingProgress:
@@ -56,7 +71,8 @@ class TrainingProgress:
 
     def __exit__(self, *_: object) -> None:
         if self._bar:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
 
     def update(self, report: "Report") -> None:
         """Show where training stands."""
@@ -64,7 +80,8 @@ class TrainingProgress:
         status = f"{metrics.env_steps:,} steps  {metrics.env_steps_per_second:,.0f}/s  {_return_against_target(report)}"
         if self._bar:
             self._bar.update(self._task, completed=metrics.env_steps, status=status)
-            self._bar.refresh()
+            with suppress(OSError):  # a terminal may be closed, and the run must go on, or end, as it was to
+                self._bar.refresh()
             return
         share = metrics.iteration / self._config.num_iterations
         if share == 1 or time.monotonic() - self._last_line >= PLAIN_INTERVAL_SECONDS:

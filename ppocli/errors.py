@@ -1,5 +1,7 @@
 """The errors a user can act on. The command prints their message as one line and exits with their code."""
 
+_LONGEST_LINE = 1500
+
 
 class PpocliError(Exception):
     """Something went wrong that the user can act on; the message says what, where, and what would fix it."""
@@ -22,8 +24,14 @@ class RunError(PpocliError):
 
 
 class TrainingError(PpocliError):
-    """Training met a number that is not finite, or an environment that fails."""
+    """Training met a number that is not finite."""
 
 
 class ReplayError(PpocliError):
     """An environment that does not come to the same state again by the same seed and the same actions."""
+
+
+def one_line(text: str) -> str:
+    """Return text as a terminal can be trusted with: whatever a file put into it, it neither steers nor fills it."""
+    line = "".join(character if character.isprintable() else " " for character in text.strip())
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 _TEMPORARY = ".{name}.{random}.tmp"
 
@@ -27,9 +27,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     with naming(path):
         try:
             with temporary.open("xb") as file:  # x: never through a link that somebody has put there
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                write_whole(file, content)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -37,10 +35,24 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writes left in a folder when they were killed. Only for the one who writes there."""
-    for temporary in folder.glob(_TEMPORARY.format(name="*", random="*")):
+def write_whole(file: BinaryIO, content: bytes) -> None:
+    """Write to a file that is open, down to the disk. Raises OSError."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writes of a file left beside it when they were killed. Only for the one who writes it."""
+    for temporary in path.parent.glob(_TEMPORARY.format(name=path.name, random="*")):
         temporary.unlink(missing_ok=True)
+
+
+def open_log(path: Path) -> TextIO:
+    """Open a file to append text to; never through a link, which in a directory from a stranger leads anywhere."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    with naming(path):
+        return os.fdopen(os.open(path, flags, 0o666), "a", newline="", encoding="utf-8")
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from ppocli.algorithm.agent import Agent
 from ppocli.config import Config
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
+from ppocli.errors import CheckpointError
 from ppocli.evaluate import evaluate, greedy, target_return
 from ppocli.seeds import Purpose, evaluation_seeds
 
@@ -71,7 +72,10 @@ class Judge:
         }
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state that `state_dict` returned."""
+        """Take over a state that `state_dict` returned. Raises CheckpointError for anything else."""
+        forms = {name: (values.ndim, values.dtype.kind) for name, values in state.items()}
+        if forms != {name: (values.ndim, values.dtype.kind) for name, values in self.state_dict().items()}:
+            raise CheckpointError("the checkpoint does not hold what training has found out so far")
         self._recent_returns.extend(state["recent_returns"].tolist())
         self.best_return = float(state["best_return"][0]) if len(state["best_return"]) else None
         self._solved = bool(state["solved"])

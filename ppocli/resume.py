@@ -41,7 +41,8 @@ def newest_checkpoint(run: Run) -> Checkpoint | None:
 def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str]) -> Config:
     """Return the config to go on with: the run's own `config.yaml`, and `--set`.
 
-    Raises UsageError, with the difference, where it is not the one that the run began with.
+    Raises UsageError, with the difference, where it is not the one that the run began with, or asks for fewer env steps
+    than it has behind it; RunError for what is no run.
     """
     if not run.exists:
         raise RunError(f"{run.path}: not a training run, or one that ended before it began; train it anew")
@@ -54,7 +55,19 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
         raise UsageError(
             f"{run.path}: a run goes on as it began, but for {', '.join(MAY_CHANGE)}; train a new one for {differences}"
         )
+    if saved is not None and config.num_iterations < saved.progress.iterations:
+        raise UsageError(
+            f"train.env_steps: {config.train.env_steps:,} are fewer than this run's {saved.progress.env_steps:,} so far"
+        )
     return config
+
+
+def stops_when_solved(run: Run, saved: Checkpoint | None, config: Config) -> bool:
+    """Return whether solving the task ends the run: as it began, unless it has done so and is now to go on beyond."""
+    began = bool(run.facts.get("stop_when_solved"))
+    if saved is None or saved.progress.solved_at_env_steps is None:
+        return began
+    return began and config.train.env_steps <= saved.config.train.env_steps
 
 
 def inexactness(saved: Checkpoint) -> list[str]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from ppocli.config import Config, did_you_mean
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError
-from ppocli.files import naming, remove_leftovers, write_atomically, write_json
+from ppocli.files import naming, open_log, remove_leftovers, sync_folder, write_atomically, write_json
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ class Run:
         """What `run.json` says. Raises RunError."""
         try:
             facts = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            if not isinstance(facts, dict):
-                raise ValueError("no mapping")
+            if not isinstance(facts, dict) or not isinstance(facts.setdefault("resumed", []), list):
+                raise ValueError("not what ppocli writes")
             return facts
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / 'run.json'}: cannot read it: {error}") from error
@@ -184,20 +184,32 @@ class Run:
                 f"{self.path}: another ppocli train is at work in this run; wait for it, or stop it"
             ) from error
 
-    def resume(self, config: Config, *, metrics_bytes: int, episodes_bytes: int, episodes: int, **facts: Any) -> None:
+    def resume(
+        self,
+        config: Config,
+        *,
+        metrics_bytes: int,
+        episodes_bytes: int,
+        episodes: int,
+        stop_when_solved: bool,
+        **facts: Any,
+    ) -> None:
         """Go on with the logs where they were so many bytes long; what stands after that is cut off.
 
         `facts` are recorded in `run.json`. Raises RunError, OSError.
         """
+        known, resumed = self.facts, {"at": _now(), "command": sys.argv, **facts}
         self._metrics = _open_csv(self.path / "metrics.csv", METRICS_COLUMNS, metrics_bytes)
         self._episodes = _open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, episodes_bytes)
         self._num_episodes = episodes
-        remove_leftovers(self.path)
-        remove_leftovers(self.path / "checkpoints")
+        checkpoints = [self.checkpoint(name) for name in ("last", "previous", "best")]
+        for path in (self.path / "config.yaml", self.path / "run.json", *checkpoints):
+            remove_leftovers(path)
         self.write_config(config)
-        known = self.facts
-        resumed = {"at": _now(), "command": sys.argv, **facts}
-        write_json(self.path / "run.json", {**known, "resumed": [*known.get("resumed", []), resumed]})
+        write_json(
+            self.path / "run.json",
+            {**known, "stop_when_solved": stop_when_solved, "resumed": [*known["resumed"], resumed]},
+        )
 
     def write_config(self, config: Config) -> None:
         """Write the resolved config. Raises OSError."""
@@ -211,9 +223,11 @@ class Run:
             for copy in itertools.count(2):
                 try:
                     self.path.mkdir()
-                    return
+                    break
                 except FileExistsError:
                     self.path = first.with_name(f"{first.name}-{copy}")
+            for folder in (first.parent, first.parent.parent):
+                sync_folder(folder)  # or a power cut could take the directory's name, and all in it
         except OSError as error:
             reason = error.strerror
             raise RunError(f"{first}: cannot make this folder ({reason}); choose another --runs-dir") from error
@@ -294,7 +308,8 @@ def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
 def find_run(target: str, runs_dir: Path) -> Run:
     """Return the training run that `RUN` means: a directory, or `latest`. Raises RunError."""
     path = _latest_run(runs_dir) if target == "latest" else Path(target)
-    if not (path / "checkpoints").is_dir():
+    checkpoints = path / "checkpoints"
+    if not checkpoints.is_dir() or checkpoints.is_symlink():
         raise RunError(f"{path}: no training run; RUN is a directory that `ppocli train` made, or `latest`")
     return Run(path)
 
@@ -314,7 +329,7 @@ def _latest_run(runs_dir: Path) -> Path:
 
 def _open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
     """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
-    file = path.open("a", newline="", encoding="utf-8")
+    file = open_log(path)
     try:
         found = os.fstat(file.fileno()).st_size
         if found < length:
@@ -343,10 +358,8 @@ def _now() -> str:
 
 
 def _episode_rows(episodes: Sequence[Episode], first: int, seconds: float) -> list[list[Any]]:
-    return [
-        [{**asdict(episode), "episode": first + number, "seconds": seconds}[column] for column in EPISODE_COLUMNS]
-        for number, episode in enumerate(episodes, start=1)
-    ]
+    rows = ({**vars(episode), "episode": first + n, "seconds": seconds} for n, episode in enumerate(episodes, start=1))
+    return [[row[column] for column in EPISODE_COLUMNS] for row in rows]
 
 
 def _git_commit() -> str | None:

@@ -24,6 +24,19 @@ def ignore_stop_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+@contextmanager
+def stop_signals_held_back() -> Iterator[None]:
+    """Within the block, signals that ask to stop wait for its end; processes that are started in it never get any."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class StopRequest:
     """Whether somebody has asked to stop, and by which signal."""
 

@@ -91,9 +91,11 @@ def train(
     iteration that they belong to is then taken back, and the generator ends.
 
     Raises UsageError for an environment that does not exist or that is not supported, TrainingError when a number is no
-    longer finite or an environment fails, ReplayError when one does not come to where it stood (unless `allow_inexact`:
-    then all begin new episodes), PpocliError when a worker process dies, OSError when the run cannot be written.
+    longer finite, what an environment raises, with a note of where it did, ReplayError when one does not come to where
+    it stood (unless `allow_inexact`: then all begin new episodes), PpocliError when a worker process dies, OSError when
+    the run cannot be written.
     """
+    assert resume or saved is None
     started = time.perf_counter() if started is None else started
     use_one_thread()
     keep_freed_memory()
@@ -109,6 +111,7 @@ def train(
                 metrics_bytes=progress.metrics_bytes,
                 episodes_bytes=progress.episodes_bytes,
                 episodes=progress.episodes,
+                stop_when_solved=stop_when_solved,
                 env_steps=progress.env_steps,
                 exact=exact,
             )
@@ -135,6 +138,8 @@ def _build(
     allow_inexact: bool,
 ) -> tuple[Training, bool]:
     """Return everything as it is at the start, or as it was `saved`; and whether its episodes are just as they were."""
+    if saved is not None:
+        saved.check_layers(envs)
     agent = _new_agent(config, envs, device)
     ppo = PPO(
         agent,
@@ -156,6 +161,8 @@ def _build(
     rewards.load_state_dict(saved.part("rewards"))
     judge.load_state_dict(saved.arrays("judge"))
     episodes, exact = _resume_episodes(config, envs, saved, allow_inexact)
+    if not exact:
+        rewards.returns[:] = 0.0  # of the episodes that are given up
     return Training(ppo, rewards, episodes, judge, saved.progress), exact
 
 

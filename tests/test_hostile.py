@@ -12,12 +12,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppocli import checkpoint
+from ppocli.checkpoint import Progress
 from ppocli.config import Config, load_config, parse_config
 from ppocli.errors import CheckpointError, UsageError
 from ppocli.runs import Run
@@ -183,6 +185,7 @@ WATCHED = """
 import sys, time
 from pathlib import Path
 from ppocli import checkpoint
+from ppocli.checkpoint import Progress
 from ppocli.errors import CheckpointError
 allowed = set()
 seen = []
@@ -226,7 +229,7 @@ def test_hostile_checkpoints_are_one_clean_line_of_the_command(content, tmp_path
         assert outcome.stderr.strip().isprintable()
 
 
-def signed(content, change):
+def signed(content, change, forge=lambda layout: None):
     """The checkpoint with a changed entry in its header, under a digest that is right: by someone who has read this."""
     length = header_length(content)
     layout = json.loads(content[8 : 8 + length])
@@ -234,6 +237,7 @@ def signed(content, change):
     change(entry)
     entry["digest"] = "#" * 64
     layout["__metadata__"]["ppocli"] = json.dumps(entry)
+    forge(layout)
     text = json.dumps(layout).encode()
     whole = struct.pack("<Q", len(text)) + text + content[8 + length :]
     return whole.replace(b"#" * 64, hashlib.sha256(whole).hexdigest().encode(), 1)
@@ -247,7 +251,9 @@ def signed(content, change):
         ("env", {"id": "CartPole-v1", "kwargs": {"file": "model.xml"}}, "plain words"),
         ("env", {"id": "CartPole-v1", "kwargs": {"callback": {"__reduce__": 1}}}, "plain words"),
         ("network", {"hidden_sizes": [10**9]}, "must be a whole number"),
-        ("network", {"hidden_sizes": [8192] * 8}, "does not fit"),
+        ("network", {"hidden_sizes": [8192] * 8}, "at most 50,000,000 are allowed"),
+        ("network", {"hidden_sizes": [7000, 7000]}, "does not fit"),
+        ("env", {f"key{number}": 1 for number in range(5000)}, "and 4"),
     ],
 )
 def test_a_config_inside_is_held_to_the_same_rules(content, tmp_path, ppocli, section, values, message):
@@ -273,6 +279,32 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
+
+
+SMALL = st.integers(-2, 2**66) | st.sampled_from([0, 1, 8, 2**31, 2**62, 2**63]) | JSON
+
+
+@given(st.sampled_from(["F32", "F64", "I64", "BOOL", "F8"]), st.lists(SMALL, max_size=70), st.lists(SMALL, max_size=3))
+@settings(deadline=None, max_examples=300)
+def test_any_tensor_under_a_true_header_is_a_checkpoint_error(content, tmp_path_factory, dtype, shape, offsets):
+    def forge(layout):
+        layout["agent.new"] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+    path = tmp_path_factory.mktemp("fuzz") / "x.safetensors"
+    path.write_bytes(signed(content, lambda entry: None, forge))
+    refusal(path)
+
+
+@given(st.sampled_from(list(Progress.__dataclass_fields__)), JSON)
+@settings(deadline=None, max_examples=200)
+def test_any_progress_is_loaded_as_its_type_or_refused(content, tmp_path_factory, field, value):
+    path = tmp_path_factory.mktemp("fuzz") / "x.safetensors"
+    path.write_bytes(signed(content, lambda entry: entry["progress"].update({field: value})))
+    try:
+        found = getattr(checkpoint.load(path).progress, field)
+    except CheckpointError:
+        return
+    assert found is None or (np.isfinite(found) and (found >= 0 or field == "best_return" or "seconds" in field))
 
 
 @given(JSON, JSON)
@@ -301,6 +333,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         "env: !!python/name:os.system",
         BOMB,
         f"env:\n  id: CartPole-v1\n  kwargs: {{x: *a}}\n{BOMB}",
+        f"{BOMB}env: {{id: *i}}",
+        f"{BOMB}env: {{id: CartPole-v1, kwargs: {{x: *i}}}}",
+        f"{BOMB}? *i\n: 1",
+        f"{BOMB}env: *i",
+        f"{BOMB}network: {{hidden_sizes: *i}}",
         "env: {id: CartPole-v1}\nenv: {id: Acrobot-v1}",
         f"env: {{id: CartPole-v1, num_envs: {'9' * 5000}}}",
         "env: {id: CartPole-v1}\nppo: {gamma: .nan}",
@@ -314,7 +351,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         "env: {id: 'os:system'}",
         "env: {id: CartPole-v1, kwargs: {xml_file: ../secret.xml}}",
     ],
-    ids=range(16),
+    ids=range(21),
 )
 def test_hostile_configs_are_one_clean_line(text, tmp_path, ppocli):
     (tmp_path / "x.yaml").write_text(text)
@@ -324,6 +361,13 @@ def test_hostile_configs_are_one_clean_line(text, tmp_path, ppocli):
     assert outcome.stderr.strip().isprintable()
     assert len(outcome.stderr) < 2000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.yaml"]
+
+
+def test_a_config_with_thousands_of_mistakes_is_a_short_line():
+    with pytest.raises(UsageError) as refused:
+        parse_config({"env": {f"key{number}": 1 for number in range(20_000)}}, "x")
+    assert "; and 19996 more" in str(refused.value)  # the missing id among them
+    assert len(str(refused.value)) < 2000
 
 
 def test_a_binary_config(tmp_path):
@@ -354,3 +398,87 @@ def test_paths_do_not_leave_the_runs_directory(ppocli, tmp_path):
         outcome = ppocli("train", "--config", "cartpole", *arguments)
         assert outcome.exit_code == 2, arguments
     assert list(Path(tmp_path).iterdir()) == []
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Run directories from strangers, to go on with
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """A run that has been interrupted, and what puts a change into its newest checkpoint."""
+    reports = train(
+        CONFIG.model_copy(update={"train": CONFIG.train.model_copy(update={"env_steps": 64})}),
+        run := Run(tmp_path / "run"),
+    )
+    next(reports)
+    reports.close()
+    return run
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links")
+@pytest.mark.parametrize("name", ["metrics.csv", "episodes.csv", "checkpoints"])
+def test_links_are_not_followed(stranger, tmp_path, ppocli, name):
+    inside, outside = stranger.path / name, tmp_path / f"outside-{name}"
+    inside.rename(outside)
+    before = outside.read_bytes() if outside.is_file() else sorted(path.name for path in outside.iterdir())
+    inside.symlink_to(outside)
+    outcome = ppocli("train", "--resume", str(stranger.path))
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert len(outcome.stderr.splitlines()) == 1
+    assert before == (outside.read_bytes() if outside.is_file() else sorted(path.name for path in outside.iterdir()))
+
+
+def tampered(run, change):
+    """Change the tensors of the newest checkpoint, under a digest that is right."""
+    saved = checkpoint.load(run.checkpoint("last"))
+    tensors = dict(saved.tensors)
+    change(tensors)
+    state = {}
+    for name, tensor in tensors.items():
+        part, _, key = name.partition(".")
+        state.setdefault(part, {})[key] = tensor
+    checkpoint.save(run.checkpoint("last"), saved.config, saved.progress, state)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: [tensors.pop(name) for name in list(tensors) if name.startswith("judge.")],
+        lambda tensors: tensors.update({"judge.recent_returns": torch.tensor(1.0, dtype=torch.float64)}),
+        lambda tensors: tensors.update({"optimizer.steps": torch.zeros(3)}),
+        lambda tensors: tensors.update({"episodes.lengths": tensors["episodes.lengths"].double()}),
+        lambda tensors: tensors.update({"episodes.lengths": tensors["episodes.lengths"] + 2**40}),
+        lambda tensors: tensors.update({"episodes.actions": tensors["episodes.actions"] + 7}),
+        lambda tensors: tensors.update({"episodes.numbers": -tensors["episodes.numbers"]}),
+        lambda tensors: tensors.update({"agent.actor.0.bias": tensors["agent.actor.0.bias"].double() + 1e300}),
+        lambda tensors: tensors.update({"agent.actor.0.weight": tensors["agent.actor.0.weight"][:2]}),
+        lambda tensors: tensors.pop("rewards.var"),
+    ],
+    ids=range(10),
+)
+def test_a_state_that_no_run_can_have_is_one_line(stranger, ppocli, change):
+    tampered(stranger, change)
+    outcome = ppocli("train", "--resume", str(stranger.path))
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"resumed": 5}', "[" * 100_000, '{"x":' + "9" * 5000 + "}"], ids=range(5))
+def test_a_run_json_that_is_none(stranger, ppocli, text):
+    (stranger.path / "run.json").write_text(text)
+    before = (stranger.path / "metrics.csv").read_bytes()
+    outcome = ppocli("train", "--resume", str(stranger.path))
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert len(outcome.stderr.splitlines()) == 1
+    assert (stranger.path / "metrics.csv").read_bytes() == before
+
+
+def test_versions_in_a_checkpoint_cannot_steer_the_terminal(stranger, ppocli):
+    path = stranger.checkpoint("last")
+    path.write_bytes(signed(path.read_bytes(), lambda entry: entry["versions"].update(torch="\x1b]0;owned\x07" * 9999)))
+    outcome = ppocli("train", "--resume", str(stranger.path))
+    assert outcome.exit_code == 0
+    assert "warning: the last bits may differ" in outcome.stderr
+    assert "\x1b" not in outcome.stderr
+    assert len(outcome.stderr) < 4000

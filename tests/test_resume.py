@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ppocli import checkpoint
+from ppocli import checkpoint, files
 from ppocli.checkpoint import Progress
 from ppocli.config import Config
 from ppocli.errors import CheckpointError, ReplayError, RunError, UsageError
 from ppocli.evaluate import evaluate
-from ppocli.resume import inexactness, newest_checkpoint, resumed_config
+from ppocli.resume import inexactness, newest_checkpoint, resumed_config, stops_when_solved
 from ppocli.runs import Run
 from ppocli.train import train
 from tests.endings import assert_same_ending, ending, logs
@@ -333,6 +333,24 @@ def test_more_env_steps_extend_a_finished_run(tmp_path):
     assert [fact["env_steps"] for fact in run.facts["resumed"]] == [1280]
 
 
+def test_a_solved_run_can_go_on_beyond(tmp_path):
+    config = config_of(env={"id": "Truncated-v0"}, train={"target_return": 6.0, "checkpoint_interval": 128})
+    run = whole(config, tmp_path / "run", stop_when_solved=True)
+    saved = newest_checkpoint(run)
+    assert stops_when_solved(run, saved, resumed_config(run, saved, ()))
+    longer = resumed_config(run, saved, ["train.env_steps=2000"])
+    assert not stops_when_solved(run, saved, longer)
+    resume(run.path, longer, stop_when_solved=False)
+    assert checkpoint.load(run.checkpoint("last")).progress.env_steps == 2048
+    assert not stops_when_solved(run, saved, longer)
+
+
+def test_fewer_env_steps_than_there_are_already_are_refused(tmp_path):
+    run = whole(config_of(), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"env_steps: 100 are fewer than this run's 1,280 so far"):
+        resumed_config(run, newest_checkpoint(run), ["train.env_steps=100"])
+
+
 @pytest.mark.parametrize(
     ("override", "difference"),
     [
@@ -401,7 +419,12 @@ def test_logs_that_have_lost_rows_are_refused(tmp_path):
 def fail_at(monkeypatch, name, number):
     """Let the `number`-th call of something that writes fail as on a full disk; return the list of calls so far."""
     calls = []
-    owner, attribute = {"fsync": (os, "fsync"), "rename": (Path, "replace"), "log": (csv, "writer")}[name]
+    owner, attribute = {
+        "fsync": (os, "fsync"),
+        "rename": (Path, "replace"),
+        "log": (csv, "writer"),
+        "write": (files, "write_whole"),
+    }[name]
     original = getattr(owner, attribute)
 
     def failing(*arguments):
@@ -417,7 +440,7 @@ def fail_at(monkeypatch, name, number):
 FEW = config_of(train={"env_steps": 128 * 3, "checkpoint_interval": 128, "eval_interval": 256, "eval_episodes": 1})
 
 
-@pytest.mark.parametrize("what", ["fsync", "rename", "log"])
+@pytest.mark.parametrize("what", ["fsync", "rename", "log", "write"])
 def test_any_write_may_fail_and_nothing_is_lost(what, tmp_path, monkeypatch):
     expected = whole(FEW, tmp_path / "whole")
     number, failures = 0, 0

@@ -1,8 +1,10 @@
 """The command in terminals of every kind, in pipes that end early, on disks that are full: as people run it."""
 
+import contextlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ppocli import checkpoint
+from ppocli.runs import Run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells")
 
@@ -47,9 +50,54 @@ def test_any_terminal(tmp_path, variables):
 
 def test_a_reader_that_leaves_early(tmp_path):
     outcome = shell(f"set -o pipefail; {TRAIN} | head -1; {PPOCLI} evaluate latest --episodes 3 | head -1", tmp_path)
+    assert outcome.returncode == 0
     assert "Traceback" not in outcome.stderr
     assert "Exception" not in outcome.stderr
     assert len(outcome.stdout.splitlines()) == 2
+
+
+def test_progress_that_nobody_reads_does_not_end_the_run(tmp_path):
+    outcome = shell(f"set -o pipefail; {TRAIN} 2>&1 >result.txt | true", tmp_path)
+    assert outcome.returncode == 0
+    assert "2,048 env steps" in (tmp_path / "result.txt").read_text()
+
+
+def test_a_terminal_that_is_closed_leaves_a_run_that_was_asked_to_stop(tmp_path):
+    """The program answers the hang-up, although there is nothing left to draw on."""
+    terminal, end = os.openpty()
+    command = [*TRAIN.split(), "--set", "train.env_steps=1e9", "--set", "train.eval_interval=1e9"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
+    )
+    os.close(end)
+    seen = b""
+    while b"steps" not in seen:
+        seen += os.read(terminal, 1000)
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)  # as the system does to the terminal's own session
+    assert process.wait(60) == 128 + signal.SIGHUP
+    (last,) = tmp_path.rglob("last.safetensors")
+    checkpoint.load(last)
+
+
+def test_signals_at_any_moment_of_the_start_print_no_traceback(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    for number in range(8):
+        process = subprocess.Popen(
+            [*TRAIN.split(), "--set", "env.id=Acrobot-v1", "--set", "env.workers=1", "--set", "train.env_steps=1e9"],
+            cwd=tmp_path,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.4 + number / 4)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all its processes
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGINT, errors
+        assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "< /dev/null > /dev/full"])
@@ -131,8 +179,8 @@ def test_two_trainers_in_one_directory(tmp_path):
     finally:
         first.kill()  # the lock dies with its holder
         first.communicate()
-    outcome = shell(f"{PPOCLI} train --resume latest --set train.env_steps=256", tmp_path)
-    assert outcome.returncode == 0, outcome.stderr
+    (run,) = (tmp_path / "runs" / "CartPole-v1").iterdir()
+    Run(run).lock()
 
 
 def test_an_environment_of_ones_own(tmp_path):

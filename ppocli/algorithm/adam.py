@@ -59,4 +59,4 @@ class Adam:
         """Take over a state that `state_dict` returned."""
         self.exp_avg.copy_(tensors["exp_avg"])
         self.exp_avg_sq.copy_(tensors["exp_avg_sq"])
-        self.steps = int(tensors["steps"])
+        self.steps = max(0, int(tensors["steps"]))

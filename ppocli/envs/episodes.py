@@ -154,7 +154,7 @@ class Episodes:
             if left:
                 actions = np.zeros(self._no_actions().shape[1:], dtype=self.envs.action_spec.dtype)
                 actions[self._playing] = state["actions"][ends[self._playing] - left]
-                step = self.envs.step(actions)
+                step = self._step_again(actions)
                 self.obs = step.obs
                 self._returns += step.rewards
                 self._lengths += self._playing
@@ -168,6 +168,12 @@ class Episodes:
                 f"the same {lengths[index]} actions, so that it depends on more than these"
             )
 
+    def _step_again(self, actions: NDArray[Any]) -> Step:
+        try:
+            return self.envs.step(actions)
+        except Exception as error:
+            raise ReplayError(f"an environment does not take the same actions again: {error}") from error
+
     def _check_form(self, state: Mapping[str, NDArray[Any]]) -> None:
         num_envs, spec = self.envs.num_envs, self.envs.action_spec
         num_actions = int(state["lengths"].sum()) if "lengths" in state else 0
@@ -180,7 +186,9 @@ class Episodes:
             "actions": (num_actions, *spec.shape),
         }
         shapes = {name: values.shape for name, values in state.items()}
-        if shapes != expected or state["lengths"].min() < 0 or state["numbers"].min() < 1:
+        kinds = {name: values.dtype.kind for name, values in state.items()}
+        whole = all(kinds.get(name) == "i" for name in ("env_steps", "numbers", "lengths"))
+        if shapes != expected or not whole or state["lengths"].min() < 0 or state["numbers"].min() < 1:
             raise CheckpointError("the episodes in the checkpoint are not those of such environments")
 
     def _no_actions(self) -> NDArray[Any]:

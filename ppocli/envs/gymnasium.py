@@ -35,7 +35,7 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
     except gym.error.Error as error:
         advice = str(error).replace("`", "")
         raise UsageError(f"env.id: {config.id!r} is not an environment of this Gymnasium: {advice}") from error
-    except (TypeError, ValueError, AssertionError) as error:
+    except Exception as error:
         if not config.kwargs:
             raise
         raise UsageError(f"env.kwargs: {config.id} does not take {config.kwargs}: {error}") from error

@@ -28,13 +28,17 @@ class Environments:
         self.evaluation.close()
 
 
-def make_environments(config: Config) -> Environments:
-    """Make the environments of a training run. Raises UsageError and PpocliError as the backends do.
+def make_environments(config: Config, iterations: int = 0) -> Environments:
+    """Make the environments of a training run, which has so many iterations behind it.
+
+    Raises UsageError and PpocliError as the backends do.
 
     Their worker processes take a while to start: what else takes long is best done after this.
     """
     if config.env.backend == "envpool":
-        training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, training_seeds(config.train.seed)(0, 0))
+        # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
+        seed = training_seeds(config.train.seed)(0, iterations)
+        training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
     else:
         training = _gymnasium_envs(config.env, config.env.num_envs)
     try:

@@ -24,7 +24,7 @@ from ppocli.config import EnvConfig
 from ppocli.envs.api import ActionSpec, Step
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
-from ppocli.signals import ignore_stop_signals, signal_name
+from ppocli.signals import ignore_stop_signals, signal_name, stop_signals_held_back
 
 ENVIRONMENTS_PER_PROCESS = 8
 """At least so many, or handing over costs more than it saves."""
@@ -135,7 +135,8 @@ class _Worker:
         self._last_words, words_out = context.Pipe(duplex=False)
         arguments = (spec, config, buffer, row, start, stop, self.go, self._done, words_out)
         self._process: SpawnProcess = context.Process(target=_work, args=arguments, daemon=True)
-        with _main_module_hidden():
+        # Nor is a signal the worker's that comes before it has imported what ignores them.
+        with _main_module_hidden(), stop_signals_held_back():
             self._process.start()
         words_out.close()
 
