@@ -227,9 +227,8 @@ def _iterate(config: Config, run: Run, training: Training, stop_when_solved: boo
             ent_coef=value_at(settings.ent_coef, done),
             rng=generator(seed, Stream.SHUFFLING, iteration),
         )
-        agent.learn_obs(
-            torch.from_numpy(rollout.obs).to(agent.device)
-        )  # only now: what was seen while acting must count
+        # Only now: all that this iteration computes must come from the statistics that acted.
+        agent.learn_obs(torch.from_numpy(rollout.obs).to(agent.device))
         updated = seconds()
 
         try:
