@@ -1,5 +1,6 @@
 """What every test can use: the small environments of `tests/environments.py`, and the command line."""
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from ppocli.cli import main
 from tests import environments
 
 environments.register()
+# A shell's background jobs ignore Ctrl-C, and so would what they start; our children are to be as in a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
