@@ -241,7 +241,7 @@ def evaluate_command(
     _import_modules(imports)
     from ppocli import console
 
-    with console.working("Starting"):
+    with console.working("Starting"), _importing():
         from ppocli.envs.make import evaluation_envs
         from ppocli.evaluate import episode_lists, evaluate, random, statistics
         from ppocli.files import write_json
@@ -403,10 +403,16 @@ def _import_modules(names: list[str] | None) -> None:
 
 @contextmanager
 def _importing() -> Iterator[None]:
-    """Keep the garbage collector away from what is imported: it is a great deal, and all of it stays to the end."""
+    """Keep the garbage collector away from what is imported: it is a great deal, and all of it stays to the end.
+
+    Signals wait, too: torch cannot be interrupted while it is imported, and would crash.
+    """
+    from ppocli.signals import stop_signals_held_back
+
     gc.disable()
     try:
-        yield
+        with stop_signals_held_back():
+            yield
     finally:
         gc.freeze()  # nor need it be looked through at exit
         gc.enable()
