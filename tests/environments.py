@@ -123,6 +123,8 @@ class Broken(Counting):
             match self.how:
                 case "observation":
                     obs[1] = np.inf
+                case "large observation":
+                    obs[1] = 1e30
                 case "reward":
                     reward = np.nan
                 case "large reward":

@@ -267,6 +267,13 @@ def test_an_environment_whose_numbers_are_not_finite_is_named(tmp_path, how, fie
     assert not list(run.path.rglob("*.safetensors"))
 
 
+def test_large_numbers_are_not_taken_for_endless_ones(tmp_path):
+    """Their squares are beyond a float32, they themselves are not."""
+    config = make_config(env={"id": "Broken-v0", "kwargs": {"how": "large observation"}}, env_steps=128)
+    _, reports = trained(config, tmp_path / "run")
+    assert len(reports) == 1
+
+
 def test_an_environment_that_fails_says_how_to_come_to_that_point_again(tmp_path):
     config = make_config(env={"id": "Broken-v0", "kwargs": {"how": "error"}, "workers": 0})
     with pytest.raises(ValueError, match="on fire") as failed:
