@@ -11,8 +11,8 @@ from ppocli.cli import main
 from tests import environments
 
 environments.register()
-# A shell's background jobs ignore Ctrl-C, those of nohup a hang-up, and so would what they start; our children are to be
-# as in a terminal.
+# A shell's background jobs ignore Ctrl-C, those of nohup a hang-up, and so would what they start; our children are to
+# be as in a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
