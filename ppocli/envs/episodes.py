@@ -211,11 +211,7 @@ class Episodes:
         return obs
 
     def _check_finite(self, what: str, values: NDArray[Any]) -> None:
-        flat = values.ravel()
-        with np.errstate(all="ignore"):
-            if flat @ flat <= _LARGEST:  # the quickest way to find out; it is not so for NaN, nor for what is large
-                return
-        usable = np.abs(values) <= _LARGEST
+        usable = np.abs(values) <= _LARGEST  # which NaN is not
         if usable.all():
             return
         index = int(np.argwhere(~usable)[0][0])
