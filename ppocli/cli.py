@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -21,22 +22,44 @@ from typer.exceptions import TyperException
 from ppocli import __version__
 from ppocli.errors import PpocliError, UsageError, one_line
 
-if TYPE_CHECKING:
-    from ppocli.checkpoint import Checkpoint
-    from ppocli.envs.api import VectorEnv
-    from ppocli.evaluate import Policy
-
 app = typer.Typer(
     name="ppocli",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Train, evaluate and watch PPO agents on Gymnasium tasks.",
 )
 
-ConfigOption = Annotated[
-    str, typer.Option("--config", metavar="FILE|PRESET", help="A YAML file, or the name of a preset such as lunar.")
-]
+
+# What completion does not know, the shell completes as a file.
+def _complete_config(incomplete: str) -> list[str]:
+    from ppocli.config import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def _complete_run(context: typer.Context, incomplete: str) -> list[str]:
+    from ppocli.catalog import run_names
+
+    names = ["latest", *run_names(context.params.get("runs_dir") or RUNS_DIR)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+RUNS_DIR = Path("runs")
+_config: Any = typer.Option(
+    "--config",
+    metavar="FILE|PRESET",
+    help="A YAML file, or the name of a preset such as lunar.",
+    autocompletion=_complete_config,
+)
+_target: Any = typer.Argument(
+    metavar="RUN|CHECKPOINT",
+    help="A run's directory, the beginning of its name, latest, or a .safetensors file.",
+    autocompletion=_complete_run,
+)
+ConfigOption = Annotated[str, _config]
+OptionalConfig = Annotated[str | None, _config]
+TargetArgument = Annotated[str, _target]
+OptionalTarget = Annotated[str | None, _target]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, for example ppo.gamma=0.99. Repeatable."),
@@ -48,14 +71,18 @@ EvaluationSeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="Chooses the episodes; no training run ever plays them.")
 ]
 StochasticOption = Annotated[bool, typer.Option("--stochastic", help="Draw actions as in training.")]
-TargetArgument = Annotated[
-    str, typer.Argument(metavar="RUN|CHECKPOINT", help="A run directory, latest, or a .safetensors file.")
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Runs' directories, beginnings of their names, or latest.",
+        autocompletion=_complete_run,
+    ),
 ]
 ImportOption = Annotated[
     list[str] | None,
     typer.Option("--import", metavar="MODULE", help="A module of yours that registers environments. Repeatable."),
 ]
-RUNS_DIR = Path("runs")
 
 
 def main() -> NoReturn:
@@ -111,12 +138,15 @@ def _options(
 
 @app.command("train")
 def train_command(
-    config: Annotated[
-        str | None,
-        typer.Option("--config", metavar="FILE|PRESET", help="A YAML file, or the name of a preset such as lunar."),
-    ] = None,
+    config: OptionalConfig = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, or killed.")
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Go on with a run that was stopped, or killed.",
+            autocompletion=_complete_run,
+        ),
     ] = None,
     overrides: SetOption = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides train.seed.")] = None,
@@ -130,9 +160,10 @@ def train_command(
     imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train an agent, in a new directory under runs/, or go on with one.
+    """Train an agent, or go on with a run.
 
-    --resume goes on as the run began; with --set train.env_steps=N beyond its end.
+    A new run gets a directory under runs/. --resume goes on as the run began; with --set train.env_steps=N beyond its
+    end.
     """
     started = time.perf_counter()
     if resume is None and config is None:
@@ -153,12 +184,14 @@ def train_command(
         _import_modules(imports)
         from ppocli.config import load_config
         from ppocli.envs.make import make_environments
-        from ppocli.runs import PhaseSeconds, find_run, new_run
+        from ppocli.logs import PhaseSeconds
+        from ppocli.runs import new_run
 
         if resume is None:
             settings = load_config(config or "", overrides or (), seed)
             run = new_run(runs_dir, settings, name)
         else:
+            from ppocli.catalog import find_run
             from ppocli.resume import inexactness, newest_checkpoint, resumed_config, stops_when_solved
 
             run = find_run(resume, runs_dir)
@@ -229,7 +262,7 @@ def evaluate_command(
     target: TargetArgument,
     num_episodes: EpisodesOption = 100,
     seed: EvaluationSeedOption = 0,
-    stochastic: StochasticOption = False,
+    sampled: StochasticOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     imports: ImportOption = None,
     as_json: JsonOption = False,
@@ -242,30 +275,18 @@ def evaluate_command(
     from ppocli import console
 
     with console.working("Starting"), _importing():
-        from ppocli.envs.make import evaluation_envs
-        from ppocli.evaluate import episode_lists, evaluate, random, statistics
-        from ppocli.files import write_json
-        from ppocli.runs import find_checkpoint
-        from ppocli.seeds import Purpose, evaluation_seeds
+        from ppocli.catalog import find_checkpoint
+        from ppocli.results import evaluate_checkpoint, load_checkpoint
     path, run = find_checkpoint(target, runs_dir)
-    saved = _load_checkpoint(path)
-    seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
-    with closing(evaluation_envs(saved.config.env)) as envs, console.working(f"Playing {num_episodes} episodes"):
-        episodes = evaluate(envs, _trained_policy(saved, envs, stochastic), seeds)
-        random_episodes = evaluate(envs, random(envs.action_spec), seeds)
-    result = {
-        **statistics(saved.config, episodes, seed, deterministic=not stochastic),
-        "checkpoint": str(path.absolute()),
-        "random_baseline": statistics(saved.config, random_episodes, seed, deterministic=False),
-    }
-    if run is not None:
-        write_json(run.evaluation, {**result, **episode_lists(episodes)})
+    saved = load_checkpoint(path)
+    with console.working(f"Playing {num_episodes} episodes"):
+        result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled)
     if as_json:
         _print_json(result)
         return
     console.result(console.short_path(path))
     console.result(f"{num_episodes} unseen episodes of {saved.config.env.id}, seed {seed}")
-    agent = "agent, stochastic" if stochastic else "agent, greedy"
+    agent = "agent, stochastic" if sampled else "agent, greedy"
     console.statistics({agent: result, "random policy": result["random_baseline"]})
     if run is not None:
         console.info(f"written to {console.short_path(run.evaluation)}")
@@ -283,28 +304,16 @@ def random_baseline_command(
 ) -> None:
     """Measure random actions just as evaluate would."""
     _import_modules(imports)
-    started = time.perf_counter()
     from ppocli import console
-    from ppocli.config import load_config
-    from ppocli.envs.make import evaluation_envs
-    from ppocli.evaluate import episode_lists, evaluate, random, statistics
-    from ppocli.files import write_atomically, write_json
-    from ppocli.runs import baseline_folder, write_episodes
-    from ppocli.seeds import Purpose, evaluation_seeds
 
+    with console.working("Starting"), _importing():
+        from ppocli.config import load_config
+        from ppocli.results import make_baseline
+        from ppocli.runs import baseline_folder
     settings = load_config(config, overrides or ())
-    with closing(evaluation_envs(settings.env)) as envs, console.working(f"Playing {num_episodes} episodes"):
-        seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
-        episodes = evaluate(envs, random(envs.action_spec), seeds)
     folder = baseline_folder(runs_dir, settings.env.id)
-    result = {
-        **statistics(settings, episodes, seed, deterministic=False),
-        "run_dir": str(folder.absolute()),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "config.yaml", settings.to_yaml().encode())
-    write_episodes(folder / "episodes.csv", episodes, seconds=time.perf_counter() - started)
-    write_json(folder / "evaluation.json", {**result, **episode_lists(episodes)})
+    with console.working(f"Playing {num_episodes} episodes"):
+        result = make_baseline(settings, folder, num_episodes, seed)
     if as_json:
         _print_json(result)
         return
@@ -315,10 +324,7 @@ def random_baseline_command(
 
 @app.command("render")
 def render_command(
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="RUN|CHECKPOINT", help="A run directory, latest, or a .safetensors file."),
-    ] = None,
+    target: OptionalTarget = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -330,11 +336,9 @@ def render_command(
     human: Annotated[bool, typer.Option("--human", help="Show a window instead of writing a file.")] = False,
     num_episodes: EpisodesOption = 1,
     seed: EvaluationSeedOption = 0,
-    stochastic: StochasticOption = False,
+    sampled: StochasticOption = False,
     random_actions: Annotated[bool, typer.Option("--random", help="Watch random actions; takes --config.")] = False,
-    config: Annotated[
-        str | None, typer.Option("--config", metavar="FILE|PRESET", help="With --random: the environment's config.")
-    ] = None,
+    config: OptionalConfig = None,
     overrides: SetOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     imports: ImportOption = None,
@@ -353,11 +357,13 @@ def render_command(
     if human and output is not None:
         raise UsageError("--human shows a window and --output writes a file; choose one")
     from ppocli import console, render
+    from ppocli.catalog import find_checkpoint
     from ppocli.config import load_config
     from ppocli.envs.gymnasium import GymnasiumVectorEnv
     from ppocli.envs.make import SLOTS
-    from ppocli.evaluate import random
-    from ppocli.runs import baseline_folder, find_checkpoint
+    from ppocli.evaluate import greedy, random, stochastic
+    from ppocli.results import load_checkpoint
+    from ppocli.runs import baseline_folder
     from ppocli.seeds import Purpose, evaluation_seeds
 
     saved = None
@@ -366,17 +372,20 @@ def render_command(
         folder, stem = baseline_folder(runs_dir, settings.env.id) / "videos", "random"
     else:
         path, run = find_checkpoint(target, runs_dir)
-        saved = _load_checkpoint(path)
+        saved = load_checkpoint(path)
         settings = saved.config
         folder = Path() if run is None else run.videos
-        stem = f"{path.stem}-stochastic" if stochastic else path.stem
+        stem = f"{path.stem}-stochastic" if sampled else path.stem
     output = output or folder / f"{stem}-seed{seed}.mp4"
     if human:
         render.check_display()
     else:
         render.check_output(output)
     with closing(GymnasiumVectorEnv(settings.env, SLOTS, "human" if human else "rgb_array")) as envs:
-        policy = random(envs.action_spec) if saved is None else _trained_policy(saved, envs, stochastic)
+        if saved is None:
+            policy = random(envs.action_spec)
+        else:
+            policy = (stochastic if sampled else greedy)(saved.build_agent(envs))
         seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
         if human:
             episodes = render.show(envs, policy, seeds)
@@ -387,6 +396,88 @@ def render_command(
         console.result(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
     if not human:
         console.result(f"video: {console.short_path(output)}")
+
+
+@app.command("runs")
+def runs_command(
+    env: Annotated[
+        str | None, typer.Option("--env", metavar="TEXT", help="Only runs of environments whose id begins so.")
+    ] = None,
+    state: Annotated[
+        Literal["running", "finished", "interrupted", "failed"] | None, typer.Option("--state", help="Only these.")
+    ] = None,
+    sort: Annotated[
+        Literal["started", "env", "seed", "steps", "return"], typer.Option("--sort", help="Numbers: the highest first.")
+    ] = "started",
+    runs_dir: RunsDirOption = RUNS_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs: how each stands.
+
+    Names in it, or their beginnings, are what other commands take as RUN.
+    """
+    from ppocli import console
+    from ppocli.catalog import all_runs, sort_summaries, summarize_run
+
+    found = []
+    for run in all_runs(runs_dir):
+        try:
+            found.append(summarize_run(run))
+        except PpocliError as error:
+            console.info(f"warning: left out: {error}")
+    found = [run for run in found if run.env_id.startswith(env or "") and state in (None, run.state)]
+    found = sort_summaries(found, sort)
+    if as_json:
+        _print_json({"runs": [{**asdict(run), "run_dir": str(run.run_dir.absolute())} for run in found]})
+    elif found:
+        console.runs(found)
+    else:
+        console.info(f"no such run under {runs_dir}; ppocli train makes one")
+
+
+@app.command("plot")
+def plot_command(
+    targets: RunsArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE.png|.svg|.pdf", help="By default a PNG, in plots/ beside the runs."),
+    ] = None,
+    axis: Annotated[
+        Literal["env-steps", "seconds"], typer.Option("--x", help="What the curves of several runs are drawn over.")
+    ] = "env-steps",
+    statistic: Annotated[
+        Literal["mean", "iqm"], typer.Option("--statistic", help="How the seeds of a config become one curve.")
+    ] = "mean",
+    runs_dir: RunsDirOption = RUNS_DIR,
+    imports: ImportOption = None,
+) -> None:
+    """Draw learning: PNG, SVG or PDF.
+
+    One run is drawn beside the random policy. Of several the learning curves are drawn, those of one environment and
+    config, but for the seed, together, with a 95 % bootstrap band.
+    """
+    _import_modules(imports)
+    from ppocli import console
+
+    with console.working("Starting"), _importing():
+        from ppocli import plot
+        from ppocli.catalog import common_folder, find_run
+        from ppocli.curves import Axis, Statistic, episodes_of, groups
+        from ppocli.results import baseline_returns
+    if output is not None:
+        plot.check_output(output)
+    runs = [find_run(target, runs_dir) for target in targets]
+    with console.working("Drawing"):
+        if len(runs) == 1:
+            (run,) = runs
+            baseline = baseline_returns(run.config, run.baseline)
+            figure = plot.comparison(run.config.env.id, episodes_of(run), baseline, run.facts.target_return)
+            output = output or run.plots / "returns.png"
+        else:
+            figure = plot.learning_curves(groups(runs), Axis(axis), Statistic(statistic))
+            output = output or common_folder(runs) / "plots" / "learning-curves.png"
+        plot.write(figure, output)
+    console.result(f"figure: {console.short_path(output)}")
 
 
 def _import_modules(names: list[str] | None) -> None:
@@ -416,21 +507,6 @@ def _importing() -> Iterator[None]:
     finally:
         gc.freeze()  # nor need it be looked through at exit
         gc.enable()
-
-
-def _load_checkpoint(path: Path) -> "Checkpoint":
-    from ppocli import checkpoint
-    from ppocli.devices import use_one_thread
-
-    use_one_thread()
-    return checkpoint.load(path)
-
-
-def _trained_policy(saved: "Checkpoint", envs: "VectorEnv", stochastic: bool) -> "Policy":
-    from ppocli import evaluate
-
-    agent = saved.build_agent(envs)
-    return evaluate.stochastic(agent) if stochastic else evaluate.greedy(agent)
 
 
 def _print_json(values: dict[str, Any]) -> None:

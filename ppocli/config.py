@@ -252,6 +252,11 @@ class Config(Section):
             raise ValueError(f"ppo.minibatch_size: {self.ppo.minibatch_size} does not divide {batch}; {fits} would")
         return self
 
+    def leaves(self) -> dict[str, Any]:
+        """Return each value under its dotted key; a schedule and `env.kwargs` are a value as a whole."""
+        sections = self.model_dump(mode="json")
+        return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+
     def to_yaml(self) -> str:
         """Return the config as YAML that `load_config` reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

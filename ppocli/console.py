@@ -5,9 +5,11 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
@@ -16,6 +18,7 @@ from rich.text import Text
 from ppocli.errors import one_line
 
 if TYPE_CHECKING:
+    from ppocli.catalog import RunSummary
     from ppocli.config import Config
     from ppocli.train import Report
 
@@ -186,6 +189,45 @@ _STATISTICS: Sequence[tuple[str, Any]] = (
     ("ended by the task", lambda summary: _percent("terminated_fraction", summary)),
     ("cut off by time limit", lambda summary: _percent("truncated_fraction", summary)),
 )
+
+
+def runs(found: Sequence["RunSummary"]) -> None:
+    """Print how runs stand, a row for each."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    for name in ("env", "run"):
+        table.add_column(name, overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("steps", "best", "solved", "when"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in found:
+        table.add_row(
+            run.env_id,
+            one_line(run.run_dir.name),
+            run.state,
+            _short_count(run.env_steps),
+            "-" if run.best_return is None else f"{run.best_return:.1f}",
+            "-" if run.solved is None else _short_count(run.solved_at_env_steps or 0) if run.solved else "no",
+            _ago(run.started),
+        )
+    _out.print(table)
+
+
+def _short_count(count: int) -> str:
+    if count < 1_000:
+        return str(count)
+    return f"{count / 1e3:.0f}k" if count < 999_500 else f"{count / 1e6:.1f}M"
+
+
+def _ago(moment: str) -> str:
+    """Return how long ago a moment was, in the largest unit that fits."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (ValueError, TypeError):
+        return "-"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return "now"
 
 
 def result(line: str) -> None:

@@ -13,9 +13,8 @@ from ppocli.config import Config
 from ppocli.envs.api import ActionSpec, Continuous, VectorEnv
 from ppocli.envs.episodes import Episode, Episodes
 from ppocli.envs.gymnasium import reward_threshold
+from ppocli.estimates import interval, iqm
 from ppocli.seeds import Stream, generator
-
-BOOTSTRAP_RESAMPLES = 10_000
 
 Policy = Callable[[NDArray[np.float32], Sequence[np.random.Generator]], NDArray[Any]]
 """From observations (S, obs_size), and a generator for each row's episode, to actions (S, ...)."""
@@ -122,30 +121,14 @@ class Summary:
 
 def summarize(episodes: Sequence[Episode], target: float | None) -> Summary:
     """Return the statistics of at least one episode."""
-    from scipy import stats  # takes longer to import than 100 episodes to play, and training needs none of it
-
     returns = np.array([episode.episode_return for episode in episodes])
-
-    def iqm(sample: NDArray[np.float64], axis: int = -1) -> Any:
-        return stats.trim_mean(sample, 0.25, axis=axis)
-
-    interval = None
-    if len(returns) > 1:
-        bootstrap = stats.bootstrap(
-            (returns,),
-            iqm,
-            n_resamples=BOOTSTRAP_RESAMPLES,
-            batch=max(1, 1_000_000 // len(returns)),  # bounds the memory; the result is the same
-            method="percentile",
-            rng=0,
-        )
-        interval = (float(bootstrap.confidence_interval.low), float(bootstrap.confidence_interval.high))
+    bounds = interval(returns, iqm)
     return Summary(
         return_mean=float(returns.mean()),
         return_std=float(returns.std()),
         return_median=float(np.median(returns)),
         return_iqm=float(iqm(returns)),
-        return_iqm_ci95=interval,
+        return_iqm_ci95=None if bounds is None else (float(bounds[0]), float(bounds[1])),
         return_min=float(returns.min()),
         return_max=float(returns.max()),
         length_mean=float(np.mean([episode.episode_length for episode in episodes])),

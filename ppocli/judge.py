@@ -25,8 +25,8 @@ ITERATIONS_BETWEEN_SOLVED_CHECKS = 5
 class Verdict:
     """What was found out after an iteration."""
 
-    solved: bool
-    """Whether the task has just been found solved, for the first time."""
+    solved_return: float | None
+    """The greedy policy's mean return in the check that has just found the task solved, None when there was none."""
     eval_return: float | None
     """The greedy policy's mean return in a periodic evaluation, None when there was none."""
     is_best: bool
@@ -88,7 +88,7 @@ class Judge:
         solved_return = self._check_solved(agent, iteration, final)
         if solved_return is not None and self._first_solver_wins:
             self.best_return = solved_return
-            return Verdict(solved=True, eval_return=None, is_best=True)
+            return Verdict(solved_return, eval_return=None, is_best=True)
         eval_return, is_best = None, False
         if final or self._evaluation_is_due(iteration):
             eval_return = self._greedy_return(agent, Purpose.PERIODIC_EVALUATION, self._config.train.eval_episodes)
@@ -96,7 +96,7 @@ class Judge:
             is_best = self.best_return is None or eval_return >= self.best_return
         if is_best:
             self.best_return = eval_return
-        return Verdict(solved_return is not None, eval_return, is_best)
+        return Verdict(solved_return, eval_return, is_best)
 
     def _check_solved(self, agent: Agent, iteration: int, final: bool) -> float | None:
         """Return the mean return of the check that finds the task solved, None when it is not, or was before."""

@@ -1,7 +1,6 @@
 """What an interrupted run goes on from: its newest whole checkpoint, and the config that it began with."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ppocli import checkpoint
 from ppocli.checkpoint import Checkpoint
@@ -48,10 +47,10 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
         raise RunError(f"{run.path}: not a training run, or one that ended before it began; train it anew")
     config = load_config(str(run.path / "config.yaml"), overrides)
     began = load_config(str(run.path / "config.yaml")) if saved is None else saved.config
-    old, new = dict(_leaves(began.model_dump(mode="json"))), dict(_leaves(config.model_dump(mode="json")))
-    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and key not in MAY_CHANGE]
+    old, new = began.leaves(), config.leaves()
+    changed = [key for key in sorted(old) if old[key] != new[key] and key not in MAY_CHANGE]
     if changed:
-        differences = ", ".join(f"{key}: {old.get(key)} → {new.get(key)}" for key in changed)
+        differences = ", ".join(f"{key}: {old[key]} → {new[key]}" for key in changed)
         raise UsageError(
             f"{run.path}: a run goes on as it began, but for {', '.join(MAY_CHANGE)}; train a new one for {differences}"
         )
@@ -64,7 +63,7 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
 
 def stops_when_solved(run: Run, saved: Checkpoint | None, config: Config) -> bool:
     """Return whether solving the task ends the run: as it began, unless it has done so and is now to go on beyond."""
-    began = bool(run.facts.get("stop_when_solved"))
+    began = run.facts.stop_when_solved
     if saved is None or saved.progress.solved_at_env_steps is None:
         return began
     return began and config.train.env_steps <= saved.config.train.env_steps
@@ -79,12 +78,3 @@ def inexactness(saved: Checkpoint) -> list[str]:
         for name in names
         if saved.versions.get(name) != now.get(name)
     ]
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value under its dotted key; a schedule and `env.kwargs` are a value as a whole."""
-    for key, value in values.items():
-        if isinstance(value, dict) and not prefix:
-            yield from _leaves(value, f"{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -1,8 +1,7 @@
-"""Run directories: where they lie, what is in them, and how they are found again."""
+"""A run's directory: where it lies, what is in it, and who may write there."""
 
 import csv
 import itertools
-import json
 import os
 import platform
 import re
@@ -10,104 +9,70 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
-from ppocli.config import Config, did_you_mean
+from ppocli.config import Config, load_config
 from ppocli.envs.episodes import Episode
-from ppocli.errors import RunError, UsageError
-from ppocli.files import naming, open_log, remove_leftovers, sync_folder, write_atomically, write_json
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """A row of `metrics.csv`, one an iteration. All but the time columns (`*seconds`, `*per_second`) are reproducible.
-
-    Means of no episode, or of an evaluation that did not take place, are None and stand as an empty cell.
-    """
-
-    iteration: int
-    env_steps: int
-    seconds: float
-    env_steps_per_second: float
-    rollout_seconds: float
-    update_seconds: float
-    evaluation_seconds: float
-    episodes: int
-    return_mean: float | None
-    return_min: float | None
-    return_max: float | None
-    length_mean: float | None
-    policy_loss: float
-    value_loss: float
-    entropy: float
-    approx_kl: float
-    clip_fraction: float
-    explained_variance: float
-    gradient_norm: float
-    learning_rate: float
-    eval_return_mean: float | None
-
-
-def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return the columns of `Metrics` that sum up the episodes of an iteration."""
-    returns = [episode.episode_return for episode in episodes]
-    lengths = [episode.episode_length for episode in episodes]
-    return {
-        "episodes": len(episodes),
-        "return_mean": fmean(returns) if returns else None,
-        "return_min": min(returns, default=None),
-        "return_max": max(returns, default=None),
-        "length_mean": fmean(lengths) if lengths else None,
-    }
-
-
-class PhaseSeconds:
-    """Where the time of a command goes, summed up over its iterations."""
-
-    def __init__(self, started: float = 0.0) -> None:
-        """`started`: the run's seconds at the command's start, more than 0 when it goes on with a run."""
-        self._started = started
-        self._spent: dict[str, float] = {}
-
-    def add(self, row: Metrics) -> None:
-        """Count an iteration."""
-        if not self._spent:
-            busy = row.rollout_seconds + row.update_seconds + row.evaluation_seconds
-            self._spent = {"start_up": row.seconds - self._started - busy, "rollout": 0, "update": 0, "evaluation": 0}
-        self._spent["rollout"] += row.rollout_seconds
-        self._spent["update"] += row.update_seconds
-        self._spent["evaluation"] += row.evaluation_seconds
-
-    def shares(self, wall_seconds: float) -> dict[str, float]:
-        """Return seconds that add up to `wall_seconds`, the whole command's."""
-        return {**self._spent, "other": wall_seconds - sum(self._spent.values())}
-
-
-METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
-EPISODE_COLUMNS = (
-    "episode",
-    "env_steps",
-    "seconds",
-    "environment",
-    "seed",
-    "episode_return",
-    "episode_length",
-    "terminated",
-    "truncated",
+from ppocli.errors import RunError, UsageError, one_line
+from ppocli.files import naming, remove_leftovers, sync_folder, write_atomically, write_json
+from ppocli.logs import (
+    EPISODE_COLUMNS,
+    METRICS_COLUMNS,
+    LoggedEpisode,
+    Metrics,
+    logged_episodes,
+    open_csv,
+    read_log,
 )
+
+_BASELINE = "random-baseline"
+
+
+class Solved(BaseModel):
+    """When a run has solved its task."""
+
+    env_steps: int
+    seconds: FiniteFloat
+    return_mean: FiniteFloat
+    """Of the greedy policy, over the 100 episodes that showed it."""
+
+
+class Facts(BaseModel):
+    """What `run.json` says of a run."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    started: str = ""
+    """UTC, ISO 8601."""
+    command: list[str] = []
+    name: str | None = None
+    target_return: FiniteFloat | None = None
+    """The mean return that counts as solved, None where the task has none."""
+    stop_when_solved: bool = False
+    state: Literal["running", "finished", "interrupted", "failed"] = "interrupted"
+    """`running` stays there for ever when the process is killed."""
+    solved: Solved | None = None
+    ended: str | None = None
+    error: str | None = None
+    """What a failed run failed of."""
+    git_commit: str | None = None
+    versions: dict[str, str] = {}
+    machine: dict[str, str] = {}
+    resumed: list[dict[str, Any]] = []
 
 
 class Run:
     """A training run's directory. Nothing is written before `create`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path
+        self.name = name
         self._lock: FileLock | None = None
         self._metrics: TextIO | None = None
         self._episodes: TextIO | None = None
@@ -117,6 +82,16 @@ class Run:
     def evaluation(self) -> Path:
         """The file with the last evaluation's result."""
         return self.path / "evaluation.json"
+
+    @property
+    def baseline(self) -> Path:
+        """The folder of its environment's random baseline."""
+        return self.path.absolute().parent / _BASELINE
+
+    @property
+    def plots(self) -> Path:
+        """The folder for figures."""
+        return self.path / "plots"
 
     @property
     def videos(self) -> Path:
@@ -143,36 +118,60 @@ class Run:
         return (self.path / "run.json").is_file()
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """What `run.json` says. Raises RunError."""
+        path = self.path / "run.json"
         try:
-            facts = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            if not isinstance(facts, dict) or not isinstance(facts.setdefault("resumed", []), list):
-                raise ValueError("not what ppocli writes")
-            return facts
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"{self.path / 'run.json'}: cannot read it: {error}") from error
+            return Facts.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise RunError(f"{path}: cannot read it: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise RunError(f"{path}: cannot read it: {place}{': ' if place else ''}{first['msg']}") from error
 
-    def create(self, config: Config, versions: dict[str, str], device: str, *, stop_when_solved: bool = False) -> None:
+    @property
+    def config(self) -> Config:
+        """What `config.yaml` says. Raises UsageError."""
+        return load_config(str(self.path / "config.yaml"))
+
+    def metrics(self) -> list[Metrics]:
+        """Return the rows of `metrics.csv`. Raises RunError."""
+        return read_log(self.path / "metrics.csv", Metrics)
+
+    def episodes(self) -> list[LoggedEpisode]:
+        """Return the rows of `episodes.csv`. Raises RunError."""
+        return read_log(self.path / "episodes.csv", LoggedEpisode)
+
+    def create(
+        self,
+        config: Config,
+        versions: dict[str, str],
+        device: str,
+        *,
+        target_return: float | None = None,
+        stop_when_solved: bool = False,
+    ) -> None:
         """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises RunError, OSError."""
         self._claim_directory()
         self.lock()
         (self.path / "checkpoints").mkdir()
         self.write_config(config)
-        self._metrics = _open_csv(self.path / "metrics.csv", METRICS_COLUMNS, 0)
-        self._episodes = _open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, 0)
+        self._metrics = open_csv(self.path / "metrics.csv", METRICS_COLUMNS, 0)
+        self._episodes = open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, 0)
         # The last to be written: a directory that has it has everything.
-        write_json(
-            self.path / "run.json",
-            {
-                "started": _now(),
-                "command": sys.argv,
-                "stop_when_solved": stop_when_solved,
-                "git_commit": _git_commit(),
-                "versions": versions,
-                "machine": {"platform": platform.platform(), "processor": platform.machine(), "device": device},
-            },
+        facts = Facts(
+            started=_now(),
+            command=sys.argv,
+            name=self.name,
+            target_return=target_return,
+            stop_when_solved=stop_when_solved,
+            state="running",
+            git_commit=_git_commit(),
+            versions=versions,
+            machine={"platform": platform.platform(), "processor": platform.machine(), "device": device},
         )
+        write_json(self.path / "run.json", facts.model_dump())
 
     def lock(self) -> None:
         """Keep every other trainer out, until `close` or the end of this process. Raises RunError, OSError."""
@@ -184,6 +183,32 @@ class Run:
                 f"{self.path}: another ppocli train is at work in this run; wait for it, or stop it"
             ) from error
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether a trainer is at work in it, here or in another process."""
+        try:
+            with FileLock(self.path / ".lock", blocking=False):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a directory that nobody can write to
+            return False
+
+    def record(self, **facts: Any) -> None:
+        """Write what has become of the run to `run.json`. Raises RunError, OSError."""
+        write_json(self.path / "run.json", self.facts.model_copy(update=facts).model_dump())
+
+    def end(self, finished: bool, error: Exception | None) -> None:
+        """Write to `run.json` how training ended. A kill does not: such a run says for ever that it is running.
+
+        Raises RunError, OSError, but not where an `error` is to be reported that may well have the same cause.
+        """
+        if error is None:
+            self.record(state="finished" if finished else "interrupted", error=None, ended=_now())
+            return
+        with suppress(OSError, RunError):
+            self.record(state="failed", error=one_line(str(error)), ended=_now())
+
     def resume(
         self,
         config: Config,
@@ -192,6 +217,7 @@ class Run:
         episodes_bytes: int,
         episodes: int,
         stop_when_solved: bool,
+        solved: bool,
         **facts: Any,
     ) -> None:
         """Go on with the logs where they were so many bytes long; what stands after that is cut off.
@@ -199,16 +225,19 @@ class Run:
         `facts` are recorded in `run.json`. Raises RunError, OSError.
         """
         known, resumed = self.facts, {"at": _now(), "command": sys.argv, **facts}
-        self._metrics = _open_csv(self.path / "metrics.csv", METRICS_COLUMNS, metrics_bytes)
-        self._episodes = _open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, episodes_bytes)
+        self._metrics = open_csv(self.path / "metrics.csv", METRICS_COLUMNS, metrics_bytes)
+        self._episodes = open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, episodes_bytes)
         self._num_episodes = episodes
         checkpoints = [self.checkpoint(name) for name in ("last", "previous", "best")]
         for path in (self.path / "config.yaml", self.path / "run.json", *checkpoints):
             remove_leftovers(path)
         self.write_config(config)
-        write_json(
-            self.path / "run.json",
-            {**known, "stop_when_solved": stop_when_solved, "resumed": [*known["resumed"], resumed]},
+        self.record(
+            stop_when_solved=stop_when_solved,
+            state="running",
+            error=None,
+            solved=known.solved if solved else None,
+            resumed=[*known.resumed, resumed],
         )
 
     def write_config(self, config: Config) -> None:
@@ -239,8 +268,8 @@ class Run:
         with naming(self.path):
             csv.writer(self._metrics).writerow(astuple(metrics))
             self._metrics.flush()
-            rows = _episode_rows(episodes, first=self._num_episodes, seconds=seconds)
-            csv.writer(self._episodes).writerows(rows)
+            rows = logged_episodes(episodes, self._num_episodes, seconds)
+            csv.writer(self._episodes).writerows(map(astuple, rows))
             self._episodes.flush()
         self._num_episodes += len(episodes)
 
@@ -266,7 +295,7 @@ def new_run(runs_dir: Path, config: Config, name: str | None = None) -> Run:
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise UsageError(f"--name {name!r}: only letters, digits, '.', '_' and '-' may stand in a run's name")
     parts = [f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", f"seed{config.train.seed}", *([name] if name else [])]
-    return Run(environment_folder(runs_dir, config.env.id) / "-".join(parts))
+    return Run(environment_folder(runs_dir, config.env.id) / "-".join(parts), name)
 
 
 def environment_folder(runs_dir: Path, env_id: str) -> Path:
@@ -276,74 +305,13 @@ def environment_folder(runs_dir: Path, env_id: str) -> Path:
 
 def baseline_folder(runs_dir: Path, env_id: str) -> Path:
     """Return the folder of one environment's random baseline."""
-    return environment_folder(runs_dir, env_id) / "random-baseline"
+    return environment_folder(runs_dir, env_id) / _BASELINE
 
 
 def write_episodes(path: Path, episodes: Sequence[Episode], seconds: float) -> None:
     """Write an `episodes.csv` at once. Raises OSError."""
-    with _open_csv(path, EPISODE_COLUMNS, 0) as file:
-        csv.writer(file).writerows(_episode_rows(episodes, first=0, seconds=seconds))
-
-
-def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
-    """Return the checkpoint that `RUN|CHECKPOINT` means, and the run it lies in. Raises RunError.
-
-    A run (a directory, or `latest`) means its best checkpoint, or its last one while none is best yet.
-    """
-    path = _latest_run(runs_dir) if target == "latest" else Path(target)
-    if path.is_dir() and path.name == "checkpoints":
-        path = path.parent
-    if path.is_dir():
-        run = Run(path)
-        return run.chosen_checkpoint(), run
-    if not path.exists():
-        meant = did_you_mean(target, ["latest"])
-        raise RunError(
-            f"{path}: no such run or checkpoint{meant or ';'} RUN is a run directory, `latest`, or a .safetensors file"
-        )
-    home = path.absolute().parent.parent
-    return path, Run(home) if (home / "run.json").is_file() else None
-
-
-def find_run(target: str, runs_dir: Path) -> Run:
-    """Return the training run that `RUN` means: a directory, or `latest`. Raises RunError."""
-    path = _latest_run(runs_dir) if target == "latest" else Path(target)
-    checkpoints = path / "checkpoints"
-    if not checkpoints.is_dir() or checkpoints.is_symlink():
-        raise RunError(f"{path}: no training run; RUN is a directory that `ppocli train` made, or `latest`")
-    return Run(path)
-
-
-def _latest_run(runs_dir: Path) -> Path:
-    runs = [path.parent for path in runs_dir.glob("*/*/run.json") if (path.parent / "checkpoints").is_dir()]
-    if not runs:
-        raise RunError(
-            f"latest: no training run under {runs_dir.absolute()}; train one, or name the folder with --runs-dir"
-        )
-
-    def age(path: Path) -> tuple[str, int]:
-        return path.name.split("-")[0], (path / "run.json").stat().st_mtime_ns
-
-    return max(runs, key=age)
-
-
-def _open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
-    """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
-    file = open_log(path)
-    try:
-        found = os.fstat(file.fileno()).st_size
-        if found < length:
-            raise RunError(
-                f"{path}: {found:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone"
-            )
-        with naming(path):
-            file.truncate(length)
-            if not length:
-                csv.writer(file).writerow(columns)
-    except BaseException:
-        file.close()
-        raise
-    return file
+    with open_csv(path, EPISODE_COLUMNS, 0) as file:
+        csv.writer(file).writerows(map(astuple, logged_episodes(episodes, 0, seconds)))
 
 
 def _sync(file: TextIO) -> int:
@@ -355,11 +323,6 @@ def _sync(file: TextIO) -> int:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _episode_rows(episodes: Sequence[Episode], first: int, seconds: float) -> list[list[Any]]:
-    rows = ({**vars(episode), "episode": first + n, "seconds": seconds} for n, episode in enumerate(episodes, start=1))
-    return [[row[column] for column in EPISODE_COLUMNS] for row in rows]
 
 
 def _git_commit() -> str | None:

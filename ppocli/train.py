@@ -21,7 +21,8 @@ from ppocli.envs.make import Environments, make_environments
 from ppocli.errors import ReplayError
 from ppocli.files import write_atomically
 from ppocli.judge import EvaluationStopped, Judge
-from ppocli.runs import Metrics, Run, episode_metrics
+from ppocli.logs import Metrics, episode_metrics
+from ppocli.runs import Run, Solved
 from ppocli.seeds import Stream, generator, training_seeds
 
 
@@ -35,6 +36,8 @@ class Report:
     """Mean return of the last 100 training episodes, None before the first has ended."""
     target: float | None
     """The mean return that counts as solved, if the task or the config names one."""
+    saved: bool
+    """Whether a checkpoint was written after this iteration."""
 
 
 @dataclass
@@ -112,12 +115,26 @@ def train(
                 episodes_bytes=progress.episodes_bytes,
                 episodes=progress.episodes,
                 stop_when_solved=stop_when_solved,
+                solved=progress.solved_at_env_steps is not None,
                 env_steps=progress.env_steps,
                 exact=exact,
             )
         else:
-            run.create(config, checkpoint.versions(), str(device), stop_when_solved=stop_when_solved)
-        yield from _iterate(config, run, training, stop_when_solved, started - progress.seconds)
+            run.create(
+                config,
+                checkpoint.versions(),
+                str(device),
+                target_return=judge.target,
+                stop_when_solved=stop_when_solved,
+            )
+        error: Exception | None = None
+        try:
+            yield from _iterate(config, run, training, stop_when_solved, started - progress.seconds)
+        except Exception as raised:
+            error = raised
+            raise
+        finally:
+            run.end(is_finished(config, training.progress, stop_when_solved=stop_when_solved), error)
     finally:
         run.close()
         environments.close()
@@ -246,8 +263,9 @@ def _iterate(config: Config, run: Run, training: Training, stop_when_solved: boo
             episodes=training.progress.episodes + len(rollout.episodes),
             best_return=judge.best_return,
         )
-        if verdict.solved:
+        if verdict.solved_return is not None:
             progress = replace(progress, solved_at_env_steps=episodes.env_steps, solved_at_seconds=judged)
+            run.record(solved=Solved(env_steps=episodes.env_steps, seconds=judged, return_mean=verdict.solved_return))
         training.progress = progress
         metrics = Metrics(
             iteration=progress.iterations,
@@ -269,7 +287,7 @@ def _iterate(config: Config, run: Run, training: Training, stop_when_solved: boo
         if verdict.is_best or saves:
             save(*["best"] * verdict.is_best, *["last"] * saves)
         try:
-            yield Report(metrics, training.progress, judge.recent_return, judge.target)
+            yield Report(metrics, training.progress, judge.recent_return, judge.target, verdict.is_best or saves)
         except GeneratorExit:
             if not saves:
                 save("last")

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "ppocli"
 # From the ground up; a module imports only from lower floors, or from its own package where that is named here.
 FLOORS = [
     {"ppocli", "ppocli.errors"},
-    {"ppocli.config", "ppocli.seeds", "ppocli.files", "ppocli.signals", "ppocli.devices"},
+    {"ppocli.config", "ppocli.estimates", "ppocli.seeds", "ppocli.files", "ppocli.signals", "ppocli.devices"},
     {
         "ppocli.envs",
         "ppocli.envs.api",
@@ -35,10 +35,12 @@ FLOORS = [
         "ppocli.algorithm.rollout",
         "ppocli.algorithm.ppo",
     },
-    {"ppocli.checkpoint", "ppocli.runs"},
+    {"ppocli.checkpoint", "ppocli.logs"},
+    {"ppocli.runs"},
+    {"ppocli.catalog", "ppocli.curves"},
     {"ppocli.evaluate"},
-    {"ppocli.judge"},
-    {"ppocli.train", "ppocli.render", "ppocli.resume"},
+    {"ppocli.judge", "ppocli.results"},
+    {"ppocli.train", "ppocli.render", "ppocli.plot", "ppocli.resume"},
     {"ppocli.console"},
     {"ppocli.cli"},
     {"ppocli.__main__"},

@@ -268,7 +268,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(ppocli, tmp_path, arguments, me
             "render --random --config cartpole --output foreign.safetensors/x.gif",
             "cannot write there (File exists); choose another --output",
         ),
-        ("evaluate empty", "no checkpoint in it"),
+        ("evaluate empty", "no training run"),
         ("render latest", "no training run under"),
         ("render foreign.safetensors", "not a checkpoint, or a damaged one"),
         ("train --config cartpole --runs-dir foreign.safetensors", "foreign.safetensors"),

@@ -9,7 +9,7 @@ from rich.console import Console
 from ppocli import console
 from ppocli.checkpoint import Progress
 from ppocli.config import Config
-from ppocli.runs import METRICS_COLUMNS, Metrics
+from ppocli.logs import METRICS_COLUMNS, Metrics
 from ppocli.train import Report
 
 CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"env_steps": 2048 * 4}})
@@ -18,7 +18,7 @@ CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"env_ste
 def report(iteration, **changes):
     values = {"iteration": iteration, "env_steps": 2048 * iteration, "env_steps_per_second": 12345.6, "seconds": 1.5}
     metrics = Metrics(**dict.fromkeys(METRICS_COLUMNS, 1.0) | values)
-    return replace(Report(metrics, Progress(), recent_return=123.45, target=475.0), **changes)
+    return replace(Report(metrics, Progress(), recent_return=123.45, target=475.0, saved=False), **changes)
 
 
 @pytest.fixture

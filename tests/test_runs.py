@@ -1,13 +1,13 @@
 import csv
 import json
-import os
 
 import pytest
 
 from ppocli.config import Config
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError
-from ppocli.runs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, PhaseSeconds, Run, find_checkpoint, new_run
+from ppocli.logs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics
+from ppocli.runs import Run, new_run
 
 CONFIG = Config.model_validate({"env": {"id": "Some/Thing-v1"}, "train": {"seed": 3}})
 
@@ -68,20 +68,13 @@ def test_what_a_run_is_created_with(tmp_path):
         "run.json",
     }
     facts = json.loads((run.path / "run.json").read_text())
-    assert set(facts) == {"started", "command", "stop_when_solved", "git_commit", "versions", "machine"}
+    assert set(facts) == {
+        *("started", "ended", "command", "name", "target_return", "stop_when_solved", "state", "solved", "error"),
+        *("git_commit", "versions", "machine", "resumed"),
+    }
+    assert (facts["state"], facts["solved"], facts["versions"]) == ("running", None, {"torch": "2"})
     assert rows(run.path / "metrics.csv") == [list(METRICS_COLUMNS)]
     assert rows(run.path / "episodes.csv") == [list(EPISODE_COLUMNS)]
-
-
-def test_columns_are_the_contracts():
-    assert ",".join(METRICS_COLUMNS) == (
-        "iteration,env_steps,seconds,env_steps_per_second,rollout_seconds,update_seconds,evaluation_seconds,episodes,"
-        "return_mean,return_min,return_max,length_mean,policy_loss,value_loss,entropy,approx_kl,clip_fraction,"
-        "explained_variance,gradient_norm,learning_rate,eval_return_mean"
-    )
-    assert ",".join(EPISODE_COLUMNS) == (
-        "episode,env_steps,seconds,environment,seed,episode_return,episode_length,terminated,truncated"
-    )
 
 
 def test_logs(tmp_path):
@@ -98,60 +91,6 @@ def test_logs(tmp_path):
     run.close()
 
 
-def test_a_run_means_its_best_checkpoint(tmp_path):
-    run = create(tmp_path)
-    with pytest.raises(RunError, match="no checkpoint in it"):
-        find_checkpoint(str(run.path), tmp_path)
-    for name in ("previous", "last", "best"):
-        run.checkpoint(name).touch()
-        path, found = find_checkpoint(str(run.path), tmp_path)
-        assert (path, found.path) == (run.checkpoint(name), run.path)
-    assert find_checkpoint(str(run.path / "checkpoints"), tmp_path)[1].path == run.path
-
-
-def test_a_checkpoint_knows_its_run(tmp_path):
-    run = create(tmp_path)
-    run.checkpoint("last").touch()
-    path, found = find_checkpoint(str(run.checkpoint("last")), tmp_path)
-    assert (path, found.path) == (run.checkpoint("last"), run.path)
-    stray = tmp_path / "stray.safetensors"
-    stray.touch()
-    assert find_checkpoint(str(stray), tmp_path) == (stray, None)
-
-
-def test_latest_is_the_newest_training_run(tmp_path):
-    with pytest.raises(RunError, match="no training run under"):
-        find_checkpoint("latest", tmp_path)
-    first, second = create(tmp_path), create(tmp_path)
-    os.utime(first.path / "run.json", ns=(1, 1))
-    for run in (first, second):
-        run.checkpoint("best").touch()
-    assert find_checkpoint("latest", tmp_path)[1].path == second.path
-    # a random baseline is no training run
-    (tmp_path / "Some-Thing-v1" / "random-baseline").mkdir()
-    assert find_checkpoint("latest", tmp_path)[1].path == second.path
-
-
-def test_missing(tmp_path):
-    with pytest.raises(RunError, match="no such run or checkpoint"):
-        find_checkpoint(str(tmp_path / "nothing"), tmp_path)
-
-
 def test_a_run_writes_nothing_before_it_is_created(tmp_path):
     Run(tmp_path / "x").close()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_where_the_time_went():
-    shares = {"rollout_seconds": 1.0, "update_seconds": 0.5, "evaluation_seconds": 0.25}
-    history = [metrics(seconds=3.75, **shares), metrics(seconds=5.5, **shares)]
-    phases = PhaseSeconds()
-    for row in history:
-        phases.add(row)
-    assert phases.shares(wall_seconds=6.0) == {
-        "start_up": 2.0,
-        "rollout": 2.0,
-        "update": 1.0,
-        "evaluation": 0.5,
-        "other": 0.5,
-    }

@@ -154,7 +154,7 @@ def test_resume_through_the_command_line(tmp_path):
         ("train --resume latest --config cartpole", 2, "takes no --config"),
         ("train --resume latest --seed 1", 2, "takes no"),
         ("train --resume latest", 1, "no training run under"),
-        ("train --resume nowhere", 1, "no training run; RUN is a directory"),
+        ("train --resume nowhere", 1, "no such run or checkpoint; RUN is a run directory"),
         ("train --config cartpole --import no_such_module", 2, "--import no_such_module: No module named"),
     ],
 )

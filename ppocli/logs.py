@@ -1,0 +1,158 @@
+"""The two logs of a run, `metrics.csv` and `episodes.csv`: their rows, and how they are written and read."""
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TextIO, TypeVar
+
+from ppocli.envs.episodes import Episode
+from ppocli.errors import RunError
+from ppocli.files import naming, open_log
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A row of `metrics.csv`, one an iteration. All but the time columns (`*seconds`, `*per_second`) are reproducible.
+
+    Means of no episode, or of an evaluation that did not take place, are None and stand as an empty cell.
+    """
+
+    iteration: int
+    env_steps: int
+    seconds: float
+    env_steps_per_second: float
+    rollout_seconds: float
+    update_seconds: float
+    evaluation_seconds: float
+    episodes: int
+    return_mean: float | None
+    return_min: float | None
+    return_max: float | None
+    length_mean: float | None
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    approx_kl: float
+    clip_fraction: float
+    explained_variance: float
+    gradient_norm: float
+    learning_rate: float
+    eval_return_mean: float | None
+
+
+def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Return the columns of `Metrics` that sum up the episodes of an iteration."""
+    returns = [episode.episode_return for episode in episodes]
+    lengths = [episode.episode_length for episode in episodes]
+    return {
+        "episodes": len(episodes),
+        "return_mean": fmean(returns) if returns else None,
+        "return_min": min(returns, default=None),
+        "return_max": max(returns, default=None),
+        "length_mean": fmean(lengths) if lengths else None,
+    }
+
+
+@dataclass(frozen=True)
+class LoggedEpisode:
+    """A row of `episodes.csv`, the reward log: one a training episode."""
+
+    episode: int
+    """Counted from 1, in the order in which they ended."""
+    env_steps: int
+    seconds: float
+    """When the rollout that it ended in was over."""
+    environment: int
+    seed: int
+    episode_return: float
+    episode_length: int
+    terminated: bool
+    truncated: bool
+
+
+def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) -> list[LoggedEpisode]:
+    """Return the rows of episodes that ended in the rollout that was over at `seconds`, after `before` others."""
+    return [
+        LoggedEpisode(episode=number, seconds=seconds, **vars(episode))
+        for number, episode in enumerate(episodes, start=before + 1)
+    ]
+
+
+R = TypeVar("R", Metrics, LoggedEpisode)
+METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
+EPISODE_COLUMNS = tuple(field.name for field in fields(LoggedEpisode))
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+_READERS: dict[Any, Any] = {
+    int: int,
+    float: _finite,
+    float | None: lambda text: _finite(text) if text else None,
+    bool: {"True": True, "False": False}.__getitem__,
+}
+
+
+def read_log(path: Path, row: type[R]) -> list[R]:
+    """Return the rows of a log. One that is still being written, at its end, is left out. Raises RunError."""
+    try:
+        if path.exists() and not path.is_file():
+            raise RunError(f"{path}: not a file")  # but something that may never end
+        whole_lines, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
+        columns = [(header.index(field.name), _READERS[field.type]) for field in fields(row)]
+        return [row(*[read(line[column]) for column, read in columns]) for line in lines]
+    except OSError as error:
+        raise RunError(f"{path}: cannot read it: {error.strerror}") from error
+    except (ValueError, LookupError, csv.Error) as error:
+        raise RunError(f"{path}: not a log that ppocli wrote: {error}") from error
+
+
+def open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
+    """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
+    file = open_log(path)
+    try:
+        found = os.fstat(file.fileno()).st_size
+        if found < length:
+            raise RunError(
+                f"{path}: {found:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone"
+            )
+        with naming(path):
+            file.truncate(length)
+            if not length:
+                csv.writer(file).writerow(columns)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+class PhaseSeconds:
+    """Where the time of a command goes, summed up over its iterations."""
+
+    def __init__(self, started: float = 0.0) -> None:
+        """`started`: the run's seconds at the command's start, more than 0 when it goes on with a run."""
+        self._started = started
+        self._spent: dict[str, float] = {}
+
+    def add(self, row: Metrics) -> None:
+        """Count an iteration."""
+        if not self._spent:
+            busy = row.rollout_seconds + row.update_seconds + row.evaluation_seconds
+            self._spent = {"start_up": row.seconds - self._started - busy, "rollout": 0, "update": 0, "evaluation": 0}
+        self._spent["rollout"] += row.rollout_seconds
+        self._spent["update"] += row.update_seconds
+        self._spent["evaluation"] += row.evaluation_seconds
+
+    def shares(self, wall_seconds: float) -> dict[str, float]:
+        """Return seconds that add up to `wall_seconds`, the whole command's."""
+        return {**self._spent, "other": wall_seconds - sum(self._spent.values())}

@@ -1,0 +1,105 @@
+import csv
+import json
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+
+from ppocli.config import Config
+from ppocli.curves import Axis, Statistic, band, groups, learning_curve, running_mean
+from ppocli.errors import RunError
+from ppocli.logs import EPISODE_COLUMNS, LoggedEpisode
+from ppocli.runs import Run
+
+
+def episode(number, env_steps, seconds, episode_return):
+    return LoggedEpisode(number, env_steps, seconds, 0, 7, episode_return, 10, True, False)
+
+
+def run_with(folder, episodes=(), target=None, **sections):
+    """A run's directory as far as curves read it."""
+    folder.mkdir()
+    config = Config.model_validate({"env": {"id": "CartPole-v1"}} | sections)
+    (folder / "config.yaml").write_text(config.to_yaml())
+    (folder / "run.json").write_text(json.dumps({"target_return": target}))
+    with (folder / "episodes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([EPISODE_COLUMNS, *map(astuple, episodes)])
+    return Run(folder)
+
+
+def test_the_running_mean_is_over_what_there_is_and_at_most_the_window():
+    np.testing.assert_allclose(running_mean([1, 3, 5, 10], window=2), [1, 2, 4, 7.5])
+    assert running_mean([], window=2).size == 0
+    values = np.random.default_rng(0).normal(size=250)
+    means = running_mean(values)
+    assert means[-1] == pytest.approx(values[150:].mean())
+    assert means[99] == pytest.approx(values[:100].mean())
+    assert means[100] == pytest.approx(values[1:101].mean())
+
+
+def test_a_curve_is_over_env_steps_or_seconds():
+    episodes = [episode(1, 64, 2.5, 10.0), episode(2, 128, 5.0, 30.0)]
+    for axis, x in ((Axis.ENV_STEPS, [64, 128]), (Axis.SECONDS, [2.5, 5.0])):
+        found, returns = learning_curve(episodes, axis)
+        assert found.tolist() == x
+        assert returns.tolist() == [10.0, 20.0]
+
+
+def test_runs_are_compared_where_all_have_something_to_say(tmp_path):
+    # straight lines from 0 to 10 and from 20 to 40: the running means of two episodes are themselves straight
+    first = run_with(tmp_path / "a", [episode(1, 0, 1, 0.0), episode(2, 100, 2, 20.0)])
+    second = run_with(tmp_path / "b", [episode(1, 50, 1, 20.0), episode(2, 250, 2, 60.0)])
+    found = band([first, second], Axis.ENV_STEPS, Statistic.MEAN)
+    assert (found.x[0], found.x[-1]) == (50, 100)
+    # at 50 the first stands at 5 and the second at 20; at 100 at 10 and 25
+    assert found.center[[0, -1]] == pytest.approx([12.5, 17.5])
+    low, high = found.interval
+    # of two values, a quarter of the resamples is twice the lower one, and a quarter twice the higher
+    assert (low[0], high[0]) == pytest.approx((5, 20))
+    assert (low[-1], high[-1]) == pytest.approx((10, 25))
+
+
+def test_the_interquartile_mean_of_five_runs_forgets_the_two_at_the_ends(tmp_path):
+    runs = [
+        run_with(tmp_path / str(level), [episode(1, 0, 1, level), episode(2, 9, 2, level)])
+        for level in (-1000.0, 1.0, 2.0, 3.0, 500.0)
+    ]
+    assert band(runs, Axis.ENV_STEPS, Statistic.IQM).center == pytest.approx(2.0)
+    assert band(runs, Axis.ENV_STEPS, Statistic.MEAN).center == pytest.approx((-1000 + 1 + 2 + 3 + 500) / 5)
+
+
+def test_one_run_has_no_interval(tmp_path):
+    assert band([run_with(tmp_path / "a", [episode(1, 5, 1, 3.0)])], Axis.SECONDS, Statistic.MEAN).interval is None
+
+
+def test_a_run_without_an_episode_is_named(tmp_path):
+    with pytest.raises(RunError, match="a: no episode has ended in it yet"):
+        band([run_with(tmp_path / "a")], Axis.ENV_STEPS, Statistic.MEAN)
+
+
+def test_groups_are_by_environment_and_config_but_for_what_changes_no_result(tmp_path):
+    runs = [
+        run_with(tmp_path / "0", target=475, train={"seed": 0}),
+        run_with(tmp_path / "1", train={"seed": 1, "checkpoint_interval": 5}),
+        run_with(tmp_path / "2", ppo={"gamma": 0.9, "learning_rate": 1e-3}),
+        run_with(tmp_path / "3", env={"id": "Acrobot-v1", "workers": 0}),
+        run_with(tmp_path / "4", env={"id": "Acrobot-v1", "workers": 1}),
+    ]
+    found = groups(runs)
+    assert [(group.env_id, [run.path.name for run in group.runs]) for group in found] == [
+        ("CartPole-v1", ["0", "1"]),
+        ("CartPole-v1", ["2"]),
+        ("Acrobot-v1", ["3", "4"]),
+    ]
+    assert [group.label for group in found] == [
+        "gamma 0.99, learning_rate 0.0003 → 0",
+        "gamma 0.9, learning_rate 0.001",
+        "",
+    ]
+    assert [group.target for group in found] == [475.0, None, None]
+
+
+def test_a_label_stays_short(tmp_path):
+    other = {"gamma": 0.9, "gae_lambda": 0.8, "vf_coef": 0.1, "update_epochs": 3}
+    _, second = groups([run_with(tmp_path / "0"), run_with(tmp_path / "1", ppo=other)])
+    assert second.label == "update_epochs 3, gamma 0.9, gae_lambda 0.8 …"

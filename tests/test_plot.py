@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppocli import plot
+from ppocli.curves import Axis, Statistic, groups
+from ppocli.errors import PpocliError, UsageError
+from tests.test_curves import episode, run_with
+
+EPISODES = [episode(number, 10 * number, number / 2, float(number)) for number in range(1, 151)]
+BASELINE = [-5.0, -7.0]
+
+
+def test_the_agent_stands_beside_the_random_policy_on_the_same_axis():
+    figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0)
+    agent, random = figure.axes
+    assert agent.get_ylim() == random.get_ylim()
+    dots = agent.collections[0].get_offsets()
+    assert np.asarray(dots).tolist() == [[number, float(number)] for number in range(1, 151)]
+    mean, solved = agent.lines
+    assert mean.get_ydata()[-1] == pytest.approx(np.mean(range(51, 151)))
+    assert list(solved.get_ydata()) == [120.0, 120.0]
+    assert np.asarray(random.collections[0].get_offsets()).tolist() == [[1, -5.0], [2, -7.0]]
+    assert list(random.lines[0].get_ydata()) == [-6.0, -6.0]
+    assert random.get_title() == "random policy, mean −6.0"
+    assert [text.get_text() for text in agent.get_legend().get_texts()] == [
+        "mean of the last 100, 100.5 at the end",
+        "solved: 120",
+    ]
+
+
+def test_without_a_target_no_line_is_drawn():
+    agent, random = plot.comparison("Pendulum-v1", EPISODES, BASELINE, target=None).axes
+    assert (len(agent.lines), len(random.lines)) == (1, 1)
+
+
+def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
+    runs = [
+        run_with(tmp_path / "0", EPISODES, target=475, train={"seed": 0}),
+        run_with(tmp_path / "1", EPISODES, target=475, train={"seed": 1}),
+        run_with(tmp_path / "2", EPISODES, target=475, ppo={"gamma": 0.9}),
+        run_with(tmp_path / "3", EPISODES, env={"id": "Pendulum-v1"}),
+    ]
+    first, second = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    assert (first.get_title(), second.get_title()) == ("CartPole-v1", "Pendulum-v1")
+    assert [text.get_text() for text in first.get_legend().get_texts()] == [
+        "gamma 0.99 (mean of 2 seeds, 95 % band)",
+        "gamma 0.9 (1 seed)",
+        "solved: 475",
+    ]
+    assert [text.get_text() for text in second.get_legend().get_texts()] == ["1 seed"]
+    assert len(first.collections) == 1  # one band: a single seed has none
+    colors = {line.get_color() for line in first.lines}
+    styles = {line.get_linestyle() for line in first.lines[:2]}
+    assert (len(colors), len(styles)) == (3, 2)  # told apart in print, too
+
+
+def test_the_axis_of_seconds(tmp_path):
+    run = run_with(tmp_path / "0", EPISODES)
+    (axes,) = plot.learning_curves(groups([run]), Axis.SECONDS, Statistic.IQM).axes
+    assert axes.lines[0].get_xdata()[-1] == 75
+    assert axes.get_xlabel() == "seconds of training"
+
+
+def test_formats(tmp_path):
+    figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None)
+    for name, start in (("x.png", b"\x89PNG"), ("new/x.svg", b"<?xml"), ("x.PDF", b"%PDF")):
+        plot.check_output(tmp_path / name)
+        plot.write(figure, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.size == (1350, 630)
+    first = (tmp_path / "new/x.svg").read_bytes()
+    plot.write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / "new/x.svg")
+    assert (tmp_path / "new/x.svg").read_bytes() == first
+    assert len(first) < 200_000
+
+
+def test_what_cannot_be_written(tmp_path):
+    with pytest.raises(UsageError, match=r"--output x.jpg: the name must end in .png, .svg or .pdf"):
+        plot.check_output(tmp_path.__class__("x.jpg"))
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UsageError, match="this is a folder"):
+        plot.check_output(tmp_path / "folder.png")
+    (tmp_path / "file").touch()
+    with pytest.raises(PpocliError, match="cannot write there"):
+        plot.write(plot.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
