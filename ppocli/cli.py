@@ -150,6 +150,12 @@ def train_command(
     ] = None,
     overrides: SetOption = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides train.seed.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="0-4|0,3,7", help="Train several, each a run, and compare them.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="With --seeds: how many at a time; by default one a core.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Appended to the run's directory name.")] = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     stop_when_solved: Annotated[bool, typer.Option("--stop-when-solved", help="End once the task is solved.")] = False,
@@ -158,6 +164,7 @@ def train_command(
         typer.Option("--allow-inexact", help="With --resume: new episodes where the old ones cannot be gone on with."),
     ] = False,
     imports: ImportOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train an agent, or go on with a run.
@@ -165,17 +172,24 @@ def train_command(
     A new run gets a directory under runs/. --resume goes on as the run began; with --set train.env_steps=N beyond its
     end.
     """
-    started = time.perf_counter()
     if resume is None and config is None:
         raise UsageError(
             "Missing option '--config' (or '--resume', to go on with a run); ppocli train --help tells more"
         )
-    if resume is not None and (config is not None or seed is not None or name is not None or stop_when_solved):
+    if resume is not None and (config or seeds or name or stop_when_solved or seed is not None):
         raise UsageError(
-            "--resume goes on with a run as it began; it takes no --config, --seed, --name or --stop-when-solved"
+            "--resume goes on with a run as it began; it takes no --config, --seed, --seeds, --name or "
+            "--stop-when-solved"
         )
     if allow_inexact and resume is None:
         raise UsageError("--allow-inexact goes with --resume")
+    if seed is not None and seeds is not None:
+        raise UsageError("--seed trains one run and --seeds several; choose one")
+    if jobs is not None and seeds is None:
+        raise UsageError("--jobs goes with --seeds")
+    if seeds is not None:
+        _train_seeds(config or "", overrides, seeds, jobs, name, runs_dir, stop_when_solved, imports, quiet, as_json)
+    started = time.perf_counter()
     from ppocli import console
     from ppocli.signals import stop_request
 
@@ -184,7 +198,6 @@ def train_command(
         _import_modules(imports)
         from ppocli.config import load_config
         from ppocli.envs.make import make_environments
-        from ppocli.logs import PhaseSeconds
         from ppocli.runs import new_run
 
         if resume is None:
@@ -202,13 +215,18 @@ def train_command(
         iterations = 0 if saved is None else saved.progress.iterations
         environments = make_environments(settings, iterations)  # their workers start while torch is imported
         from ppocli.checkpoint import Progress
+        from ppocli.envs.api import Continuous
         from ppocli.evaluate import target_return
+        from ppocli.outcome import Outcome
+        from ppocli.progress import training_progress
         from ppocli.train import train
     progress = Progress() if saved is None else saved.progress
     if saved is not None and (changes := inexactness(saved)):
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
-    phases = PhaseSeconds(progress.seconds)
-    with stop_request() as stop, console.TrainingProgress(settings, progress.env_steps) as bar:
+    outcome = Outcome(settings, run, progress)
+    discrete = not isinstance(environments.training.action_spec, Continuous)
+    display = training_progress(settings, run, progress, discrete_actions=discrete, quiet=quiet)
+    with stop_request(display.acknowledgement) as stop, display:
         reports = train(
             settings,
             run,
@@ -222,28 +240,11 @@ def train_command(
         )
         with closing(reports):  # still in here: what stops training early also has time to write its last checkpoint
             for report in reports:
-                progress = report.progress
-                bar.update(report)
-                phases.add(report.metrics)
+                outcome.add(report)
+                display.update(report)
                 if stop:
                     break
-    wall_seconds = time.perf_counter() - started
-    result: dict[str, Any] = {
-        "run_dir": str(run.path.absolute()),
-        "env_id": settings.env.id,
-        "seed": settings.train.seed,
-        "env_steps": progress.env_steps,
-        "iterations": progress.iterations,
-        "wall_seconds": wall_seconds,
-        "seconds": phases.shares(wall_seconds),
-        "env_steps_per_second": progress.env_steps / (progress.seconds or wall_seconds),
-        "solved": progress.solved_at_env_steps is not None,
-        "solved_at_env_steps": progress.solved_at_env_steps,
-        "solved_at_seconds": progress.solved_at_seconds,
-        "best_return": progress.best_return,
-        "checkpoint": str(run.chosen_checkpoint().absolute()),
-        "interrupted": bool(stop),
-    }
+    result = outcome.result(time.perf_counter() - started, interrupted=bool(stop))
     if stop:
         console.info(f"Interrupted. To go on: ppocli train --resume {console.shell_path(run.path)}")
     try:
@@ -255,6 +256,89 @@ def train_command(
         if not stop:  # a hang-up took the terminal along, and is what to report
             raise
     raise typer.Exit(stop.exit_code)
+
+
+def _train_seeds(
+    config: str,
+    overrides: list[str] | None,
+    seeds: str,
+    jobs: int | None,
+    name: str | None,
+    runs_dir: Path,
+    stop_when_solved: bool,
+    imports: list[str] | None,
+    quiet: bool,
+    as_json: bool,
+) -> NoReturn:
+    """Train several seeds, evaluate each, and compare them: `train --seeds`."""
+    started = time.perf_counter()
+    from ppocli import console
+    from ppocli.signals import stop_request
+
+    with console.working("Starting"), _importing():
+        _import_modules(imports)
+        from ppocli import ensemble
+        from ppocli.config import load_config
+        from ppocli.progress import SeedsProgress
+        from ppocli.runs import Run, new_run
+
+    numbers = ensemble.parse_seeds(seeds)
+    at_a_time, shared = ensemble.share_out(load_config(config, overrides or ()), len(numbers), jobs)
+    runs = [(settings, new_run(runs_dir, settings, name)) for settings in map(shared.with_seed, numbers)]
+    results: dict[int, ensemble.Result] = {}
+    failures: dict[int, ensemble.Failure] = {}
+    with stop_request(ensemble.ACKNOWLEDGEMENT) as stop, SeedsProgress(shared, numbers, quiet=quiet) as display:
+        messages = ensemble.train_seeds(
+            runs, at_a_time, stop_when_solved=stop_when_solved, imports=imports or (), should_stop=lambda: bool(stop)
+        )
+        with closing(messages):
+            for number, message in messages:
+                if isinstance(message, ensemble.Standing):
+                    display.update(number, message)
+                elif isinstance(message, ensemble.Failure):
+                    failures[number] = message
+                    display.end(number, "failed")
+                else:
+                    results[number] = message
+                    display.end(number, _in_short(message))
+    for number, failure in sorted(failures.items()):
+        console.info(f"error: seed {number}: {failure.message}")
+    together = {
+        "env_id": shared.env.id,
+        "seeds": numbers,
+        "at_a_time": at_a_time,
+        "wall_seconds": time.perf_counter() - started,
+        "interrupted": bool(stop),
+        **ensemble.over_seeds(list(results.values())),
+        "figure": None,
+        "runs": [results[number] for number in sorted(results)],
+        "failures": {number: failure.message for number, failure in sorted(failures.items())},
+    }
+    if results and not stop:
+        from ppocli import plot
+
+        with console.working("Drawing"):
+            trained = [Run(Path(result["run_dir"])) for result in together["runs"]]
+            first = trained[0].path
+            figure = first.parent / "plots" / f"{first.name.partition('-')[0]}-seeds-{seeds.replace(',', '_')}.png"
+            together["figure"] = str(plot.draw(trained, figure).absolute())
+    try:
+        if as_json:
+            _print_json(together)
+        elif results:
+            console.seeds_result(together)
+    except OSError:
+        if not stop:
+            raise
+    raise typer.Exit(stop.exit_code or max((failure.exit_code for failure in failures.values()), default=0))
+
+
+def _in_short(result: dict[str, Any]) -> str:
+    evaluation = result["evaluation"]
+    if evaluation is None:
+        return f"interrupted after {result['env_steps']:,} steps"
+    solved = f", solved after {result['solved_at_env_steps']:,} steps" if result["solved"] else ""
+    return f"return {evaluation['return_mean']:.1f}{solved}"
 
 
 @app.command("evaluate")
@@ -461,22 +545,14 @@ def plot_command(
 
     with console.working("Starting"), _importing():
         from ppocli import plot
-        from ppocli.catalog import common_folder, find_run
-        from ppocli.curves import Axis, Statistic, episodes_of, groups
-        from ppocli.results import baseline_returns
+        from ppocli.catalog import find_run
+        from ppocli.curves import Axis, Statistic
+
     if output is not None:
         plot.check_output(output)
     runs = [find_run(target, runs_dir) for target in targets]
     with console.working("Drawing"):
-        if len(runs) == 1:
-            (run,) = runs
-            baseline = baseline_returns(run.config, run.baseline)
-            figure = plot.comparison(run.config.env.id, episodes_of(run), baseline, run.facts.target_return)
-            output = output or run.plots / "returns.png"
-        else:
-            figure = plot.learning_curves(groups(runs), Axis(axis), Statistic(statistic))
-            output = output or common_folder(runs) / "plots" / "learning-curves.png"
-        plot.write(figure, output)
+        output = plot.draw(runs, output, Axis(axis), Statistic(statistic))
     console.result(f"figure: {console.short_path(output)}")
 
 

@@ -257,6 +257,10 @@ class Config(Section):
         sections = self.model_dump(mode="json")
         return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
 
+    def with_seed(self, seed: int) -> "Config":
+        """Return the same config with another `train.seed`."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"seed": seed})})
+
     def to_yaml(self) -> str:
         """Return the config as YAML that `load_config` reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

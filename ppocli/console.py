@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -11,18 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
-from rich.text import Text
 
 from ppocli.errors import one_line
 
 if TYPE_CHECKING:
     from ppocli.catalog import RunSummary
-    from ppocli.config import Config
-    from ppocli.train import Report
-
-PLAIN_INTERVAL_SECONDS = 5.0
 
 
 class _Console(Console):
@@ -36,83 +29,21 @@ class _Console(Console):
 
 
 _out = _Console(highlight=False, markup=False, soft_wrap=True)
-_err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+"""Where progress is shown."""
 
 
 def info(line: str) -> None:
     """Say something about the command's progress."""
     with suppress(OSError):
-        _err.print(one_line(line))
-
-
-class TrainingProgress:
-    """Shows training as it goes: a bar in a terminal, otherwise a plain line every few seconds."""
-
-    def __init__(self, config: "Config", env_steps: int = 0) -> None:
-        """`env_steps`: how many the run has behind it already."""
-        self._config = config
-        self._last_line = -PLAIN_INTERVAL_SECONDS
-        self._bar: Progress | None = None
-        if _err.is_terminal:
-            # Drawn after each iteration and by no thread of its own, which would take time from training.
-            self._bar = Progress(
-                TextColumn("{task.percentage:>3.0f}%"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.fields[status]}"),
-                _Eta(),
-                console=_err,
-                auto_refresh=False,
-                expand=True,
-            )
-            total = config.num_iterations * config.batch_size
-            self._task = self._bar.add_task("", total=total, completed=env_steps, began=env_steps, status="starting")
-
-    def __enter__(self) -> "TrainingProgress":
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            with suppress(OSError):
-                self._bar.stop()
-
-    def update(self, report: "Report") -> None:
-        """Show where training stands."""
-        metrics = report.metrics
-        status = f"{metrics.env_steps:,} steps  {metrics.env_steps_per_second:,.0f}/s  {_return_against_target(report)}"
-        if self._bar:
-            self._bar.update(self._task, completed=metrics.env_steps, status=status)
-            with suppress(OSError):  # a terminal may be closed, and the run must go on, or end, as it was to
-                self._bar.refresh()
-            return
-        share = metrics.iteration / self._config.num_iterations
-        if share == 1 or time.monotonic() - self._last_line >= PLAIN_INTERVAL_SECONDS:
-            self._last_line = time.monotonic()
-            info(f"{self._config.env.id}  {share:4.0%}  {status}  after {metrics.seconds:,.0f} s")
-
-
-class _Eta(ProgressColumn):
-    """Time left, from the mean speed since the start: evaluations count, and it does not jump about."""
-
-    def render(self, task: Task) -> Text:
-        done = task.completed - task.fields["began"]
-        if not done or not task.total or not task.elapsed:
-            return Text("ETA -:--")
-        seconds = round(task.elapsed / done * (task.total - task.completed))
-        return Text(f"ETA {seconds // 60}:{seconds % 60:02}")
-
-
-def _return_against_target(report: "Report") -> str:
-    mean = "-" if report.recent_return is None else f"{report.recent_return:.1f}"
-    return f"return {mean}" if report.target is None else f"return {mean} of {report.target:g}"
+        err.print(one_line(line))
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Say in a terminal what is being done, for as long as the block takes."""
-    if _err.is_terminal:
-        with _err.status(what):
+    if err.is_terminal:
+        with err.status(what):
             yield
     else:
         yield
@@ -151,6 +82,45 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
         rows["best"] = f"greedy mean return {result['best_return']:.1f} (checkpoints/best.safetensors)"
     rows["next"] = f"ppocli evaluate {shell_path(result['run_dir'])}"
     rows[""] = f"ppocli render {shell_path(result['run_dir'])}"
+    _print_rows(rows)
+
+
+def seeds_result(together: Mapping[str, Any]) -> None:
+    """Print how several seeds of a config did, each and together."""
+    table = Table()
+    table.add_column("seed")
+    for name in ("return ± std", "at the target", "solved after", "seconds"):
+        table.add_column(name, justify="right")
+    for run in together["runs"]:
+        evaluation = run["evaluation"]
+        table.add_row(
+            str(run["seed"]),
+            f"{evaluation['return_mean']:.1f} ± {evaluation['return_std']:.1f}" if evaluation else "interrupted",
+            _percent("solved_fraction", evaluation) if evaluation else "-",
+            f"{run['solved_at_env_steps']:,}, {run['solved_at_seconds']:.1f} s" if run["solved"] else "-",
+            f"{run['wall_seconds']:.1f}",
+        )
+    _out.print(table)
+    rows = {}
+    if together["return_mean"] is not None:
+        for label, key in (("mean", "return_mean"), ("IQM", "return_iqm")):
+            bounds = together[f"{key}_ci95"]
+            interval = f", 95 % interval over seeds {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
+            rows[label] = f"{together[key]:.1f}{interval}"
+    if together["solved_fraction"] is not None:
+        rows["solved"] = f"{together['solved_fraction']:.0%} of the seeds"
+    if together["solved_at_seconds_median"] is not None:
+        rows["solved"] += (
+            f", the median after {together['solved_at_env_steps_median']:,.0f} env steps, "
+            f"{together['solved_at_seconds_median']:.1f} s"
+        )
+    rows["trained"] = f"in {together['wall_seconds']:.1f} s, {together['at_a_time']} at a time"
+    if together["figure"]:
+        rows["figure"] = short_path(together["figure"])
+    _print_rows(rows)
+
+
+def _print_rows(rows: Mapping[str, str]) -> None:
     # No table: it would cut long paths, and these lines are there to be copied.
     for name, text in rows.items():
         _out.print(f"{name:<9}{text}")

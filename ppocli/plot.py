@@ -12,10 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, ScalarFormatter
 
-from ppocli.curves import WINDOW, Axis, Band, Group, Statistic, band, running_mean
+from ppocli.catalog import common_folder
+from ppocli.curves import WINDOW, Axis, Band, Group, Statistic, band, episodes_of, groups, running_mean
 from ppocli.errors import PpocliError, UsageError
 from ppocli.files import write_atomically
 from ppocli.logs import LoggedEpisode
+from ppocli.results import baseline_returns
+from ppocli.runs import Run
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, which all eyes tell apart, and line styles, which print does.
@@ -41,6 +44,29 @@ def check_output(output: Path) -> None:
         raise UsageError(f"--output {output}: the name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if output.is_dir():
         raise UsageError(f"--output {output}: this is a folder; name a file")
+
+
+def draw(
+    runs: Sequence[Run],
+    output: Path | None = None,
+    axis: Axis = Axis.ENV_STEPS,
+    statistic: Statistic = Statistic.MEAN,
+) -> Path:
+    """Draw one run beside the random policy, or the learning curves of several; return where the figure lies.
+
+    By default that is in `plots/`, in the run's directory or in the folder that holds them all. Raises RunError for a
+    run in which no episode has ended yet, PpocliError where nothing can be written, and what `baseline_returns` raises.
+    """
+    if len(runs) == 1:
+        (run,) = runs
+        baseline = baseline_returns(run.config, run.baseline)
+        figure = comparison(run.config.env.id, episodes_of(run), baseline, run.facts.target_return)
+        output = output or run.plots / "returns.png"
+    else:
+        figure = learning_curves(groups(runs), axis, statistic)
+        output = output or common_folder(runs) / "plots" / "learning-curves.png"
+    _write(figure, output)
+    return output
 
 
 def comparison(
@@ -124,7 +150,7 @@ def _legend(group: Group, statistic: Statistic) -> str:
     return f"{group.label} ({seeds})" if group.label else seeds
 
 
-def write(figure: Figure, output: Path) -> None:
+def _write(figure: Figure, output: Path) -> None:
     """Write a figure in the format that the file's name says. Raises PpocliError where it cannot be written."""
     content, suffix = io.BytesIO(), output.suffix.lower().removeprefix(".")
     dated = {"svg": "Date", "pdf": "CreationDate"}.get(suffix)

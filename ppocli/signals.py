@@ -24,6 +24,13 @@ def ignore_stop_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def heed_only_sigterm() -> None:
+    """Ignore the other signals that ask to stop: a terminal sends them to every process in it, children included."""
+    for number in _SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def stop_signals_held_back() -> Iterator[None]:
     """Within the block, signals that ask to stop wait for its end; processes that are started in it never get any."""
@@ -52,11 +59,15 @@ class StopRequest:
         return 0 if self.signal_number is None else 128 + self.signal_number
 
 
+ACKNOWLEDGEMENT = b"\nStopping once this iteration is done; again to stop at once.\n"
+
+
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stop_request(acknowledgement: bytes = ACKNOWLEDGEMENT) -> Iterator[StopRequest]:
     """Within the block, a first signal only asks to stop, so that the iteration can end well; a second one exits.
 
-    A signal that the process was started to ignore (as `nohup` does with SIGHUP) stays ignored.
+    The `acknowledgement` is written to stderr at once. A signal that the process was started to ignore (as `nohup` does
+    with SIGHUP) stays ignored.
     """
     request = StopRequest()
 
@@ -66,7 +77,7 @@ def stop_request() -> Iterator[StopRequest]:
         request.signal_number = signal_number
         # Not print(): the signal may have come in the middle of one, and files of Python cannot be entered twice.
         with suppress(OSError):  # a hang-up takes the terminal away, and the run must still end well
-            os.write(_STDERR, b"\nStopping once this iteration is done; again to stop at once.\n")
+            os.write(_STDERR, acknowledgement)
 
     heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in heeded}

@@ -41,7 +41,10 @@ FLOORS = [
     {"ppocli.evaluate"},
     {"ppocli.judge", "ppocli.results"},
     {"ppocli.train", "ppocli.render", "ppocli.plot", "ppocli.resume"},
+    {"ppocli.outcome"},
+    {"ppocli.ensemble"},
     {"ppocli.console"},
+    {"ppocli.progress"},
     {"ppocli.cli"},
     {"ppocli.__main__"},
 ]

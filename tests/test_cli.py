@@ -47,7 +47,7 @@ def error_line(outcome, exit_code):
 # Help
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "random-baseline", "render"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "random-baseline", "render", "runs", "plot"])
 def test_every_command_has_help(ppocli, command):
     outcome = ppocli(command, "--help")
     assert outcome.exit_code == 0
@@ -302,6 +302,131 @@ def test_a_bug_keeps_its_traceback(ppocli, monkeypatch):
     monkeypatch.setattr("ppocli.config.load_config", broken)
     with pytest.raises(ZeroDivisionError):
         ppocli("train", "--config", "cartpole")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# All runs
+
+
+def test_runs_are_listed_and_found_by_the_beginnings_of_their_names(ppocli, run_dir):
+    listed = strict_json(ppocli("runs", "--json").stdout)["runs"]
+    assert [run["run_dir"] for run in listed] == [str(run_dir)]
+    assert {key: listed[0][key] for key in ("env_id", "name", "seed", "state", "env_steps", "solved")} == {
+        "env_id": "CartPole-v1",
+        "name": "demo",
+        "seed": 3,
+        "state": "finished",
+        "env_steps": 2048,
+        "solved": False,
+    }
+    assert run_dir.name in ppocli("runs").stdout
+    for target in (run_dir.name[:12], f"CartPole-v1/{run_dir.name[:12]}", "Cart", str(run_dir)):
+        outcome = ppocli("evaluate", target, "--episodes", "2", "--json")
+        assert strict_json(outcome.stdout)["checkpoint"].startswith(str(run_dir))
+    assert ppocli("train", "--resume", run_dir.name[:12], "--json").exit_code == 0
+
+
+def test_runs_are_filtered_and_sorted(ppocli, run_dir):
+    ppocli("train", "--config", "cartpole", *FAST, "--seed", "1", "--set", "train.env_steps=256")
+    ppocli("train", "--config", "acrobot", *FAST, "--seed", "2", "--set", "train.env_steps=256")
+    (damaged,) = run_dir.parent.glob("*seed1")
+    (damaged / "metrics.csv").write_text("nothing")
+
+    def seeds(*options):
+        return [run["seed"] for run in strict_json(ppocli("runs", "--json", *options).stdout)["runs"]]
+
+    outcome = ppocli("runs")
+    assert outcome.exit_code == 0
+    assert "warning: left out: " in outcome.stderr
+    assert "metrics.csv" in outcome.stderr
+    assert seeds() == [2, 3]
+    assert seeds("--sort", "env") == [2, 3]
+    assert seeds("--sort", "steps") == seeds("--sort", "return") == [3, 2]
+    assert seeds("--env", "Cart") == [3]
+    assert seeds("--state", "failed") == []
+    assert "no such run under runs" in ppocli("runs", "--state", "failed").stderr
+
+
+def test_no_runs(ppocli):
+    outcome = ppocli("runs")
+    assert (outcome.exit_code, outcome.stdout) == (0, "")
+    assert "ppocli train makes one" in outcome.stderr
+
+
+def test_plot_draws_one_run_beside_random_and_several_as_curves(ppocli, run_dir, tmp_path):
+    outcome = ppocli("plot", "latest")
+    assert outcome.stdout == f"figure: {run_dir.relative_to(tmp_path)}/plots/returns.png\n"
+    assert (run_dir / "plots" / "returns.png").read_bytes().startswith(b"\x89PNG")
+    assert (run_dir.parent / "random-baseline" / "episodes.csv").exists()
+    outcome = ppocli("plot", "latest", str(run_dir), "--x", "seconds", "--statistic", "iqm", "--output", "new/x.svg")
+    assert outcome.stdout == "figure: new/x.svg\n"
+    assert (tmp_path / "new" / "x.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("plot latest", 1, "no training run under"),
+        ("plot latest --output x.jpg", 2, "--output x.jpg: the name must end in .png, .svg or .pdf"),
+        ("plot", 2, "RUN"),
+        ("runs --state dead", 2, "--state"),
+        ("train --config cartpole --seed 1 --seeds 0-2", 2, "choose one"),
+        ("train --config cartpole --seeds 4-0", 2, "--seeds 4-0: write them as 0-4 or as 0,3,7"),
+        ("train --config cartpole --jobs 2", 2, "--jobs goes with --seeds"),
+        ("train --resume latest --seeds 0-2", 2, "takes no --config, --seed, --seeds"),
+        ("train --config nothing --seeds 0-2", 2, "no such preset"),
+    ],
+)
+def test_mistakes_with_several_runs(ppocli, tmp_path, arguments, code, message):
+    assert message in error_line(ppocli(*arguments.split()), code)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_seeds_end_with_a_table_a_figure_and_one_object_each(ppocli, tmp_path):
+    several = ("train", "--config", "cartpole", *FAST, "--seeds", "3,0")
+    together = strict_json(ppocli(*several, "--json").stdout)
+    assert [run["seed"] for run in together["runs"]] == [0, 3]
+    assert [run["env_steps"] for run in together["runs"]] == [2048, 2048]
+    assert together["return_mean"] == sum(run["evaluation"]["return_mean"] for run in together["runs"]) / 2
+    assert Path(together["figure"]).parent == tmp_path / "runs" / "CartPole-v1" / "plots"
+    assert Path(together["figure"]).read_bytes().startswith(b"\x89PNG")
+    assert [run["name"] for run in strict_json(ppocli("runs", "--json").stdout)["runs"]] == [None, None]
+
+
+def test_a_seed_that_fails_is_an_error_of_the_command(ppocli):
+    outcome = ppocli("train", "--config", "cartpole", "--set", "env.id=Unbuilt-v0", "--seeds", "0,1", "--jobs", "1")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert "error: seed 0: env.id: 'Unbuilt-v0'" in outcome.stderr
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Shell completion
+
+
+def completions(folder, line):
+    words = line.split(" ")
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "_PPOCLI_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    command = [sys.executable, "-m", "ppocli"]
+    outcome = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+    assert outcome.stderr == ""
+    return outcome.stdout.split()
+
+
+def test_presets_are_completed(tmp_path):
+    assert completions(tmp_path, "ppocli train --config mountain") == ["mountain_car", "mountain_car_continuous"]
+
+
+def test_runs_are_completed(ppocli, run_dir, tmp_path):
+    assert completions(tmp_path, "ppocli evaluate l") == ["latest"]
+    assert completions(tmp_path, "ppocli render 20") == [run_dir.name]
+    assert completions(tmp_path, "ppocli plot latest Cart") == [f"CartPole-v1/{run_dir.name}"]
+    assert completions(tmp_path, "ppocli train --resume 20") == [run_dir.name]
+    assert completions(tmp_path, "ppocli evaluate --runs-dir elsewhere 20") == []
 
 
 # ----------------------------------------------------------------------------------------------------------------------

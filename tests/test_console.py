@@ -1,52 +1,104 @@
-"""What a person sees in a terminal, drawn into a string."""
+"""The tables of results, drawn into a string."""
 
 import io
-from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from ppocli import console
-from ppocli.checkpoint import Progress
-from ppocli.config import Config
-from ppocli.logs import METRICS_COLUMNS, Metrics
-from ppocli.train import Report
-
-CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"env_steps": 2048 * 4}})
-
-
-def report(iteration, **changes):
-    values = {"iteration": iteration, "env_steps": 2048 * iteration, "env_steps_per_second": 12345.6, "seconds": 1.5}
-    metrics = Metrics(**dict.fromkeys(METRICS_COLUMNS, 1.0) | values)
-    return replace(Report(metrics, Progress(), recent_return=123.45, target=475.0, saved=False), **changes)
+from ppocli.catalog import RunSummary
 
 
 @pytest.fixture
 def screen(monkeypatch):
-    """A terminal of 80 columns in place of stderr."""
-    terminal = Console(width=80, force_terminal=True, record=True, file=io.StringIO())
-    monkeypatch.setattr(console, "_err", terminal)
+    """A terminal of 80 columns in place of stdout."""
+    terminal = console._Console(width=80, record=True, file=io.StringIO())
+    monkeypatch.setattr(console, "_out", terminal)
     return terminal
 
 
-def test_the_bar_shows_steps_speed_return_and_time_left(screen):
-    with console.TrainingProgress(CONFIG) as progress:
-        progress.update(report(2))
+def summary(**changes):
+    values = {
+        "run_dir": Path("runs/LunarLander-v3/20260101T000000Z-seed3"),
+        "env_id": "LunarLander-v3",
+        "name": None,
+        "seed": 3,
+        "state": "interrupted",
+        "env_steps": 98_304,
+        "total_env_steps": 1_000_000,
+        "best_return": 231.26,
+        "solved": True,
+        "solved_at_env_steps": 91_000,
+        "started": (datetime.now(UTC) - timedelta(hours=3, minutes=59)).isoformat(),
+        "error": None,
+    }
+    return RunSummary(**values | changes)
+
+
+def test_runs_are_a_row_each_within_80_columns(screen):
+    console.runs([summary(), summary(state="failed", solved=False, best_return=None, env_steps=999, started="?")])
+    header, _, first, second = screen.export_text().splitlines()
+    assert header.split() == ["env", "run", "state", "steps", "best", "solved", "when"]
+    assert first.split() == [
+        *("LunarLander-v3", "20260101T000000Z-seed3", "interrupted", "98k", "231.3", "91k", "3", "h"),
+    ]
+    assert second.split()[2:] == ["failed", "999", "-", "no", "-"]
+    assert len(first) <= 80
+
+
+def test_large_numbers_and_long_times_stay_short(screen):
+    old = (datetime.now(UTC) - timedelta(days=40)).isoformat()
+    console.runs(
+        [summary(env_steps=5_005_312, solved=None, started=old), summary(started=datetime.now(UTC).isoformat())]
+    )
+    _, _, first, second = screen.export_text().splitlines()
+    assert first.split()[3:] == ["5.0M", "231.3", "-", "40", "d"]
+    assert second.split()[-1] == "now"
+
+
+def test_names_from_a_stranger_do_not_steer_the_terminal(screen):
+    console.runs([summary(run_dir=Path("x/\x1b[2Jevil"))])
+    assert "\x1b[2J" not in screen.export_text()
+
+
+def run_result(seed, solved, evaluation):
+    at = {"solved_at_env_steps": 90_112, "solved_at_seconds": 4.06} if solved else {}
+    return {"seed": seed, "solved": solved, "wall_seconds": 12.34, "evaluation": evaluation, **at}
+
+
+def test_several_seeds_each_and_together(screen):
+    evaluation = {"return_mean": 261.44, "return_std": 20.0, "solved_fraction": 0.97}
+    together = {
+        "runs": [run_result(0, True, evaluation), run_result(12, False, None)],
+        "return_mean": 250.0,
+        "return_mean_ci95": [240.0, 260.04],
+        "return_iqm": 251.0,
+        "return_iqm_ci95": None,
+        "solved_fraction": 0.5,
+        "solved_at_env_steps_median": 90_112,
+        "solved_at_seconds_median": 4.06,
+        "wall_seconds": 30.0,
+        "at_a_time": 2,
+        "figure": "/tmp/x.png",
+    }
+    console.seeds_result(together)
     text = screen.export_text()
-    for part in ("50%", "4,096 steps", "12,346/s", "return 123.5 of 475", "ETA 0:0"):
-        assert part in text
+    for row in (
+        "│ 0    │ 261.4 ± 20.0 │         97.0% │ 90,112, 4.1 s │    12.3 │",
+        "│ 12   │  interrupted │             - │             - │    12.3 │",
+        "mean     250.0, 95 % interval over seeds 240.0 to 260.0\n",
+        "IQM      251.0\n",
+        "solved   50% of the seeds, the median after 90,112 env steps, 4.1 s\n",
+        "trained  in 30.0 s, 2 at a time\n",
+        "figure   /tmp/x.png\n",
+    ):
+        assert row in text
 
 
-def test_without_a_target_or_an_episode(screen):
-    with console.TrainingProgress(CONFIG) as progress:
-        progress.update(report(1, recent_return=None, target=None))
-    assert "return - " in screen.export_text()
-
-
-def test_plain_lines_come_seldom_but_the_end_is_always_told(capsys):
-    with console.TrainingProgress(CONFIG) as progress:
-        for iteration in range(1, 5):
-            progress.update(report(iteration))
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in lines] == ["25%", "100%"]
-    assert lines[-1] == "CartPole-v1  100%  8,192 steps  12,346/s  return 123.5 of 475  after 2 s"
+def test_several_seeds_that_have_no_result_yet(screen):
+    nothing = dict.fromkeys(
+        ("return_mean", "return_iqm", "solved_fraction", "solved_at_seconds_median", "figure"), None
+    )
+    console.seeds_result({"runs": [run_result(0, False, None)], "wall_seconds": 1.0, "at_a_time": 1, **nothing})
+    assert screen.export_text().splitlines()[-1] == "trained  in 1.0 s, 1 at a time"

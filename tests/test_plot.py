@@ -66,12 +66,12 @@ def test_formats(tmp_path):
     figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None)
     for name, start in (("x.png", b"\x89PNG"), ("new/x.svg", b"<?xml"), ("x.PDF", b"%PDF")):
         plot.check_output(tmp_path / name)
-        plot.write(figure, tmp_path / name)
+        plot._write(figure, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(start)
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (1350, 630)
     first = (tmp_path / "new/x.svg").read_bytes()
-    plot.write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / "new/x.svg")
+    plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / "new/x.svg")
     assert (tmp_path / "new/x.svg").read_bytes() == first
     assert len(first) < 200_000
 
@@ -84,4 +84,4 @@ def test_what_cannot_be_written(tmp_path):
         plot.check_output(tmp_path / "folder.png")
     (tmp_path / "file").touch()
     with pytest.raises(PpocliError, match="cannot write there"):
-        plot.write(plot.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
+        plot._write(plot.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")

@@ -35,8 +35,12 @@ _NO_RESET = -1
 
 def automatic_workers(num_envs: int) -> int:
     """Return how many worker processes pay: one for each further core, as long as each process has 8 environments."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, min(cores, num_envs // ENVIRONMENTS_PER_PROCESS) - 1)
+    return max(0, min(available_cores(), num_envs // ENVIRONMENTS_PER_PROCESS) - 1)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerVectorEnv:

@@ -1,0 +1,139 @@
+"""How training is shown while it goes on: a dashboard in a terminal, plain lines without one, or nothing."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from statistics import fmean
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from ppocli import console
+from ppocli.config import Config
+from ppocli.runs import Run
+from ppocli.signals import ACKNOWLEDGEMENT
+
+if TYPE_CHECKING:
+    from ppocli.checkpoint import Progress
+    from ppocli.dashboard import Dashboard
+    from ppocli.ensemble import Standing
+    from ppocli.train import Report
+
+PLAIN_INTERVAL_SECONDS = 5.0
+BARS_INTERVAL_SECONDS = 0.25
+
+
+def training_progress(
+    config: Config, run: Run, progress: "Progress", *, discrete_actions: bool, quiet: bool
+) -> "Dashboard | PlainLines":
+    """Return what shows the training of a run that has `progress` behind it."""
+    if quiet or not console.err.is_terminal or console.err.is_dumb_terminal:
+        return PlainLines(config, quiet=quiet)
+    from ppocli.dashboard import Dashboard
+    from ppocli.results import stored_baseline  # torch, which the parent of several seeds does without
+
+    baseline = stored_baseline(config, run.baseline)
+    return Dashboard(
+        config,
+        run.path.name,
+        console.err,
+        env_steps=progress.env_steps,
+        seconds=progress.seconds,
+        history=run.metrics() if run.exists else (),
+        baseline_mean=None if baseline is None else fmean(baseline),
+        discrete_actions=discrete_actions,
+    )
+
+
+class PlainLines:
+    """Says every few seconds in a line where training stands; nothing when it is to be `quiet`."""
+
+    acknowledgement = ACKNOWLEDGEMENT
+
+    def __init__(self, config: Config, *, quiet: bool = False) -> None:
+        self._config = config
+        self._quiet = quiet
+        self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, report: "Report") -> None:
+        """Take note of an iteration."""
+        metrics, now = report.metrics, time.monotonic()
+        ended = metrics.iteration == self._config.num_iterations
+        if not self._quiet and (ended or now >= self._next_line):
+            self._next_line = now + PLAIN_INTERVAL_SECONDS
+            share = metrics.iteration / self._config.num_iterations
+            standing = _return_against_target(report.recent_return, report.target)
+            console.info(
+                f"{self._config.env.id}  {share:4.0%}  {metrics.env_steps:,} steps  "
+                f"{metrics.env_steps_per_second:,.0f}/s  {standing}  after {metrics.seconds:,.0f} s"
+            )
+
+
+class SeedsProgress:
+    """Shows how several seeds get on: a bar for each in a terminal, otherwise a plain line every few seconds."""
+
+    def __init__(self, config: Config, seeds: Sequence[int], *, quiet: bool) -> None:
+        self._total = config.num_iterations * config.batch_size
+        self._quiet = quiet
+        self._bars: Bars | None = None
+        if console.err.is_terminal and not quiet:
+            self._bars = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[status]}"),
+                console=console.err,
+                auto_refresh=False,
+                expand=True,
+            )
+            self._tasks = {
+                seed: self._bars.add_task(f"seed {seed}", total=self._total, status="waiting") for seed in seeds
+            }
+        self._interval = BARS_INTERVAL_SECONDS if self._bars else PLAIN_INTERVAL_SECONDS
+        self._next = dict.fromkeys(seeds, 0.0)
+
+    def __enter__(self) -> Self:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars:
+            with suppress(OSError):
+                self._bars.stop()
+
+    def update(self, seed: int, standing: "Standing") -> None:
+        """Take note of an iteration of a seed."""
+        status = (
+            f"{standing.env_steps_per_second:,.0f}/s  {_return_against_target(standing.recent_return, standing.target)}"
+        )
+        if self._bars:
+            self._bars.update(self._tasks[seed], completed=standing.env_steps, status=status)
+        if (now := time.monotonic()) >= self._next[seed]:
+            self._next[seed] = now + self._interval
+            self._show(seed, f"{standing.env_steps / self._total:4.0%}  {status}")
+
+    def end(self, seed: int, status: str) -> None:
+        """Say how a seed has ended."""
+        if self._bars:
+            self._bars.update(self._tasks[seed], status=status)
+        self._show(seed, status)
+
+    def _show(self, seed: int, line: str) -> None:
+        if self._bars:
+            with suppress(OSError):
+                self._bars.refresh()
+        elif not self._quiet:
+            console.info(f"seed {seed}  {line}")
+
+
+def _return_against_target(recent_return: float | None, target: float | None) -> str:
+    mean = "-" if recent_return is None else f"{recent_return:.1f}"
+    return f"return {mean}" if target is None else f"return {mean} of {target:g}"
