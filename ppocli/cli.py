@@ -226,7 +226,7 @@ def train_command(
     outcome = Outcome(settings, run, progress)
     discrete = not isinstance(environments.training.action_spec, Continuous)
     display = training_progress(settings, run, progress, discrete_actions=discrete, quiet=quiet)
-    with stop_request(display.acknowledgement) as stop, display:
+    with stop_request() as stop, display:
         reports = train(
             settings,
             run,
@@ -287,7 +287,7 @@ def _train_seeds(
     runs = [(settings, new_run(runs_dir, settings, name)) for settings in map(shared.with_seed, numbers)]
     results: dict[int, ensemble.Result] = {}
     failures: dict[int, ensemble.Failure] = {}
-    with stop_request(ensemble.ACKNOWLEDGEMENT) as stop, SeedsProgress(shared, numbers, quiet=quiet) as display:
+    with stop_request() as stop, SeedsProgress(shared, numbers, stop, quiet=quiet) as display:
         messages = ensemble.train_seeds(
             runs, at_a_time, stop_when_solved=stop_when_solved, imports=imports or (), should_stop=lambda: bool(stop)
         )
@@ -303,6 +303,9 @@ def _train_seeds(
                     display.end(number, _in_short(message))
     for number, failure in sorted(failures.items()):
         console.info(f"error: seed {number}: {failure.message}")
+    for result in results.values():
+        if result["interrupted"]:
+            console.info(f"Interrupted. To go on: ppocli train --resume {console.shell_path(result['run_dir'])}")
     together = {
         "env_id": shared.env.id,
         "seeds": numbers,

@@ -24,7 +24,6 @@ from ppocli.outcome import Outcome
 from ppocli.runs import Run
 from ppocli.signals import heed_only_sigterm, signal_name, stop_request
 
-ACKNOWLEDGEMENT = b"\nStopping all of them once their iterations are done; again to stop at once.\n"
 MAX_SEEDS = 1000
 _LOOK_SECONDS = 0.2  # how often to ask whether to stop
 
@@ -146,7 +145,8 @@ def _train_seed(
 ) -> None:
     """Train one seed, evaluate its best agent, and send what there is to say: the whole of a child process."""
     heed_only_sigterm()  # which the parent sends, whatever signal it gets itself
-    with stop_request(acknowledgement=b"") as stop:
+    with stop_request() as stop:
+        stop.acknowledgement = b""
         try:
             for name in imports:
                 importlib.import_module(name)

@@ -6,13 +6,16 @@ from contextlib import suppress
 from statistics import fmean
 from typing import TYPE_CHECKING, Self
 
+from rich.console import Group
+from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from ppocli import console
 from ppocli.config import Config
 from ppocli.runs import Run
-from ppocli.signals import ACKNOWLEDGEMENT
+from ppocli.signals import STOPPING, StopRequest
 
 if TYPE_CHECKING:
     from ppocli.checkpoint import Progress
@@ -49,8 +52,6 @@ def training_progress(
 class PlainLines:
     """Says every few seconds in a line where training stands; nothing when it is to be `quiet`."""
 
-    acknowledgement = ACKNOWLEDGEMENT
-
     def __init__(self, config: Config, *, quiet: bool = False) -> None:
         self._config = config
         self._quiet = quiet
@@ -77,59 +78,65 @@ class PlainLines:
 
 
 class SeedsProgress:
-    """Shows how several seeds get on: a bar for each in a terminal, otherwise a plain line every few seconds."""
+    """Shows how several seeds get on: a bar for each in a terminal, otherwise a plain line every few seconds.
 
-    def __init__(self, config: Config, seeds: Sequence[int], *, quiet: bool) -> None:
+    A `stop` is acknowledged below the bars.
+    """
+
+    def __init__(self, config: Config, seeds: Sequence[int], stop: StopRequest, *, quiet: bool) -> None:
         self._total = config.num_iterations * config.batch_size
         self._quiet = quiet
-        self._bars: Bars | None = None
+        self._stop = stop
+        self._live: Live | None = None
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[status]}"),
+            expand=True,
+        )
+        self._tasks = {seed: self._bars.add_task(f"seed {seed}", total=self._total, status="waiting") for seed in seeds}
         if console.err.is_terminal and not quiet:
-            self._bars = Bars(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[status]}"),
-                console=console.err,
-                auto_refresh=False,
-                expand=True,
-            )
-            self._tasks = {
-                seed: self._bars.add_task(f"seed {seed}", total=self._total, status="waiting") for seed in seeds
-            }
-        self._interval = BARS_INTERVAL_SECONDS if self._bars else PLAIN_INTERVAL_SECONDS
+            stop.acknowledgement = f"\r\x1b[2K{STOPPING}".encode()  # in the last line, where the cursor stands
+            self._live = Live(self._frame(), console=console.err, auto_refresh=False)
+        self._interval = BARS_INTERVAL_SECONDS if self._live else PLAIN_INTERVAL_SECONDS
         self._next = dict.fromkeys(seeds, 0.0)
 
+    def _frame(self) -> Group:
+        hint = STOPPING if self._stop else "Ctrl-C stops and saves"
+        return Group(self._bars, Text(hint, style="dim"))
+
     def __enter__(self) -> Self:
-        if self._bars:
-            self._bars.start()
+        if self._live:
+            with suppress(OSError):
+                self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bars:
+        if self._live:
             with suppress(OSError):
-                self._bars.stop()
+                self._live.update(self._bars)  # whose last frame stays, without the hint
+                self._live.stop()
 
     def update(self, seed: int, standing: "Standing") -> None:
         """Take note of an iteration of a seed."""
         status = (
             f"{standing.env_steps_per_second:,.0f}/s  {_return_against_target(standing.recent_return, standing.target)}"
         )
-        if self._bars:
-            self._bars.update(self._tasks[seed], completed=standing.env_steps, status=status)
+        self._bars.update(self._tasks[seed], completed=standing.env_steps, status=status)
         if (now := time.monotonic()) >= self._next[seed]:
             self._next[seed] = now + self._interval
             self._show(seed, f"{standing.env_steps / self._total:4.0%}  {status}")
 
     def end(self, seed: int, status: str) -> None:
         """Say how a seed has ended."""
-        if self._bars:
-            self._bars.update(self._tasks[seed], status=status)
+        self._bars.update(self._tasks[seed], status=status)
         self._show(seed, status)
 
     def _show(self, seed: int, line: str) -> None:
-        if self._bars:
+        if self._live:
             with suppress(OSError):
-                self._bars.refresh()
+                self._live.update(self._frame(), refresh=True)
         elif not self._quiet:
             console.info(f"seed {seed}  {line}")
 

@@ -44,11 +44,16 @@ def stop_signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+STOPPING = "Stopping once this iteration is done; again to stop at once."
+
+
 class StopRequest:
     """Whether somebody has asked to stop, and by which signal."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self.acknowledgement = f"\n{STOPPING}\n".encode()
+        """Written to stderr at once; what draws on a terminal may put it where it does no harm."""
 
     def __bool__(self) -> bool:
         return self.signal_number is not None
@@ -59,15 +64,11 @@ class StopRequest:
         return 0 if self.signal_number is None else 128 + self.signal_number
 
 
-ACKNOWLEDGEMENT = b"\nStopping once this iteration is done; again to stop at once.\n"
-
-
 @contextmanager
-def stop_request(acknowledgement: bytes = ACKNOWLEDGEMENT) -> Iterator[StopRequest]:
+def stop_request() -> Iterator[StopRequest]:
     """Within the block, a first signal only asks to stop, so that the iteration can end well; a second one exits.
 
-    The `acknowledgement` is written to stderr at once. A signal that the process was started to ignore (as `nohup` does
-    with SIGHUP) stays ignored.
+    A signal that the process was started to ignore (as `nohup` does with SIGHUP) stays ignored.
     """
     request = StopRequest()
 
@@ -77,7 +78,7 @@ def stop_request(acknowledgement: bytes = ACKNOWLEDGEMENT) -> Iterator[StopReque
         request.signal_number = signal_number
         # Not print(): the signal may have come in the middle of one, and files of Python cannot be entered twice.
         with suppress(OSError):  # a hang-up takes the terminal away, and the run must still end well
-            os.write(_STDERR, acknowledgement)
+            os.write(_STDERR, request.acknowledgement)
 
     heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in heeded}

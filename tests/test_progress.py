@@ -12,6 +12,7 @@ from ppocli.ensemble import Standing
 from ppocli.logs import METRICS_COLUMNS, Metrics
 from ppocli.progress import PlainLines, SeedsProgress, training_progress
 from ppocli.runs import Run
+from ppocli.signals import STOPPING, StopRequest
 from ppocli.train import Report
 
 CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"env_steps": 2048 * 4}})
@@ -56,7 +57,7 @@ def test_before_the_first_episode_and_without_a_target(capsys):
 
 def test_quiet(capsys, tmp_path, screen):
     shown = training_progress(CONFIG, Run(tmp_path), Progress(), discrete_actions=True, quiet=True)
-    with shown, SeedsProgress(CONFIG, [0], quiet=True) as seeds:
+    with shown, SeedsProgress(CONFIG, [0], StopRequest(), quiet=True) as seeds:
         shown.update(report(4))
         seeds.update(0, Standing(2048, 10.0, 1.0, None))
         seeds.end(0, "return 500.0")
@@ -70,7 +71,7 @@ def test_without_a_terminal_there_is_no_dashboard(tmp_path):
 
 
 def test_plain_lines_of_several_seeds(capsys, clock):
-    with SeedsProgress(CONFIG, [0, 3], quiet=False) as seeds:
+    with SeedsProgress(CONFIG, [0, 3], StopRequest(), quiet=False) as seeds:
         seeds.update(0, Standing(2048, 10.0, None, 475.0))
         seeds.update(3, Standing(2048, 1000.0, 20.0, 475.0))
         seeds.update(0, Standing(4096, 10.0, 30.0, 475.0))  # too soon to tell
@@ -86,9 +87,19 @@ def test_plain_lines_of_several_seeds(capsys, clock):
 
 
 def test_a_bar_for_each_seed(screen, clock):
-    with SeedsProgress(CONFIG, [0, 3], quiet=False) as seeds:
+    with SeedsProgress(CONFIG, [0, 3], StopRequest(), quiet=False) as seeds:
         seeds.update(0, Standing(4096, 10.0, 30.0, 475.0))
         seeds.end(3, "return 500.0, solved after 4,096 steps")
     text = screen.export_text()
     for part in ("seed 0", "50%", "10/s  return 30.0 of 475", "seed 3", "return 500.0, solved after 4,096 steps"):
         assert part in text
+
+
+def test_a_stop_is_acknowledged_below_the_bars(screen):
+    stop = StopRequest()
+    with SeedsProgress(CONFIG, [0], stop, quiet=False) as seeds:
+        assert "Ctrl-C stops and saves" in screen.export_text()
+        stop.signal_number = 2
+        seeds.update(0, Standing(4096, 10.0, 30.0, 475.0))
+    assert STOPPING in screen.export_text()
+    assert stop.acknowledgement == f"\r\x1b[2K{STOPPING}".encode()  # no new line, which would break the frame
