@@ -225,8 +225,10 @@ def train_command(
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
     outcome = Outcome(settings, run, progress)
     discrete = not isinstance(environments.training.action_spec, Continuous)
-    display = training_progress(settings, run, progress, discrete_actions=discrete, quiet=quiet)
-    with stop_request() as stop, display:
+    with (
+        stop_request() as stop,
+        training_progress(settings, run, progress, stop, discrete_actions=discrete, quiet=quiet) as display,
+    ):
         reports = train(
             settings,
             run,

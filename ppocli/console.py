@@ -80,8 +80,8 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
         rows["solved"] = f"no: the greedy mean of 100 episodes is still below {target:g}"
     if result["best_return"] is not None:
         rows["best"] = f"greedy mean return {result['best_return']:.1f} (checkpoints/best.safetensors)"
-    rows["next"] = f"ppocli evaluate {shell_path(result['run_dir'])}"
-    rows[""] = f"ppocli render {shell_path(result['run_dir'])}"
+    commands = [f"ppocli {command} {shell_path(result['run_dir'])}" for command in ("evaluate", "render", "report")]
+    rows["next"] = f"\n{'':<9}".join(commands)
     _print_rows(rows)
 
 

@@ -28,7 +28,7 @@ BARS_INTERVAL_SECONDS = 0.25
 
 
 def training_progress(
-    config: Config, run: Run, progress: "Progress", *, discrete_actions: bool, quiet: bool
+    config: Config, run: Run, progress: "Progress", stop: StopRequest, *, discrete_actions: bool, quiet: bool
 ) -> "Dashboard | PlainLines":
     """Return what shows the training of a run that has `progress` behind it."""
     if quiet or not console.err.is_terminal or console.err.is_dumb_terminal:
@@ -46,6 +46,7 @@ def training_progress(
         history=run.metrics() if run.exists else (),
         baseline_mean=None if baseline is None else fmean(baseline),
         discrete_actions=discrete_actions,
+        stop=stop,
     )
 
 

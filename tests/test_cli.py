@@ -433,11 +433,12 @@ def test_runs_are_completed(ppocli, run_dir, tmp_path):
 # Signals
 
 
-def start_training(folder):
+def start_training(folder, *options):
     """Start a training run that never ends by itself, and wait until its first progress line."""
     command = [sys.executable, "-m", "ppocli", "train", "--config", "cartpole", "--set", "train.env_steps=1e9"]
     process = subprocess.Popen(
-        [*command, "--set", "train.eval_interval=1e9", "--json"],
+        [*command, "--set", "train.eval_interval=1e9", "--json", *options],
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -475,3 +476,22 @@ def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number
     assert f"Interrupted. To go on: ppocli train --resume {result['run_dir'].removeprefix(f'{tmp_path}/')}" in stderr
     assert result["checkpoint"].endswith("last.safetensors")
     assert ppocli("evaluate", "latest", "--episodes", "2").exit_code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("to_all", [True, False], ids=["from the terminal", "to the parent alone"])
+def test_a_signal_ends_several_seeds_well(tmp_path, to_all):
+    process = start_training(tmp_path, "--seeds", "0,1", "--jobs", "2")
+    process.stderr.readline()  # the other one, too, has begun
+    if to_all:
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does, whatever a child thinks of it
+    else:
+        process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    together = strict_json(stdout)
+    assert (together["interrupted"], together["failures"], together["figure"]) == (True, {}, None)
+    assert [run["interrupted"] for run in together["runs"]] == [True, True]
+    assert stderr.count("To go on: ppocli train --resume runs/CartPole-v1/") == 2
+    for run in together["runs"]:
+        assert Path(run["run_dir"], "checkpoints", "last.safetensors").exists()

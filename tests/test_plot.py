@@ -49,7 +49,9 @@ def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
         "solved: 475",
     ]
     assert [text.get_text() for text in second.get_legend().get_texts()] == ["1 seed"]
-    assert len(first.collections) == 1  # one band: a single seed has none
+    (drawn,) = first.collections  # a single seed has no band
+    heights = drawn.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (EPISODES[0].episode_return, 100.5)  # the same run twice: no width
     colors = {line.get_color() for line in first.lines}
     styles = {line.get_linestyle() for line in first.lines[:2]}
     assert (len(colors), len(styles)) == (3, 2)  # told apart in print, too
@@ -74,6 +76,9 @@ def test_formats(tmp_path):
     plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / "new/x.svg")
     assert (tmp_path / "new/x.svg").read_bytes() == first
     assert len(first) < 200_000
+    many = plot.comparison("CartPole-v1", EPISODES * 100, BASELINE, target=None)
+    plot._write(many, tmp_path / "many.svg")
+    assert (tmp_path / "many.svg").stat().st_size < 1_000_000  # 15,000 dots are one picture in it
 
 
 def test_what_cannot_be_written(tmp_path):
@@ -85,3 +90,12 @@ def test_what_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PpocliError, match="cannot write there"):
         plot._write(plot.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
+
+
+def test_the_band_is_as_wide_as_the_interval(tmp_path):
+    high = [episode(number, 10 * number, number / 2, 100.0 + number) for number in range(1, 151)]
+    runs = [run_with(tmp_path / "0", EPISODES), run_with(tmp_path / "1", high, train={"seed": 1})]
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((1.0, 200.5))
+    assert axes.lines[0].get_ydata()[[0, -1]] == pytest.approx([51.0, 150.5])

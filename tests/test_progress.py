@@ -56,7 +56,7 @@ def test_before_the_first_episode_and_without_a_target(capsys):
 
 
 def test_quiet(capsys, tmp_path, screen):
-    shown = training_progress(CONFIG, Run(tmp_path), Progress(), discrete_actions=True, quiet=True)
+    shown = training_progress(CONFIG, Run(tmp_path), Progress(), StopRequest(), discrete_actions=True, quiet=True)
     with shown, SeedsProgress(CONFIG, [0], StopRequest(), quiet=True) as seeds:
         shown.update(report(4))
         seeds.update(0, Standing(2048, 10.0, 1.0, None))
@@ -66,7 +66,7 @@ def test_quiet(capsys, tmp_path, screen):
 
 
 def test_without_a_terminal_there_is_no_dashboard(tmp_path):
-    shown = training_progress(CONFIG, Run(tmp_path), Progress(), discrete_actions=True, quiet=False)
+    shown = training_progress(CONFIG, Run(tmp_path), Progress(), StopRequest(), discrete_actions=True, quiet=False)
     assert isinstance(shown, PlainLines)
 
 
