@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Semaphore
 from types import ModuleType
@@ -61,6 +61,8 @@ class WorkerVectorEnv:
         self._rows = np.frombuffer(buffer, row)
         self._rows["seed"] = _NO_RESET
         self._workers: list[_Worker] = []
+        with stop_signals_held_back():  # for as long as they were: the tracker's start by itself lets them all in
+            resource_tracker.ensure_running()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for them
         for start, stop in itertools.pairwise(bounds[1:]):
             self._workers.append(_Worker(context, self._own.spec, config, buffer, row, start, stop))

@@ -147,3 +147,21 @@ def test_no_worker_outlives_its_parent(tmp_path, end, code):
 def test_automatic_workers(monkeypatch, cores, num_envs, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     assert automatic_workers(num_envs) == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_signals_that_are_held_back_stay_so_while_workers_start():
+    """multiprocessing's resource tracker, which comes with the first of them, lets in what was held back."""
+    code = (
+        "import signal\n"
+        "from ppocli.config import EnvConfig\n"
+        "from ppocli.envs.workers import WorkerVectorEnv\n"
+        "from ppocli.signals import stop_signals_held_back\n"
+        "if __name__ == '__main__':\n"
+        "    with stop_signals_held_back():\n"
+        "        WorkerVectorEnv(EnvConfig(id='Acrobot-v1'), 2, 1)\n"
+        "        print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
+        "    print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert outcome.stdout.splitlines() == [str(sorted([signal.SIGHUP, signal.SIGINT, signal.SIGTERM])), "[]"]
