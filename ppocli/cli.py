@@ -561,6 +561,35 @@ def plot_command(
     console.result(f"figure: {console.short_path(output)}")
 
 
+@app.command("report")
+def report_command(
+    targets: RunsArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE.html", help="By default report.html in the run, or beside the runs."),
+    ] = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    imports: ImportOption = None,
+) -> None:
+    """Tell all about runs in one HTML file.
+
+    It needs no network: curves, evaluation, films of episodes, health of the training, and how to make it again.
+    """
+    _import_modules(imports)
+    from ppocli import console
+
+    with console.working("Starting"), _importing():
+        from ppocli.catalog import find_run
+        from ppocli.report.page import check_output, write
+
+    if output is not None:
+        check_output(output)
+    runs = [find_run(target, runs_dir) for target in targets]
+    with console.working("Evaluating, filming and writing"):
+        output = write(runs, output)
+    console.result(f"report: {console.short_path(output)}")
+
+
 def _import_modules(names: list[str] | None) -> None:
     """Import what the user asked for, from the working directory too. Raises UsageError."""
     if not names:

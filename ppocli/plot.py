@@ -74,18 +74,18 @@ def comparison(
 ) -> Figure:
     """Draw a run's training episodes, each a dot, beside those of the random policy, on the same axis of returns."""
     with rc_context(_STYLE):
-        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        figure = Figure(figsize=(9, 4.5), layout="constrained")
         agent, random = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
         returns = [episode.episode_return for episode in episodes]
         means = running_mean(returns)
         _dots(agent, returns, AGENT)
         label = f"mean of the last {WINDOW}, {_number(means[-1])} at the end"
         agent.plot(np.arange(1, len(returns) + 1), means, color="black", label=label)
-        agent.set_title("PPO agent in training")
+        agent.set_title("PPO agent in training\neach dot an episode")
         agent.set_ylabel("episode return")
         _dots(random, baseline, RANDOM)
         random.axhline(np.mean(baseline), color="black")
-        random.set_title(f"random policy, mean {_number(float(np.mean(baseline)))}")
+        random.set_title(f"random policy\nmean {_number(float(np.mean(baseline)))}")
         for axes in (agent, random):
             if target is not None:
                 axes.axhline(target, color=TARGET, linestyle="--", linewidth=1, label=f"solved: {target:g}")

@@ -17,13 +17,18 @@ from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluate import Policy, play
 
 FORMATS = (".mp4", ".gif")
+SMALL_WIDTH = 400
+"""Pixels that a small video is wide at most."""
 _NO_DISPLAY = "--human needs a display and there is none here; leave --human out to get a video file"
 
 
-def record(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], output: Path) -> list[Episode]:
+def record(
+    envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], output: Path, *, small: bool = False
+) -> list[Episode]:
     """Play an episode for each seed, one after the other, and write them as one video; `envs` draw `rgb_array`.
 
-    A file that is there already is replaced once the new one is whole. Raises PpocliError when it cannot be written.
+    A file that is there already is replaced once the new one is whole. A `small` mp4 has a width and a quality for
+    pages rather than screens. Raises PpocliError when it cannot be written.
     """
     # Nothing is shown or heard, so that SDL need not look for a screen or a sound card and complain.
     os.environ.update(SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
@@ -36,9 +41,12 @@ def record(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], outpu
     except OSError as error:
         raise PpocliError(f"{output}: cannot write there ({error.strerror}); choose another --output") from error
     episodes: list[Episode] = []
-    write = _write_gif if output.suffix.lower() == ".gif" else _write_mp4
+    frames = _frames(envs, policy, seeds, episodes)
     try:
-        write(partial, _frames(envs, policy, seeds, episodes), envs.frames_per_second)
+        if output.suffix.lower() == ".gif":
+            _write_gif(partial, frames, envs.frames_per_second)
+        else:
+            _write_mp4(partial, frames, envs.frames_per_second, small)
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
@@ -55,13 +63,16 @@ def _frames(
             yield envs.render()
 
 
-def _write_mp4(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float) -> None:
+def _write_mp4(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float, small: bool) -> None:
+    # Even numbers of pixels: yuv420p, which every browser plays, has one colour for each square of four.
+    scale = ["-vf", f"scale=trunc(min({SMALL_WIDTH}\\,iw)/2)*2:-2"] if small else []
     writer = imageio.get_writer(
         output,
         fps=frames_per_second,
+        quality=4 if small else 5,  # crf 30 and 25
         macro_block_size=2,
         ffmpeg_log_level="error",
-        output_params=["-movflags", "+faststart"],
+        output_params=["-movflags", "+faststart", *scale],
     )
     with closing(writer):
         for frame in frames:

@@ -22,7 +22,7 @@ def test_the_agent_stands_beside_the_random_policy_on_the_same_axis():
     assert list(solved.get_ydata()) == [120.0, 120.0]
     assert np.asarray(random.collections[0].get_offsets()).tolist() == [[1, -5.0], [2, -7.0]]
     assert list(random.lines[0].get_ydata()) == [-6.0, -6.0]
-    assert random.get_title() == "random policy, mean −6.0"
+    assert random.get_title() == "random policy\nmean −6.0"
     assert [text.get_text() for text in agent.get_legend().get_texts()] == [
         "mean of the last 100, 100.5 at the end",
         "solved: 120",
@@ -71,7 +71,7 @@ def test_formats(tmp_path):
         plot._write(figure, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(start)
     with Image.open(tmp_path / "x.png") as picture:
-        assert picture.size == (1350, 630)
+        assert picture.size == (1350, 675)
     first = (tmp_path / "new/x.svg").read_bytes()
     plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / "new/x.svg")
     assert (tmp_path / "new/x.svg").read_bytes() == first

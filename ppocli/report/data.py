@@ -1,0 +1,151 @@
+"""What is known of the runs that a report is about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppocli.catalog import RunSummary, summarize_run
+from ppocli.curves import Group, groups, running_mean
+from ppocli.errors import RunError, TrainingError
+from ppocli.logs import LoggedEpisode, Metrics
+from ppocli.report import written
+from ppocli.results import Evaluation, evaluation_of
+from ppocli.runs import Facts, Run
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run with all that its directory tells."""
+
+    run: Run
+    label: str
+    """What tells it from the other runs of its environment."""
+    facts: Facts
+    summary: RunSummary
+    metrics: list[Metrics]
+    episodes: list[LoggedEpisode]
+    evaluation: Evaluation | None
+    no_evaluation: str
+    """Why there is none."""
+
+    @property
+    def name(self) -> str:
+        """Its directory, with its environment's before it."""
+        return f"{written.folder(self.run.path.absolute().parent)}/{written.folder(self.run.path)}"
+
+    @property
+    def returns(self) -> list[float]:
+        """Of the evaluated episodes; none where there is no evaluation."""
+        return self.evaluation.episode_returns if self.evaluation else []
+
+    @property
+    def running_means(self) -> list[float]:
+        """The mean return of the last episodes at the end of each training episode."""
+        means: list[float] = running_mean([episode.episode_return for episode in self.episodes]).tolist()
+        return means
+
+
+@dataclass(frozen=True)
+class GroupData:
+    """Runs of one config, but for the seed."""
+
+    group: Group
+    runs: list[RunData]
+
+    @property
+    def means(self) -> list[float]:
+        """The mean return of each evaluated agent."""
+        return [float(np.mean(run.returns)) for run in self.runs if run.returns]
+
+    @property
+    def random_mean(self) -> float:
+        """The random policy's mean return on the episodes of the evaluations, of which there is one at least."""
+        return float(np.mean([np.mean(run.evaluation.random_episode_returns) for run in self.runs if run.evaluation]))
+
+    @property
+    def seeds(self) -> str:
+        """Which seeds they began from."""
+        seeds = [str(run.summary.seed) for run in self.runs]
+        return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
+
+
+@dataclass(frozen=True)
+class EnvironmentData:
+    """All that was trained on one environment."""
+
+    env_id: str
+    groups: list[GroupData]
+
+    @property
+    def runs(self) -> list[RunData]:
+        """The runs of all its groups."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def targets(self) -> list[float]:
+        """The mean returns that count as solved, more than one where configs say otherwise."""
+        return list(dict.fromkeys(group.group.target for group in self.groups if group.group.target is not None))
+
+    @property
+    def random_returns(self) -> dict[str, list[float]]:
+        """The returns of the random policy, under its name.
+
+        There are several where the runs were evaluated on different episodes, or the environment's arguments differ.
+        """
+        found: dict[tuple[float, ...], str] = {}
+        for run in self.runs:
+            if run.evaluation:
+                found.setdefault(tuple(run.evaluation.random_episode_returns), run.label)
+        alone = len(found) == 1
+        return {"random policy" if alone else f"random, {label}": list(returns) for returns, label in found.items()}
+
+
+def gather(runs: Sequence[Run]) -> list[EnvironmentData]:
+    """Return what is known of runs, in their order; agents that have not been evaluated yet are.
+
+    Raises UsageError, RunError, CheckpointError for what cannot be read, and OSError.
+    """
+    found = groups(list({run.path.resolve(): run for run in runs}.values()))
+    environments = []
+    for env_id in dict.fromkeys(group.env_id for group in found):
+        members = [group for group in found if group.env_id == env_id]
+        labels = _labels(members)
+        data = [GroupData(group, [_run_data(run, labels[run.path]) for run in group.runs]) for group in members]
+        environments.append(EnvironmentData(env_id, data))
+    return environments
+
+
+def _labels(members: Sequence[Group]) -> dict[Path, str]:
+    """Return for each run of an environment its seed, and where that is not enough its config, then its directory."""
+    labels = {
+        run.path: f"seed {run.config.train.seed}" + (f" ({group.label})" if group.label else "")
+        for group in members
+        for run in group.runs
+    }
+    found = list(labels.values())
+    return {
+        path: label if found.count(label) == 1 else f"{label}, {written.folder(path)}" for path, label in labels.items()
+    }
+
+
+def _run_data(run: Run, label: str) -> RunData:
+    evaluation, reason = _evaluation(run)
+    return RunData(run, label, run.facts, summarize_run(run), run.metrics(), run.episodes(), evaluation, reason)
+
+
+def _evaluation(run: Run) -> tuple[Evaluation | None, str]:
+    """Return the evaluation of a run's agent, or None and why there is none."""
+    try:
+        run.chosen_checkpoint()
+    except RunError:
+        return None, "it has no checkpoint yet"
+    try:
+        found = evaluation_of(run)
+    except TrainingError as error:  # numbers of the environment, which may well be what the run failed of
+        return None, written.without_folders(str(error))
+    plausible = all(0 <= seed < 2**63 for seed in found.episode_seeds) and found.random_episode_returns
+    if not plausible or len(found.episode_seeds) != len(found.episode_returns):
+        raise RunError(f"{run.evaluation}: not what ppocli wrote; ppocli evaluate writes it anew")
+    return found, ""

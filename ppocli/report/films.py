@@ -1,0 +1,79 @@
+"""Episodes of a report to watch: the best, the median and the worst of the evaluation."""
+
+import base64
+import io
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.make import SLOTS
+from ppocli.errors import PpocliError
+from ppocli.evaluate import greedy
+from ppocli.render import SMALL_WIDTH, record
+from ppocli.report import written
+from ppocli.report.data import EnvironmentData, RunData
+from ppocli.results import load_checkpoint
+
+
+@dataclass(frozen=True)
+class Video:
+    """An episode to watch; the film, and the picture that stands there before, are data: URLs."""
+
+    heading: str
+    caption: str
+    film: str
+    picture: str
+
+
+def videos(environment: EnvironmentData) -> tuple[list[Video], str]:
+    """Return the best, the median and the worst evaluated episode, played again; or none, and why there are none."""
+    episodes = sorted(
+        (episode_return, number, index)
+        for number, run in enumerate(environment.runs)
+        for index, episode_return in enumerate(run.returns)
+    )
+    if not episodes:
+        return [], "No agent has been evaluated, so there is no episode to show."
+    places = {0: "worst", (len(episodes) - 1) // 2: "median", len(episodes) - 1: "best"}
+    shown = []
+    try:
+        for place, word in sorted(places.items(), reverse=True):
+            _, number, index = episodes[place]
+            shown.append(_video(environment.runs[number], index, word))
+    except PpocliError as error:
+        return [], f"There is no video: {written.without_folders(str(error))}"
+    return shown, ""
+
+
+def _video(run: RunData, index: int, word: str) -> Video:
+    assert run.evaluation is not None
+    saved = load_checkpoint(run.run.chosen_checkpoint())
+    seed, recorded = run.evaluation.episode_seeds[index], run.returns[index]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(GymnasiumVectorEnv(saved.config.env, SLOTS, "rgb_array")) as envs,
+    ):
+        output = Path(folder) / "episode.mp4"
+        (episode,) = record(envs, greedy(saved.build_agent(envs)), [seed], output, small=True)
+        film, picture = output.read_bytes(), _jpeg(envs.render())  # how it ended
+    length = written.count(episode.episode_length)
+    caption = f"return {written.number(recorded)}, {length} env steps; {run.label}, episode seed {seed}"
+    if episode.episode_return != recorded:  # an environment that depends on more than its seed
+        caption += f" (played again, it returned {written.number(episode.episode_return)})"
+    return Video(f"{word} episode", caption, _data_url("video/mp4", film), _data_url("image/jpeg", picture))
+
+
+def _jpeg(pixels: Any) -> bytes:
+    picture, content = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
+    picture.save(content, "JPEG", quality=80)
+    return content.getvalue()
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
