@@ -47,7 +47,7 @@ def error_line(outcome, exit_code):
 # Help
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "random-baseline", "render", "runs", "plot"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "random-baseline", "render", "runs", "plot", "report"])
 def test_every_command_has_help(ppocli, command):
     outcome = ppocli(command, "--help")
     assert outcome.exit_code == 0

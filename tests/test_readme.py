@@ -45,7 +45,9 @@ def test_every_command_exists_with_its_options_and_presets(ppocli, command):
 
 
 def test_commands_of_every_kind_are_shown():
-    assert {command[0] for command in PPOCLI_COMMANDS} == {"train", "evaluate", "render", "random-baseline"}
+    assert {command[0] for command in PPOCLI_COMMANDS} == {
+        *("train", "evaluate", "render", "random-baseline", "plot", "report", "runs"),
+    }
 
 
 def test_every_file_of_the_code_map_exists_and_none_is_missing():
