@@ -322,11 +322,13 @@ def _train_seeds(
     if results and not stop:
         from ppocli import plot
 
-        with console.working("Drawing"):
-            trained = [Run(Path(result["run_dir"])) for result in together["runs"]]
-            first = trained[0].path
-            figure = first.parent / "plots" / f"{first.name.partition('-')[0]}-seeds-{seeds.replace(',', '_')}.png"
-            together["figure"] = str(plot.draw(trained, figure).absolute())
+        trained = [Run(Path(result["run_dir"])) for result in together["runs"]]
+        name = f"{trained[0].path.name.partition('-')[0]}-seeds-{seeds.replace(',', '_').replace(' ', '')}.png"
+        try:
+            with console.working("Drawing"):
+                together["figure"] = str(plot.draw(trained, trained[0].path.absolute().parent / "plots" / name))
+        except PpocliError as error:  # of training so short that there is nothing to draw
+            console.info(f"warning: no figure: {error}")
     try:
         if as_json:
             _print_json(together)

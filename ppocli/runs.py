@@ -32,6 +32,7 @@ from ppocli.logs import (
 )
 
 _BASELINE = "random-baseline"
+_PATIENCE_SECONDS = 0.5
 
 
 class Solved(BaseModel):
@@ -177,7 +178,7 @@ class Run:
         """Keep every other trainer out, until `close` or the end of this process. Raises RunError, OSError."""
         self._lock = FileLock(self.path / ".lock")
         try:
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout=_PATIENCE_SECONDS)  # `is_locked` holds it for a moment
         except Timeout as error:
             raise RunError(
                 f"{self.path}: another ppocli train is at work in this run; wait for it, or stop it"

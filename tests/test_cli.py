@@ -393,6 +393,16 @@ def test_several_seeds_end_with_a_table_a_figure_and_one_object_each(ppocli, tmp
     assert [run["name"] for run in strict_json(ppocli("runs", "--json").stdout)["runs"]] == [None, None]
 
 
+def test_seeds_without_a_single_episode_have_no_figure(ppocli):
+    sets = ("--set", "env.num_envs=2", "--set", "ppo.horizon=2", "--set", "ppo.minibatch_size=4")
+    outcome = ppocli(
+        "train", "--config", "cartpole", *FAST, *sets, "--set", "train.env_steps=4", "--seeds", "0", "--json"
+    )
+    assert (outcome.exit_code, strict_json(outcome.stdout)["figure"]) == (0, None)
+    assert "warning: no figure: " in outcome.stderr
+    assert "no episode has ended in it yet" in outcome.stderr
+
+
 def test_a_seed_that_fails_is_an_error_of_the_command(ppocli):
     outcome = ppocli("train", "--config", "cartpole", "--set", "env.id=Unbuilt-v0", "--seeds", "0,1", "--jobs", "1")
     assert (outcome.exit_code, outcome.stdout) == (2, "")

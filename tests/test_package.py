@@ -22,4 +22,7 @@ def test_an_installed_wheel_trains_from_a_preset_with_no_checkout(tmp_path):
     )
     command = [sys.executable, "-c", program, "train", "--config", "cartpole", "--set", "train.env_steps=512"]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
-    assert len(list((tmp_path / "runs" / "CartPole-v1").iterdir())) == 1
+    (run,) = (tmp_path / "runs" / "CartPole-v1").iterdir()
+    command = [sys.executable, "-c", program, "report", "latest"]  # whose template comes along
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    assert (run / "report.html").stat().st_size > 1_000_000
