@@ -415,4 +415,6 @@ def _fixed(value: float, digits: int) -> str:
 
 def _solved(report: "Report") -> str:
     solved_at = report.progress.solved_at_env_steps
+    if report.target is None:
+        return "no target"
     return "not yet" if solved_at is None else f"at {solved_at:,}"

@@ -152,6 +152,7 @@ def test_what_is_not_known_yet():
     lines = shown(report(1, recent_return=None, target=None, length_mean=None, return_mean=None, episodes=0))
     for label in ("recent return", "target", "best evaluation", "episode length"):
         assert value_of(label, lines) == "-"
+    assert value_of("solved", lines) == "no target"
     assert lines[22].startswith("no checkpoint yet  ")
 
 
