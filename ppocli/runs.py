@@ -323,7 +323,7 @@ def _sync(file: TextIO) -> int:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _git_commit() -> str | None:

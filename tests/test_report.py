@@ -770,7 +770,7 @@ def test_the_page_and_its_charts_go_dark_with_the_system(one):
 
 def test_the_command_is_copied(one):
     command = one.locator(".command pre").inner_text()
-    assert command.startswith("ppocli ")
+    assert command.startswith("ppocli")
     one.get_by_role("button", name="Copy").click()
     one.get_by_role("button", name="Copied").wait_for()
     assert one.evaluate("() => navigator.clipboard.readText()") == command
