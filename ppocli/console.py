@@ -164,11 +164,10 @@ _STATISTICS: Sequence[tuple[str, Any]] = (
 def runs(found: Sequence["RunSummary"]) -> None:
     """Print how runs stand, a row for each."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
-    for name in ("env", "run"):
+    for name in ("env", "run", "state"):
         table.add_column(name, overflow="fold")
-    table.add_column("state", no_wrap=True)
     for name in ("steps", "best", "solved", "when"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for run in found:
         table.add_row(
             run.env_id,

@@ -47,6 +47,15 @@ def test_runs_are_a_row_each_within_80_columns(screen):
     assert len(first) <= 80
 
 
+def test_a_narrow_terminal_still_tells_which_run_is_which(monkeypatch):
+    terminal = console._Console(width=60, record=True, file=io.StringIO())
+    monkeypatch.setattr(console, "_out", terminal)
+    console.runs([summary()])
+    text = terminal.export_text()
+    assert "LunarL" in text
+    assert "20260101" in text
+
+
 def test_large_numbers_and_long_times_stay_short(screen):
     old = (datetime.now(UTC) - timedelta(days=40)).isoformat()
     console.runs(
