@@ -7,7 +7,7 @@ from ppocli.config import Config
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError
 from ppocli.logs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics
-from ppocli.runs import Run, new_run
+from ppocli.runs import Run, Solved, new_run
 
 CONFIG = Config.model_validate({"env": {"id": "Some/Thing-v1"}, "train": {"seed": 3}})
 
@@ -94,3 +94,16 @@ def test_logs(tmp_path):
 def test_a_run_writes_nothing_before_it_is_created(tmp_path):
     Run(tmp_path / "x").close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("solved", [False, True])
+def test_a_run_that_is_gone_on_with_from_before_it_was_solved_is_not_solved(tmp_path, solved):
+    run = new_run(tmp_path, CONFIG)
+    run.create(CONFIG, {}, "cpu")
+    run.record(solved=Solved(env_steps=64, seconds=1.0, return_mean=5.0))
+    lengths = run.sync()
+    run.close()
+    again = Run(run.path)
+    again.resume(CONFIG, **lengths, episodes=0, stop_when_solved=False, solved=solved)
+    again.close()
+    assert (again.facts.solved is not None) == solved

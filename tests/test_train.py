@@ -368,3 +368,19 @@ def test_rewards_are_scaled_for_learning_and_reported_raw(tmp_path, monkeypatch)
     saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors").part("rewards")
     assert saved["count"] == 128 * 6
     assert saved["returns"].shape == (4,)
+
+
+def test_when_a_run_has_solved_its_task_its_run_json_says_so(tmp_path):
+    config = Config.model_validate(
+        {
+            "env": {"id": "CartPole-v1", "num_envs": 2},
+            "network": {"hidden_sizes": [4]},
+            "ppo": {"horizon": 16, "minibatch_size": 16},
+            "train": {"env_steps": 64, "eval_episodes": 1, "target_return": 1.0},
+        }
+    )
+    run = Run(tmp_path / "run")
+    *_, last = train(config, run)
+    solved = run.facts.solved
+    assert (solved.env_steps, solved.seconds) == (last.progress.solved_at_env_steps, last.progress.solved_at_seconds)
+    assert solved.return_mean >= 1.0
