@@ -97,10 +97,14 @@ def learning_curve(episodes: Sequence[LoggedEpisode], axis: Axis) -> tuple[Float
 def band(runs: Sequence[Run], axis: Axis, statistic: Statistic) -> Band:
     """Return the learning curve of runs together, from where all have begun to where the first has ended.
 
-    Raises RunError for a run in which no episode has ended yet.
+    Raises RunError for a run in which no episode has ended yet, or none before another of them ends.
     """
     curves = [learning_curve(episodes_of(run), axis) for run in runs]
-    grid = np.linspace(max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves), POINTS)
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if begin > end:
+        shortest = min(zip(curves, runs, strict=True), key=lambda curve: curve[0][0][-1])[1]
+        raise RunError(f"{shortest.path}: it ends before another run's first episode does; leave it out")
+    grid = np.linspace(begin, end, POINTS)
     returns = np.stack([np.interp(grid, x, y) for x, y in curves])
     return Band(grid, statistic.estimate(returns), interval(returns, statistic.estimate))
 

@@ -31,7 +31,7 @@ def training_progress(
     config: Config, run: Run, progress: "Progress", stop: StopRequest, *, discrete_actions: bool, quiet: bool
 ) -> "Dashboard | PlainLines":
     """Return what shows the training of a run that has `progress` behind it."""
-    if quiet or not console.err.is_terminal or console.err.is_dumb_terminal:
+    if quiet or not _can_redraw():
         return PlainLines(config, quiet=quiet)
     from ppocli.dashboard import Dashboard
     from ppocli.results import stored_baseline  # torch, which the parent of several seeds does without
@@ -48,6 +48,10 @@ def training_progress(
         discrete_actions=discrete_actions,
         stop=stop,
     )
+
+
+def _can_redraw() -> bool:
+    return console.err.is_terminal and not console.err.is_dumb_terminal
 
 
 class PlainLines:
@@ -97,7 +101,7 @@ class SeedsProgress:
             expand=True,
         )
         self._tasks = {seed: self._bars.add_task(f"seed {seed}", total=self._total, status="waiting") for seed in seeds}
-        if console.err.is_terminal and not quiet:
+        if _can_redraw() and not quiet:
             stop.acknowledgement = f"\r\x1b[2K{STOPPING}".encode()  # in the last line, where the cursor stands
             self._live = Live(self._frame(), console=console.err, auto_refresh=False)
         self._interval = BARS_INTERVAL_SECONDS if self._live else PLAIN_INTERVAL_SECONDS

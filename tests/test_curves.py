@@ -77,6 +77,13 @@ def test_a_run_without_an_episode_is_named(tmp_path):
         band([run_with(tmp_path / "a")], Axis.ENV_STEPS, Statistic.MEAN)
 
 
+def test_runs_that_nowhere_overlap_are_no_curve(tmp_path):
+    long = run_with(tmp_path / "long", [episode(1, 64, 1, 3.0), episode(2, 128, 2, 3.0)])
+    short = run_with(tmp_path / "short", [episode(1, 8, 1, 3.0)])
+    with pytest.raises(RunError, match="short: it ends before another run's first episode does; leave it out"):
+        band([long, short], Axis.ENV_STEPS, Statistic.MEAN)
+
+
 def test_groups_are_by_environment_and_config_but_for_what_changes_no_result(tmp_path):
     runs = [
         run_with(tmp_path / "0", target=475, train={"seed": 0}),

@@ -86,6 +86,18 @@ def test_plain_lines_of_several_seeds(capsys, clock):
     ]
 
 
+def test_a_terminal_that_cannot_redraw_gets_plain_lines(tmp_path, screen, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    stop = StopRequest()
+    shown = training_progress(CONFIG, Run(tmp_path), Progress(), stop, discrete_actions=True, quiet=False)
+    assert isinstance(shown, PlainLines)
+    acknowledgement = stop.acknowledgement
+    with SeedsProgress(CONFIG, [0], stop, quiet=False) as seeds:
+        seeds.update(0, Standing(2048, 10.0, None, 475.0))
+    assert screen.export_text() == "seed 0   25%  10/s  return - of 475\n"
+    assert stop.acknowledgement == acknowledgement  # no escape codes
+
+
 def test_a_bar_for_each_seed(screen, clock):
     with SeedsProgress(CONFIG, [0, 3], StopRequest(), quiet=False) as seeds:
         seeds.update(0, Standing(4096, 10.0, 30.0, 475.0))
