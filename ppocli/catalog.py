@@ -104,6 +104,16 @@ def find_run(target: str, runs_dir: Path) -> Run:
     return _run_that_begins(target, runs_dir)
 
 
+def find_runs(targets: Sequence[str], runs_dir: Path) -> list[Run]:
+    """Return the training runs that `RUN...` means, each once. Raises RunError.
+
+    What a shell's `*` finds beside runs, and ppocli itself put there, is left out.
+    """
+    meant = [target for target in targets if not _lies_beside_runs(Path(target))]
+    runs = [find_run(target, runs_dir) for target in meant or targets]
+    return list({run.path.resolve(): run for run in runs}.values())
+
+
 def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
     """Return the checkpoint that `RUN|CHECKPOINT` means, and the run it lies in. Raises RunError.
 
@@ -136,6 +146,10 @@ def _run_that_begins(target: str, runs_dir: Path) -> Run:
         f"{target}: no such run or checkpoint{meant or ';'} RUN is a run directory, the beginning of a run's name "
         f"under {runs_dir}, `latest`, or a .safetensors file"
     )
+
+
+def _lies_beside_runs(path: Path) -> bool:
+    return path.name in {"plots", "random-baseline", "report.html"} and path.exists() and not _is_run(path)
 
 
 def _is_run(path: Path) -> bool:

@@ -552,12 +552,12 @@ def plot_command(
 
     with console.working("Starting"), _importing():
         from ppocli import plot
-        from ppocli.catalog import find_run
+        from ppocli.catalog import find_runs
         from ppocli.curves import Axis, Statistic
 
     if output is not None:
         plot.check_output(output)
-    runs = [find_run(target, runs_dir) for target in targets]
+    runs = find_runs(targets, runs_dir)
     with console.working("Drawing"):
         output = plot.draw(runs, output, Axis(axis), Statistic(statistic))
     console.result(f"figure: {console.short_path(output)}")
@@ -581,12 +581,12 @@ def report_command(
     from ppocli import console
 
     with console.working("Starting"), _importing():
-        from ppocli.catalog import find_run
+        from ppocli.catalog import find_runs
         from ppocli.report.page import check_output, write
 
     if output is not None:
         check_output(output)
-    runs = [find_run(target, runs_dir) for target in targets]
+    runs = find_runs(targets, runs_dir)
     with console.working("Evaluating, filming and writing"):
         output = write(runs, output)
     console.result(f"report: {console.short_path(output)}")

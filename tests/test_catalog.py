@@ -3,7 +3,7 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from ppocli.catalog import all_runs, common_folder, find_checkpoint, find_run, summarize_run
+from ppocli.catalog import all_runs, common_folder, find_checkpoint, find_run, find_runs, summarize_run
 from ppocli.config import Config
 from ppocli.errors import PpocliError, RunError
 from ppocli.runs import Run, Solved
@@ -103,6 +103,21 @@ def test_names_that_mean_no_run_or_several(runs, tmp_path, target, message):
 def test_a_directory_that_is_no_run(tmp_path):
     with pytest.raises(RunError, match="no training run; RUN is a directory that `ppocli train` made"):
         find_run(str(tmp_path), tmp_path)
+
+
+def test_several_are_each_meant_once_and_without_what_lies_beside_them(runs, tmp_path, monkeypatch):
+    folder = tmp_path / "CartPole-v1"
+    for name in ("plots", "random-baseline"):
+        (folder / name).mkdir()
+    (folder / "report.html").touch()
+    monkeypatch.chdir(folder.parent)
+    found = find_runs([*map(str, sorted(folder.iterdir())), "ren", "CartPole-v1/plots/../renamed"], tmp_path)
+    assert [run.path.resolve() for run in found] == [runs[0].path, runs[2].path]
+    with pytest.raises(RunError, match="plots: no training run"):
+        find_runs([str(folder / "plots")], tmp_path)
+    (folder / "other").mkdir()  # what ppocli did not put there is the user's mistake
+    with pytest.raises(RunError, match="other: no training run"):
+        find_runs([str(folder / "renamed"), str(folder / "other")], tmp_path)
 
 
 def test_the_innermost_folder_of_some_runs(runs, tmp_path):

@@ -107,7 +107,7 @@ def gather(runs: Sequence[Run]) -> list[EnvironmentData]:
 
     Raises UsageError, RunError, CheckpointError for what cannot be read, and OSError.
     """
-    found = groups(list({run.path.resolve(): run for run in runs}.values()))
+    found = groups(runs)
     environments = []
     for env_id in dict.fromkeys(group.env_id for group in found):
         members = [group for group in found if group.env_id == env_id]
