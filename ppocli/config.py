@@ -349,7 +349,7 @@ def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = Non
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text file"
         preset = f"; there is a preset of that name: --config {path.stem}" if path.stem in preset_names() else ""
-        raise UsageError(f"--config {name}: cannot read it: {reason}{preset}") from error
+        raise UsageError(f"{name}: cannot read it: {reason}{preset}") from error
     values = parse_yaml(text, str(name))
     if not isinstance(values, dict):
         raise UsageError(f"{name}: a config is a mapping with the sections {', '.join(Config.model_fields)}")

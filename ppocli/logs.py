@@ -109,6 +109,8 @@ def read_log(path: Path, row: type[R]) -> list[R]:
             raise RunError(f"{path}: not a file")  # but something that may never end
         whole_lines, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
         header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
+        if absent := [field.name for field in fields(row) if field.name not in header]:
+            raise RunError(f"{path}: not a log that ppocli wrote: it has no column {absent[0]}")
         columns = [(header.index(field.name), _READERS[field.type]) for field in fields(row)]
         return [row(*[read(line[column]) for column, read in columns]) for line in lines]
     except OSError as error:

@@ -292,7 +292,7 @@ def test_no_display_says_what_to_do_instead(ppocli, monkeypatch):
 
 def test_a_name_cannot_steer_the_terminal(ppocli):
     line = error_line(ppocli("train", "--config", "a\x1b[2J\nb.yaml"), 2)
-    assert line == "error: --config a [2J b.yaml: cannot read it: No such file or directory"
+    assert line == "error: a [2J b.yaml: cannot read it: No such file or directory"
 
 
 def test_a_bug_keeps_its_traceback(ppocli, monkeypatch):

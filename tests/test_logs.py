@@ -73,7 +73,7 @@ def test_a_row_that_is_still_being_written_is_left_out(tmp_path):
         path.write_text(whole[:length])
         assert len(read_log(path, Metrics)) == 1
     path.write_text("")
-    with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote"):
+    with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote: it has no column iteration"):
         read_log(path, Metrics)
 
 
