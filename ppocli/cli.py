@@ -367,6 +367,7 @@ def evaluate_command(
 
     with console.working("Starting"), _importing():
         from ppocli.catalog import find_checkpoint
+        from ppocli.files import is_writable
         from ppocli.results import evaluate_checkpoint, load_checkpoint
     path, run = find_checkpoint(target, runs_dir)
     saved = load_checkpoint(path)
@@ -380,7 +381,8 @@ def evaluate_command(
     agent = "agent, stochastic" if sampled else "agent, greedy"
     console.statistics({agent: result, "random policy": result["random_baseline"]})
     if run is not None:
-        console.info(f"written to {console.short_path(run.evaluation)}")
+        written = "written to" if is_writable(run.path) else "the run is read-only: not written to"
+        console.info(f"{written} {console.short_path(run.evaluation)}")
 
 
 @app.command("random-baseline")

@@ -21,6 +21,13 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def is_writable(folder: Path) -> bool:
+    """Whether this user may put files into a folder, or make it where it does not exist yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that at any moment it is whole, old or new, even if the machine stops. Raises OSError."""
     temporary = path.with_name(_TEMPORARY.format(name=path.name, random=secrets.token_hex(4)))

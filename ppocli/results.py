@@ -15,7 +15,7 @@ from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs
 from ppocli.errors import PpocliError
 from ppocli.evaluate import episode_lists, evaluate, greedy, random, statistics, stochastic
-from ppocli.files import write_atomically, write_json
+from ppocli.files import is_writable, write_atomically, write_json
 from ppocli.logs import LoggedEpisode, read_log
 from ppocli.runs import Run, write_episodes
 from ppocli.seeds import Purpose, evaluation_seeds
@@ -46,9 +46,17 @@ def evaluate_checkpoint(
 ) -> dict[str, Any]:
     """Play unseen episodes, greedily unless actions are to be `sampled`, and the same ones at random.
 
-    Returns the statistics of both, as they are printed; with every episode they are written to the `run`. Raises
-    UsageError and PpocliError as the environments do, OSError.
+    Returns the statistics of both, as they are printed; with every episode they are written to the `run`, unless it is
+    read-only. Raises UsageError and PpocliError as the environments do, OSError.
     """
+    result, _ = _evaluate(saved, run, num_episodes, seed, sampled=sampled)
+    return result
+
+
+def _evaluate(
+    saved: Checkpoint, run: Run | None, num_episodes: int, seed: int, *, sampled: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Do what `evaluate_checkpoint` does; return the statistics, and each episode."""
     seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
     with closing(evaluation_envs(saved.config.env)) as envs:
         agent = saved.build_agent(envs)
@@ -60,11 +68,11 @@ def evaluate_checkpoint(
         "checkpoint_env_steps": saved.progress.env_steps,
         "random_baseline": statistics(saved.config, random_episodes, seed, deterministic=False),
     }
-    if run is not None:
-        random_returns = [episode.episode_return for episode in random_episodes]
-        lists = {**episode_lists(episodes), "random_episode_returns": random_returns}
+    random_returns = [episode.episode_return for episode in random_episodes]
+    lists = {**episode_lists(episodes), "random_episode_returns": random_returns}
+    if run is not None and is_writable(run.path):
         write_json(run.evaluation, {**result, **lists})
-    return result
+    return result, lists
 
 
 def evaluation_of(run: Run) -> Evaluation:
@@ -79,8 +87,8 @@ def evaluation_of(run: Run) -> Evaluation:
             return stored
     except (OSError, ValidationError):
         pass  # there is none, or one of another version
-    evaluate_checkpoint(saved, run)
-    return Evaluation.model_validate_json(run.evaluation.read_bytes())
+    result, lists = _evaluate(saved, run, NUM_EPISODES, 0, sampled=False)
+    return Evaluation.model_validate(result | lists)
 
 
 def make_baseline(config: Config, folder: Path, num_episodes: int = NUM_EPISODES, seed: int = 0) -> dict[str, Any]:
@@ -112,10 +120,11 @@ def stored_baseline(config: Config, folder: Path) -> list[float] | None:
 def baseline_returns(config: Config, folder: Path) -> list[float]:
     """Return the episode returns of the baseline in a folder, and put one there first where there is none.
 
-    One of the same environment with other arguments is left as it is. Raises what `make_baseline` raises.
+    One of the same environment with other arguments is left as it is, and so is a read-only folder. Raises what
+    `make_baseline` raises.
     """
     returns = stored_baseline(config, folder)
-    if returns is None and not folder.exists():
+    if returns is None and not folder.exists() and is_writable(folder.parent):
         make_baseline(config, folder)
         returns = stored_baseline(config, folder)
     return returns or [episode.episode_return for episode in _play_at_random(config, NUM_EPISODES, 0)]

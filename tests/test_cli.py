@@ -175,6 +175,14 @@ def test_a_checkpoint_outside_a_run_is_evaluated_and_nothing_is_written(run_dir,
     assert not (run_dir / "evaluation.json").exists()
 
 
+def test_a_read_only_run_is_evaluated_and_stays_as_it_is(run_dir, ppocli, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)  # a superuser may always
+    outcome = ppocli("evaluate", "latest", "--episodes", "3")
+    assert "agent, greedy" in outcome.stdout
+    assert "the run is read-only: not written to" in outcome.stderr
+    assert not (run_dir / "evaluation.json").exists()
+
+
 def test_random_baseline_logs_its_episodes(ppocli, tmp_path):
     outcome = ppocli("random-baseline", "--config", "cartpole", "--episodes", "12")
     assert outcome.exit_code == 0

@@ -34,13 +34,13 @@ def test_an_evaluation_stays_with_the_run_until_its_agent_is_another(run, monkey
     assert first.deterministic
     assert len(first.episode_returns) == len(first.random_episode_returns) == len(set(first.episode_seeds)) == 100
     played = []
-    monkeypatch.setattr(results, "evaluate_checkpoint", lambda saved, run: played.append(saved.path))
+    monkeypatch.setattr(results, "_evaluate", lambda saved, *_, **__: played.append(saved.path))
     assert evaluation_of(run) == first
     assert played == []
     stored = json.loads(run.evaluation.read_text())
     for change in ({"checkpoint_env_steps": 32}, {"deterministic": False}, {"episode_seeds": None}):
         run.evaluation.write_text(json.dumps(stored | change))
-        with suppress(ValueError):  # what is written in place of the real thing is as bad
+        with suppress(TypeError):  # nothing is played in place of the real thing
             evaluation_of(run)
         assert played.pop() == run.checkpoint("best")
         assert played == []
@@ -72,6 +72,18 @@ def test_a_baseline_with_other_arguments_is_neither_taken_nor_replaced(tmp_path)
     assert stored_baseline(CONFIG, folder) is None
     assert len(baseline_returns(CONFIG, folder)) == 100
     assert len(stored_baseline(other, folder)) == 3
+
+
+def test_what_cannot_be_kept_is_known_all_the_same(run, tmp_path, monkeypatch):
+    run.evaluation.unlink(missing_ok=True)
+    kept = evaluation_of(run)
+    run.evaluation.unlink()
+    monkeypatch.setattr(results, "is_writable", lambda folder: False)  # which nothing is to the superuser
+    assert evaluation_of(run) == kept
+    assert evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, num_episodes=2)["episodes"] == 2
+    assert not run.evaluation.exists()
+    assert len(baseline_returns(CONFIG, tmp_path / "random-baseline")) == 100
+    assert not (tmp_path / "random-baseline").exists()
 
 
 def test_the_baseline_of_a_run_lies_beside_it(tmp_path):
