@@ -305,9 +305,11 @@ def _train_seeds(
                     display.end(number, _in_short(message))
     for number, failure in sorted(failures.items()):
         console.info(f"error: seed {number}: {failure.message}")
-    for result in results.values():
+    for _, result in sorted(results.items()):
         if result["interrupted"]:
             console.info(f"Interrupted. To go on: ppocli train --resume {console.shell_path(result['run_dir'])}")
+    if not_begun := [str(number) for number in numbers if number not in results.keys() | failures.keys()]:
+        console.info(f"Not begun: --seeds {','.join(not_begun)}")
     together = {
         "env_id": shared.env.id,
         "seeds": numbers,

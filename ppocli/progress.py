@@ -85,6 +85,7 @@ class PlainLines:
 class SeedsProgress:
     """Shows how several seeds get on: a bar for each in a terminal, otherwise a plain line every few seconds.
 
+    Bars come when their seeds begin; where there are more than lines, those of seeds that have ended make room.
     A `stop` is acknowledged below the bars.
     """
 
@@ -92,6 +93,8 @@ class SeedsProgress:
         self._total = config.num_iterations * config.batch_size
         self._quiet = quiet
         self._stop = stop
+        self._waiting = list(seeds)
+        self._ended: list[int] = []
         self._live: Live | None = None
         self._bars = Bars(
             TextColumn("{task.description}"),
@@ -100,7 +103,9 @@ class SeedsProgress:
             TextColumn("{task.fields[status]}"),
             expand=True,
         )
-        self._tasks = {seed: self._bars.add_task(f"seed {seed}", total=self._total, status="waiting") for seed in seeds}
+        self._tasks = {
+            seed: self._bars.add_task(f"seed {seed}", total=self._total, visible=False, status="") for seed in seeds
+        }
         if _can_redraw() and not quiet:
             stop.acknowledgement = f"\r\x1b[2K{STOPPING}".encode()  # in the last line, where the cursor stands
             self._live = Live(self._frame(), console=console.err, auto_refresh=False)
@@ -108,8 +113,12 @@ class SeedsProgress:
         self._next = dict.fromkeys(seeds, 0.0)
 
     def _frame(self) -> Group:
+        too_many = len(self._tasks) - len(self._waiting) - (console.err.height - 2)
+        for seed in self._ended[: max(0, too_many)]:
+            self._bars.update(self._tasks[seed], visible=False)
         hint = STOPPING if self._stop else "Ctrl-C stops and saves"
-        return Group(self._bars, Text(hint, style="dim"))
+        waiting = f"{len(self._waiting)} more to begin · " if self._waiting and not self._stop else ""
+        return Group(self._bars, Text(f"{waiting}{hint}", style="dim"))
 
     def __enter__(self) -> Self:
         if self._live:
@@ -128,6 +137,7 @@ class SeedsProgress:
         status = (
             f"{standing.env_steps_per_second:,.0f}/s  {_return_against_target(standing.recent_return, standing.target)}"
         )
+        self._begin(seed)
         self._bars.update(self._tasks[seed], completed=standing.env_steps, status=status)
         if (now := time.monotonic()) >= self._next[seed]:
             self._next[seed] = now + self._interval
@@ -135,8 +145,15 @@ class SeedsProgress:
 
     def end(self, seed: int, status: str) -> None:
         """Say how a seed has ended."""
+        self._begin(seed)  # it may have failed at once
+        self._ended.append(seed)
         self._bars.update(self._tasks[seed], status=status)
         self._show(seed, status)
+
+    def _begin(self, seed: int) -> None:
+        if seed in self._waiting:
+            self._waiting.remove(seed)
+            self._bars.update(self._tasks[seed], visible=True)
 
     def _show(self, seed: int, line: str) -> None:
         if self._live:

@@ -499,7 +499,7 @@ def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("to_all", [True, False], ids=["from the terminal", "to the parent alone"])
 def test_a_signal_ends_several_seeds_well(tmp_path, to_all):
-    process = start_training(tmp_path, "--seeds", "0,1", "--jobs", "2")
+    process = start_training(tmp_path, "--seeds", "0,1,7-9", "--jobs", "2")
     process.stderr.readline()  # the other one, too, has begun
     if to_all:
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does, whatever a child thinks of it
@@ -511,5 +511,6 @@ def test_a_signal_ends_several_seeds_well(tmp_path, to_all):
     assert (together["interrupted"], together["failures"], together["figure"]) == (True, {}, None)
     assert [run["interrupted"] for run in together["runs"]] == [True, True]
     assert stderr.count("To go on: ppocli train --resume runs/CartPole-v1/") == 2
+    assert "Not begun: --seeds 7,8,9\n" in stderr
     for run in together["runs"]:
         assert Path(run["run_dir"], "checkpoints", "last.safetensors").exists()

@@ -107,6 +107,19 @@ def test_a_bar_for_each_seed(screen, clock):
         assert part in text
 
 
+def test_bars_come_as_seeds_begin_and_leave_when_there_are_more_than_lines(screen):
+    screen.height = 5  # room for three bars
+    with SeedsProgress(CONFIG, range(10), StopRequest(), quiet=False) as seeds:
+        assert "10 more to begin" in screen.export_text()
+        for seed in range(5):
+            seeds.update(seed, Standing(2048, 10.0, None, None))
+            screen.export_text()
+            seeds.end(seed, "return 9.0")
+        frame = screen.export_text()
+        assert [f"seed {seed}" in frame for seed in range(6)] == [False, False, True, True, True, False]
+        assert "5 more to begin" in frame
+
+
 def test_a_stop_is_acknowledged_below_the_bars(screen):
     stop = StopRequest()
     with SeedsProgress(CONFIG, [0], stop, quiet=False) as seeds:
