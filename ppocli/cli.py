@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from ppocli import __version__
 from ppocli.errors import PpocliError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from ppocli.runs import Run
 
 app = typer.Typer(
     name="ppocli",
@@ -556,12 +559,11 @@ def plot_command(
 
     with console.working("Starting"), _importing():
         from ppocli import plot
-        from ppocli.catalog import find_runs
         from ppocli.curves import Axis, Statistic
 
     if output is not None:
         plot.check_output(output)
-    runs = find_runs(targets, runs_dir)
+    runs = _find_runs(targets, runs_dir)
     with console.working("Drawing"):
         output = plot.draw(runs, output, Axis(axis), Statistic(statistic))
     console.result(f"figure: {console.short_path(output)}")
@@ -585,15 +587,27 @@ def report_command(
     from ppocli import console
 
     with console.working("Starting"), _importing():
-        from ppocli.catalog import find_runs
         from ppocli.report.page import check_output, write
 
     if output is not None:
         check_output(output)
-    runs = find_runs(targets, runs_dir)
+    runs = _find_runs(targets, runs_dir)
     with console.working("Evaluating, filming and writing"):
         output = write(runs, output)
     console.result(f"report: {console.short_path(output)}")
+
+
+def _find_runs(targets: list[str], runs_dir: Path) -> "list[Run]":
+    """Return the runs that are meant, each seed of a config once, and say which are left out."""
+    from ppocli import console
+    from ppocli.catalog import find_runs
+    from ppocli.curves import without_repeats
+
+    runs, repeats = without_repeats(find_runs(targets, runs_dir))
+    for run, kept in repeats:
+        path = console.short_path(run.path)
+        console.info(f"warning: left out: {path}: same config and seed as {kept.path.name}, so the same run")
+    return runs
 
 
 def _import_modules(names: list[str] | None) -> None:

@@ -17,6 +17,8 @@ WINDOW = 100
 """Episodes that a running mean is over: as many as `train` shows, and as decide when it asks whether it has solved."""
 POINTS = 300
 """Places at which the curves of several runs are compared."""
+TAIL = 0.02
+"""How much longer than the shortest a run must be, as a share, for its end to be shown by itself."""
 IRRELEVANT = {"train.seed", "train.device", "train.checkpoint_interval", "env.workers"}
 """Keys of a config that may differ between runs of one group: results are not meant to depend on them."""
 
@@ -45,7 +47,7 @@ class Statistic(StrEnum):
     @property
     def words(self) -> str:
         """What it is called."""
-        return "mean" if self is Statistic.MEAN else "interquartile mean"
+        return "mean" if self is Statistic.MEAN else "IQM"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Band:
     """(G,) the statistic over the runs."""
     interval: tuple[Floats, Floats] | None
     """(G,) each: its 95 % bootstrap interval over the runs, None for a single run."""
+    tails: tuple[tuple[Floats, Floats], ...]
+    """x and y of what each run has beyond that, where it is a good deal."""
 
 
 def running_mean(values: Sequence[float], window: int = WINDOW) -> Floats:
@@ -106,37 +110,82 @@ def band(runs: Sequence[Run], axis: Axis, statistic: Statistic) -> Band:
         raise RunError(f"{shortest.path}: it ends before another run's first episode does; leave it out")
     grid = np.linspace(begin, end, POINTS)
     returns = np.stack([np.interp(grid, x, y) for x, y in curves])
-    return Band(grid, statistic.estimate(returns), interval(returns, statistic.estimate))
+    tails = tuple(
+        (np.append(end, x[x > end]), np.append(np.interp(end, x, y), y[x > end]))
+        for x, y in curves
+        if x[-1] > end * (1 + TAIL)
+    )
+    return Band(grid, statistic.estimate(returns), interval(returns, statistic.estimate), tails)
+
+
+def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run]]]:
+    """Return runs that each have another config or seed, and apart those that repeat one of them, each with that one.
+
+    The same seed of the same config is the same run again, so it counts once; of such runs the one that went farthest
+    stays. Raises UsageError, RunError for a run whose config or episodes cannot be read.
+    """
+    alike: dict[tuple[str, str, int], list[Run]] = {}
+    for run in runs:
+        alike.setdefault((run.config.env.id, repr(_settings(run)), run.config.train.seed), []).append(run)
+    kept, repeats = [], []
+    for members in alike.values():
+        farthest = max(members, key=_last_env_step) if len(members) > 1 else members[0]
+        kept.append(farthest)
+        repeats += [(run, farthest) for run in members if run is not farthest]
+    return kept, repeats
+
+
+def _last_env_step(run: Run) -> int:
+    return max((episode.env_steps for episode in run.episodes()), default=0)
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Sort runs by environment and config, in the order in which they come.
+    """Sort runs by environment, and then by config, in the order in which they come.
 
     Raises UsageError, RunError for a run whose config cannot be read.
     """
-    found: dict[tuple[str, str], list[Run]] = {}
-    settings: dict[tuple[str, str], dict[str, Any]] = {}
+    environments: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        relevant = {key: value for key, value in run.config.leaves().items() if key not in IRRELEVANT}
-        key = (relevant.pop("env.id"), repr(relevant))
-        settings[key] = relevant
-        found.setdefault(key, []).append(run)
+        environments.setdefault(run.config.env.id, {}).setdefault(repr(_settings(run)), []).append(run)
     return [
-        Group(
-            env_id=key[0],
-            label=_label(settings[key], [settings[other] for other in found if other[0] == key[0]]),
-            target=members[0].facts.target_return,
-            runs=tuple(members),
-        )
-        for key, members in found.items()
+        Group(env_id, label, members[0].facts.target_return, tuple(members))
+        for env_id, configs in environments.items()
+        for label, members in zip(_labels([members[0] for members in configs.values()]), configs.values(), strict=True)
     ]
 
 
-def _label(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
-    """Return the values of the keys in which the configs of an environment differ, the first few of them."""
+def _settings(run: Run) -> dict[str, Any]:
+    """Return what of a run's config makes its group, the environment aside."""
+    return {key: value for key, value in run.config.leaves().items() if key not in {*IRRELEVANT, "env.id"}}
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """Return for runs of one environment, each of another config, what its config is called.
+
+    Where that is the same for several, or not known, the values that tell them apart follow.
+    """
+    names, settings = [run.facts.config_name for run in runs], [_settings(run) for run in runs]
+    if len(runs) == 1:
+        return [""]
+    labels = []
+    for name, own in zip(names, settings, strict=True):
+        alike = [others for other, others in zip(names, settings, strict=True) if other == name or not name]
+        labels.append(", ".join(filter(None, [name, _differences(own, alike)])))
+    return labels
+
+
+def _differences(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
+    """Return the values of a config that tell it from others: all, or of as few keys as tell all apart."""
     differing = [key for key in own if any(other[key] != own[key] for other in alike)]
-    parts = [f"{key.partition('.')[2]} {_short(own[key])}" for key in differing[:_KEYS_SHOWN]]
-    return ", ".join(parts) + (" …" if differing[_KEYS_SHOWN:] else "")
+
+    def told_apart(keys: Sequence[str]) -> int:
+        return len({repr([other[key] for key in keys]) for other in alike})
+
+    shown: list[str] = differing if len(differing) <= _KEYS_SHOWN else []
+    while told_apart(shown) < told_apart(differing):
+        shown.append(max(differing, key=lambda key: told_apart([*shown, key])))
+    parts = [f"{key.partition('.')[2]} {_short(own[key])}" for key in shown]
+    return ", ".join(parts) + (" …" if len(differing) > len(shown) else "")
 
 
 def _short(value: Any) -> str:

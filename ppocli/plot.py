@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -143,11 +144,15 @@ def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:
     axes.plot(drawn.x, drawn.center, color=color, linestyle=LINE_STYLES[number % len(LINE_STYLES)], label=label)
     if drawn.interval is not None:
         axes.fill_between(drawn.x, *drawn.interval, color=color, alpha=0.2, linewidth=0)
+    for tail in drawn.tails:
+        axes.plot(*tail, color=color, linewidth=0.8, alpha=0.7)
+    if drawn.tails:
+        axes.lines[-1].set_label("  its runs, where the first has ended")
 
 
 def _legend(group: Group, statistic: Statistic) -> str:
     seeds = "1 seed" if len(group.runs) == 1 else f"{statistic.words} of {len(group.runs)} seeds, 95 % band"
-    return f"{group.label} ({seeds})" if group.label else seeds
+    return textwrap.fill(f"{group.label} ({seeds})" if group.label else seeds, 50)
 
 
 def _write(figure: Figure, output: Path) -> None:

@@ -67,6 +67,14 @@ class Facts(BaseModel):
     machine: dict[str, str] = {}
     resumed: list[dict[str, Any]] = []
 
+    @property
+    def config_name(self) -> str:
+        """What the command called its config, without folder and suffix; empty where that is not known."""
+        for word, following in itertools.pairwise([*self.command, ""]):
+            if word == "--config" or word.startswith("--config="):
+                return one_line(Path(word.partition("=")[2] or following).stem)
+        return ""
+
 
 class Run:
     """A training run's directory. Nothing is written before `create`."""

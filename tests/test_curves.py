@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ppocli.config import Config
-from ppocli.curves import Axis, Statistic, band, groups, learning_curve, running_mean
+from ppocli.curves import Axis, Statistic, band, groups, learning_curve, running_mean, without_repeats
 from ppocli.errors import RunError
 from ppocli.logs import EPISODE_COLUMNS, LoggedEpisode
 from ppocli.runs import Run
@@ -106,7 +106,50 @@ def test_groups_are_by_environment_and_config_but_for_what_changes_no_result(tmp
     assert [group.target for group in found] == [475.0, None, None]
 
 
-def test_a_label_stays_short(tmp_path):
-    other = {"gamma": 0.9, "gae_lambda": 0.8, "vf_coef": 0.1, "update_epochs": 3}
-    _, second = groups([run_with(tmp_path / "0"), run_with(tmp_path / "1", ppo=other)])
-    assert second.label == "update_epochs 3, gamma 0.9, gae_lambda 0.8 …"
+def test_a_label_stays_short_and_yet_tells_all_apart(tmp_path):
+    many = {"gamma": 0.9, "gae_lambda": 0.8, "vf_coef": 0.1, "update_epochs": 3}
+    configs = [{}, many, many | {"gae_lambda": 0.7}]
+    found = groups([run_with(tmp_path / str(number), ppo=ppo) for number, ppo in enumerate(configs)])
+    assert [group.label for group in found] == ["gae_lambda 0.95 …", "gae_lambda 0.8 …", "gae_lambda 0.7 …"]
+    # of two keys that split all the same, the first; then another, for those that it leaves together
+    configs = [
+        {"gamma": 0.9, "gae_lambda": 0.8, "vf_coef": value, "update_epochs": epochs}
+        for value, epochs in ((0.1, 3), (0.2, 3), (0.1, 4), (0.2, 4))
+    ]
+    configs[0]["gamma"] = configs[0]["gae_lambda"] = 0.5
+    found = groups([run_with(tmp_path / f"x{number}", ppo=ppo) for number, ppo in enumerate(configs)])
+    assert len({group.label for group in found}) == 4
+
+
+def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tmp_path):
+    runs = [run_with(tmp_path / str(number), ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8, 0.7, 0.6))]
+    commands = [["--config", "lunar"], ["--config=configs/lunar.yaml", "--seed", "3"], ["--config", "my/own.yaml"], []]
+    for run, command in zip(runs, commands, strict=True):
+        (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "train", *command]}))
+    labels = ["lunar, gamma 0.9", "lunar, gamma 0.8", "own", "gamma 0.6"]
+    assert [group.label for group in groups(runs)] == labels
+    assert [group.label for group in groups(runs[2:3])] == [""]
+
+
+def test_the_same_seed_of_a_config_counts_once(tmp_path):
+    short = run_with(tmp_path / "short", [episode(1, 8, 1, 3.0)])
+    long = run_with(
+        tmp_path / "long", [episode(1, 8, 1, 3.0), episode(2, 64, 1, 3.0)], env={"id": "CartPole-v1", "workers": 0}
+    )
+    again = run_with(tmp_path / "again")
+    others = [run_with(tmp_path / "seed", train={"seed": 1}), run_with(tmp_path / "config", ppo={"gamma": 0.9})]
+    kept, repeats = without_repeats([short, others[0], long, again, others[1]])
+    assert kept == [long, *others]
+    assert repeats == [(short, long), (again, long)]
+
+
+def test_what_a_run_has_beyond_the_end_of_the_shortest_is_kept_apart(tmp_path):
+    short = run_with(tmp_path / "short", [episode(1, 10, 1, 0.0), episode(2, 100, 2, 0.0)])
+    almost = run_with(tmp_path / "almost", [episode(1, 10, 1, 0.0), episode(2, 101, 2, 0.0)])
+    long = run_with(tmp_path / "long", [episode(1, 0, 1, 2.0), episode(2, 50, 2, 2.0), episode(3, 150, 3, 5.0)])
+    found = band([short, almost, long], Axis.ENV_STEPS, Statistic.MEAN)
+    ((x, y),) = found.tails
+    assert found.x[-1] == 100
+    assert x.tolist() == [100, 150]
+    assert y == pytest.approx([2.5, 3.0])  # the running mean goes from 2 at 50 to 3 at 150
+    assert band([short, almost], Axis.ENV_STEPS, Statistic.MEAN).tails == ()

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,6 +64,28 @@ def test_the_axis_of_seconds(tmp_path):
     (axes,) = plot.learning_curves(groups([run]), Axis.SECONDS, Statistic.IQM).axes
     assert axes.lines[0].get_xdata()[-1] == 75
     assert axes.get_xlabel() == "seconds of training"
+
+
+def test_runs_that_go_on_after_the_first_has_ended_are_drawn_by_themselves(tmp_path):
+    runs = [run_with(tmp_path / "0", EPISODES), run_with(tmp_path / "1", EPISODES[:50], train={"seed": 1})]
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.IQM).axes
+    together, alone = axes.lines
+    assert (together.get_xdata()[-1], alone.get_xdata()[0], alone.get_xdata()[-1]) == (500, 500, 1500)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "IQM of 2 seeds, 95 % band",
+        "  its runs, where the first has ended",
+    ]
+
+
+def test_long_labels_are_broken(tmp_path):
+    runs = [run_with(tmp_path / str(number), EPISODES, ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))]
+    for run, name in zip(runs, ("short", "a_name_that_is_so_long_that_it_would_hide_the_curves"), strict=True):
+        (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "--config", name]}))
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "short (1 seed)",
+        "a_name_that_is_so_long_that_it_would_hide_the_curv\nes (1 seed)",
+    ]
 
 
 def test_formats(tmp_path):

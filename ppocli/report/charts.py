@@ -130,7 +130,7 @@ def learning_chart(environment: EnvironmentData) -> Chart | None:
         traces = [trace for number, group in enumerate(environment.groups) for trace in _group_traces(group, number)]
         caption = (
             f"Mean return of the last {WINDOW} training episodes. Where there are several seeds: their mean, its 95 % "
-            "bootstrap interval as a band, and each of them as a thin line."
+            "bootstrap interval as a band, both up to the end of the shortest, and each of them as a thin line."
         )
     caption += _thinning_note(max(thinned(run.episodes)[1] for run in begun), "episode")
     levels = _target_levels(environment, below=True)
