@@ -61,10 +61,7 @@ _PHASES = {
 def training_result(result: Mapping[str, Any], target: float | None) -> None:
     """Print what a training run ended with, and what to do next."""
     rows = {"run": short_path(result["run_dir"])}
-    rows["trained"] = (
-        f"{result['env_steps']:,} env steps in {result['wall_seconds']:.1f} s, "
-        f"{result['env_steps_per_second']:,.0f} env steps/s"
-    )
+    rows["trained"] = _trained(result)
     if len(result["seconds"]) == len(_PHASES):  # otherwise nothing was left to do
         rows["seconds"] = ", ".join(f"{_PHASES[phase]} {seconds:.1f}" for phase, seconds in result["seconds"].items())
     if target is None:
@@ -83,6 +80,16 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
     commands = [f"ppocli {command} {shell_path(result['run_dir'])}" for command in ("evaluate", "render", "report")]
     rows["next"] = f"\n{'':<9}".join(commands)
     _print_rows(rows)
+
+
+def _trained(result: Mapping[str, Any]) -> str:
+    steps, before = result["env_steps"], result["resumed_at_env_steps"]
+    if steps == before:
+        return f"nothing: it has its {steps:,} env steps; more with --set train.env_steps=N"
+    seconds, rate = f"{result['wall_seconds']:.1f} s", f"{result['env_steps_per_second']:,.0f} env steps/s"
+    if before is None:
+        return f"{steps:,} env steps in {seconds}, {rate}"
+    return f"{steps - before:,} env steps more in {seconds}; {steps:,} in all, {rate}"
 
 
 def seeds_result(together: Mapping[str, Any]) -> None:
@@ -111,13 +118,22 @@ def seeds_result(together: Mapping[str, Any]) -> None:
         rows["solved"] = f"{together['solved_fraction']:.0%} of the seeds"
     if together["solved_at_seconds_median"] is not None:
         rows["solved"] += (
-            f", the median after {together['solved_at_env_steps_median']:,.0f} env steps, "
+            f", medians: after {together['solved_at_env_steps_median']:,.0f} env steps, "
             f"{together['solved_at_seconds_median']:.1f} s"
         )
     rows["trained"] = f"in {together['wall_seconds']:.1f} s, {together['at_a_time']} at a time"
     if together["figure"]:
         rows["figure"] = short_path(together["figure"])
+    rows["next"] = f"ppocli report {_in_shell([Path(run['run_dir']) for run in together['runs']])}"
     _print_rows(rows)
+
+
+def _in_shell(paths: Sequence[Path]) -> str:
+    """Return paths as they can be pasted into a shell, with a `*` where that means just these."""
+    first, beginning = paths[0], os.path.commonprefix([path.name for path in paths])  # noqa: RUF071 - names, not paths
+    if len(paths) > 1 and set(first.parent.glob(f"{beginning}*")) == set(paths):
+        return f"{shell_path(first.parent / beginning)}*"
+    return " ".join(map(shell_path, paths))
 
 
 def _print_rows(rows: Mapping[str, str]) -> None:
@@ -161,15 +177,15 @@ _STATISTICS: Sequence[tuple[str, Any]] = (
 )
 
 
+_NARROWEST_ENV, _NARROWEST_RUN = 7, 12
+"""Characters that are left of environments, and at least of names, in the table of runs in a narrow terminal."""
+
+
 def runs(found: Sequence["RunSummary"]) -> None:
     """Print how runs stand, a row for each."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
-    for name in ("env", "run", "state"):
-        table.add_column(name, overflow="fold")
-    for name in ("steps", "best", "solved", "when"):
-        table.add_column(name, justify="right", overflow="fold")
-    for run in found:
-        table.add_row(
+    header = ("env", "run", "state", "steps", "best", "solved", "when")
+    rows = [
+        (
             run.env_id,
             one_line(run.run_dir.name),
             run.state,
@@ -178,6 +194,19 @@ def runs(found: Sequence["RunSummary"]) -> None:
             "-" if run.solved is None else _short_count(run.solved_at_env_steps or 0) if run.solved else "no",
             _ago(run.started),
         )
+        for run in found
+    ]
+    # Where it is too wide, environments are cut first; names, which are there to be copied, are broken at last.
+    env, name, *others = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = _out.width - sum(others) - 2 * len(header) - min(env, _NARROWEST_ENV)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    table.add_column(header[0], overflow="ellipsis")
+    table.add_column(header[1], overflow="fold", width=min(name, max(room, _NARROWEST_RUN)))
+    table.add_column(header[2], overflow="fold", no_wrap=room >= _NARROWEST_RUN)
+    for title in header[3:]:
+        table.add_column(title, justify="right", overflow="fold", no_wrap=room >= _NARROWEST_RUN)
+    for row in rows:
+        table.add_row(*row)
     _out.print(table)
 
 

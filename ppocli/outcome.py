@@ -18,6 +18,7 @@ class Outcome:
         self._config = config
         self._run = run
         self._progress = progress
+        self._began_at = progress.env_steps
         self._phases = PhaseSeconds(progress.seconds)
 
     def add(self, report: "Report") -> None:
@@ -33,6 +34,7 @@ class Outcome:
             "env_id": self._config.env.id,
             "seed": self._config.train.seed,
             "env_steps": progress.env_steps,
+            "resumed_at_env_steps": self._began_at or None,
             "iterations": progress.iterations,
             "wall_seconds": wall_seconds,
             "seconds": self._phases.shares(wall_seconds),

@@ -151,7 +151,11 @@ def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:
 
 
 def _legend(group: Group, statistic: Statistic) -> str:
-    seeds = "1 seed" if len(group.runs) == 1 else f"{statistic.words} of {len(group.runs)} seeds, 95 % band"
+    seeds = (
+        "1 seed"
+        if len(group.runs) == 1
+        else f"{statistic.words} of {len(group.runs)} seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band"
+    )
     return textwrap.fill(f"{group.label} ({seeds})" if group.label else seeds, 50)
 
 

@@ -76,14 +76,16 @@ def _evaluate(
 
 
 def evaluation_of(run: Run) -> Evaluation:
-    """Return the evaluation of a run's best agent: the one in the run, or a new one where that is of another agent.
+    """Return the evaluation of a run's best agent: the one in the run, or a new one.
 
+    A new one where that is of another agent, or of fewer episodes than an evaluation has by itself.
     Raises what `evaluate_checkpoint` and `load_checkpoint` raise.
     """
     saved = load_checkpoint(run.chosen_checkpoint())
     try:
         stored = Evaluation.model_validate_json(run.evaluation.read_bytes())
-        if stored.deterministic and stored.checkpoint_env_steps == saved.progress.env_steps and stored.episode_returns:
+        same_agent = stored.deterministic and stored.checkpoint_env_steps == saved.progress.env_steps
+        if same_agent and len(stored.episode_returns) >= NUM_EPISODES:
             return stored
     except (OSError, ValidationError):
         pass  # there is none, or one of another version

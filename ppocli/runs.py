@@ -44,6 +44,20 @@ class Solved(BaseModel):
     """Of the greedy policy, over the 100 episodes that showed it."""
 
 
+class Resumed(BaseModel):
+    """When and how a run was gone on with."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    at: str = ""
+    """UTC, ISO 8601."""
+    command: list[str] = []
+    env_steps: int = 0
+    """Where it stood."""
+    exact: bool = True
+    """Whether its episodes could be gone on with."""
+
+
 class Facts(BaseModel):
     """What `run.json` says of a run."""
 
@@ -65,7 +79,7 @@ class Facts(BaseModel):
     git_commit: str | None = None
     versions: dict[str, str] = {}
     machine: dict[str, str] = {}
-    resumed: list[dict[str, Any]] = []
+    resumed: list[Resumed] = []
 
     @property
     def config_name(self) -> str:
@@ -233,7 +247,7 @@ class Run:
 
         `facts` are recorded in `run.json`. Raises RunError, OSError.
         """
-        known, resumed = self.facts, {"at": _now(), "command": sys.argv, **facts}
+        known, resumed = self.facts, Resumed(at=_now(), command=sys.argv, **facts)
         self._metrics = open_csv(self.path / "metrics.csv", METRICS_COLUMNS, metrics_bytes)
         self._episodes = open_csv(self.path / "episodes.csv", EPISODE_COLUMNS, episodes_bytes)
         self._num_episodes = episodes

@@ -93,6 +93,7 @@ def test_train_writes_a_run_and_one_json_object(run_dir, ppocli):
             "wall_seconds",
             "seconds",
             "env_steps_per_second",
+            "resumed_at_env_steps",
             "solved",
         ),
         *("solved_at_env_steps", "solved_at_seconds", "best_return", "checkpoint"),

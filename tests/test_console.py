@@ -56,6 +56,14 @@ def test_a_narrow_terminal_still_tells_which_run_is_which(monkeypatch):
     assert "20260101" in text
 
 
+def test_a_name_stays_whole_and_what_it_is_of_makes_room(screen):
+    console.runs([summary(env_id="MountainCarContinuous-v0", best_return=-1234.5)])
+    *_, row = screen.export_text().splitlines()
+    assert row.split()[1:4] == ["20260101T000000Z-seed3", "interrupted", "98k"]
+    assert row.startswith("MountainCar")
+    assert "…" in row
+
+
 def test_large_numbers_and_long_times_stay_short(screen):
     old = (datetime.now(UTC) - timedelta(days=40)).isoformat()
     console.runs(
@@ -73,6 +81,7 @@ def test_names_from_a_stranger_do_not_steer_the_terminal(screen):
 
 def run_result(seed, solved, evaluation):
     at = {"solved_at_env_steps": 90_112, "solved_at_seconds": 4.06} if solved else {}
+    at["run_dir"] = f"/runs/my env/2026-seed{seed}"
     return {"seed": seed, "solved": solved, "wall_seconds": 12.34, "evaluation": evaluation, **at}
 
 
@@ -98,9 +107,10 @@ def test_several_seeds_each_and_together(screen):
         "│ 12   │  interrupted │             - │             - │    12.3 │",
         "mean     250.0, 95 % interval over seeds 240.0 to 260.0\n",
         "IQM      251.0\n",
-        "solved   50% of the seeds, the median after 90,112 env steps, 4.1 s\n",
+        "solved   50% of the seeds, medians: after 90,112 env steps, 4.1 s\n",
         "trained  in 30.0 s, 2 at a time\n",
         "figure   /tmp/x.png\n",
+        "next     ppocli report '/runs/my env/2026-seed0' '/runs/my env/2026-seed12'\n",
     ):
         assert row in text
 
@@ -110,4 +120,32 @@ def test_several_seeds_that_have_no_result_yet(screen):
         ("return_mean", "return_iqm", "solved_fraction", "solved_at_seconds_median", "figure"), None
     )
     console.seeds_result({"runs": [run_result(0, False, None)], "wall_seconds": 1.0, "at_a_time": 1, **nothing})
-    assert screen.export_text().splitlines()[-1] == "trained  in 1.0 s, 1 at a time"
+    assert screen.export_text().splitlines()[-2:] == [
+        "trained  in 1.0 s, 1 at a time",
+        "next     ppocli report '/runs/my env/2026-seed0'",
+    ]
+
+
+def test_paths_that_begin_alike_are_one_word_where_nothing_else_begins_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [tmp_path / "my runs" / f"2026-seed{seed}" for seed in (3, 4)]
+    for path in paths:
+        path.mkdir(parents=True)
+    assert console._in_shell(paths) == "'my runs/2026-seed'*"
+    (tmp_path / "my runs" / "2026-seed5").mkdir()
+    assert console._in_shell(paths) == "'my runs/2026-seed3' 'my runs/2026-seed4'"
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        (None, "trained  8,192 env steps in 2.0 s, 1,000 env steps/s"),
+        (2048, "trained  6,144 env steps more in 2.0 s; 8,192 in all, 1,000 env steps/s"),
+        (8192, "trained  nothing: it has its 8,192 env steps; more with --set train.env_steps=N"),
+    ],
+)
+def test_a_resumed_run_tells_what_it_did_from_what_was_done(screen, before, line):
+    result = {"run_dir": "/x", "env_steps": 8192, "resumed_at_env_steps": before, "wall_seconds": 2.0}
+    rest = {"env_steps_per_second": 1000.0, "seconds": {}, "best_return": None}
+    console.training_result(result | rest, target=None)
+    assert line in screen.export_text().splitlines()

@@ -46,7 +46,7 @@ def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
     first, second = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     assert (first.get_title(), second.get_title()) == ("CartPole-v1", "Pendulum-v1")
     assert [text.get_text() for text in first.get_legend().get_texts()] == [
-        "gamma 0.99 (mean of 2 seeds, 95 % band)",
+        "gamma 0.99 (mean of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band)",
         "gamma 0.9 (1 seed)",
         "solved: 475",
     ]
@@ -72,7 +72,7 @@ def test_runs_that_go_on_after_the_first_has_ended_are_drawn_by_themselves(tmp_p
     together, alone = axes.lines
     assert (together.get_xdata()[-1], alone.get_xdata()[0], alone.get_xdata()[-1]) == (500, 500, 1500)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "IQM of 2 seeds, 95 % band",
+        "IQM of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band",
         "  its runs, where the first has ended",
     ]
 

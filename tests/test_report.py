@@ -248,6 +248,12 @@ def test_commands_and_machines_that_are_alike_stand_together(tmp_path):
     facts = [{"command": ["p", "train", "--seeds", "0-1"]}, {"command": ["p", "train", "--seeds", "0-1"]}, {}]
     environment = seeds(tmp_path / "X", *facts, **made)
     assert page.commands([environment]) == [("X/0 and X/1", "ppocli train --seeds 0-1"), ("X/2", "")]
+    resumed = [
+        {"command": ["p", "train", "--resume", "latest"]},
+        {"command": ["p", "train", *("--resume", "x", "--set", "a=2")]},
+    ]
+    (changed,) = page.commands([seeds(tmp_path / "Y", {"command": ["p", "train"], "resumed": resumed})])
+    assert changed == ("Y/0", "ppocli train\nppocli train --resume x --set a=2")
     facts = {"git commit": "abc", "platform": "Linux", "torch": "2"}
     assert page.machines([environment]) == [("X/0, X/1 and X/2", facts)]
 

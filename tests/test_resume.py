@@ -264,7 +264,7 @@ def test_an_environment_that_does_not_replay_is_named(forgetful_killed):
 
 def test_allow_inexact_begins_new_episodes_and_says_so(forgetful_killed):
     run = resume(forgetful_killed, allow_inexact=True)
-    assert [resumed["exact"] for resumed in run.facts.resumed] == [False]
+    assert [resumed.exact for resumed in run.facts.resumed] == [False]
     metrics, episodes = logs(run)
     assert [int(row["iteration"]) for row in metrics] == list(range(1, 11))
     seeds = [row["seed"] for row in episodes]
@@ -330,7 +330,7 @@ def test_more_env_steps_extend_a_finished_run(tmp_path):
     assert int(after[0][-1]["env_steps"]) == 2048
     assert float(after[0][-1]["learning_rate"]) == pytest.approx(3e-4 / 16)
     assert Config.model_validate(longer) == resumed_config(run, newest_checkpoint(run), ())
-    assert [fact["env_steps"] for fact in run.facts.resumed] == [1280]
+    assert [fact.env_steps for fact in run.facts.resumed] == [1280]
 
 
 def test_a_solved_run_can_go_on_beyond(tmp_path):

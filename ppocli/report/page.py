@@ -63,12 +63,16 @@ def configs(environment: EnvironmentData) -> list[tuple[str, str]]:
 
 
 def commands(environments: Sequence[EnvironmentData]) -> list[tuple[str, str]]:
-    """Return the commands that runs began with, each once, under the names of its runs."""
+    """Return the commands that runs began with, each once, under the names of its runs.
+
+    Those that went on with a run follow where they changed something; an interruption alone changes nothing.
+    """
     found: dict[str, list[str]] = {}
     for environment in environments:
         for run in environment.runs:
-            line = written.command_line(run.facts.command) if run.facts.command else ""
-            found.setdefault(line, []).append(run.name)
+            changes = [resumed.command for resumed in run.facts.resumed if "--set" in resumed.command]
+            lines = map(written.command_line, [run.facts.command, *changes] if run.facts.command else [])
+            found.setdefault("\n".join(lines), []).append(run.name)
     return [(written.listed(names), line) for line, names in found.items()]
 
 
