@@ -190,6 +190,10 @@ def test_every_config_has_a_sentence_and_a_row(tmp_path):
     assert sentences.title([first, second]) == "PPO on CartPole-v1 and Pendulum-v1"
     assert [run.label for run in first.runs] == ["seed 0 (gamma 0.99)", "seed 1 (gamma 0.99)", "seed 0 (gamma 0.9)"]
     first = evaluated(first, [10.0], [20.0], [7.0, 8.0])
+    assert [box["name"] for box in charts.evaluation_chart(first).figure["data"]][2:] == [
+        "seed 0<br>(gamma 0.9)",
+        "random policy",
+    ]
     assert [sentences.result_sentence(group)[:44] for group in first.groups] == [
         "With gamma 0.99, PPO learned CartPole-v1 fro",
         "With gamma 0.9, PPO trained on CartPole-v1 f",

@@ -232,7 +232,7 @@ def evaluation_chart(environment: EnvironmentData) -> Chart | None:
 def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] = ()) -> Any:
     return go.Box(
         x=list(returns),
-        name=_text(name),
+        name=_text(name).replace(" (", "<br>(", 1),  # in two lines, or a phone has no room for the returns
         customdata=list(seeds),
         orientation="h",
         boxpoints="all",
