@@ -378,6 +378,9 @@ def evaluate_command(
     saved = load_checkpoint(path)
     with console.working(f"Playing {num_episodes} episodes"):
         result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled)
+    writable = run is not None and is_writable(run.path)
+    if run is not None and not writable:
+        console.info(f"warning: the run is read-only: not written to {console.short_path(run.evaluation)}")
     if as_json:
         _print_json(result)
         return
@@ -385,9 +388,8 @@ def evaluate_command(
     console.result(f"{num_episodes} unseen episodes of {saved.config.env.id}, seed {seed}")
     agent = "agent, stochastic" if sampled else "agent, greedy"
     console.statistics({agent: result, "random policy": result["random_baseline"]})
-    if run is not None:
-        written = "written to" if is_writable(run.path) else "the run is read-only: not written to"
-        console.info(f"{written} {console.short_path(run.evaluation)}")
+    if run is not None and writable:
+        console.info(f"written to {console.short_path(run.evaluation)}")
 
 
 @app.command("random-baseline")
@@ -606,7 +608,7 @@ def _find_runs(targets: list[str], runs_dir: Path) -> "list[Run]":
     runs, repeats = without_repeats(find_runs(targets, runs_dir))
     for run, kept in repeats:
         path = console.short_path(run.path)
-        console.info(f"warning: left out: {path}: same config and seed as {kept.path.name}, so the same run")
+        console.info(f"warning: left out: {path}: of the same config and seed as {kept.path.name}; each counts once")
     return runs
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -84,7 +85,7 @@ def training_result(result: Mapping[str, Any], target: float | None) -> None:
 
 def _trained(result: Mapping[str, Any]) -> str:
     steps, before = result["env_steps"], result["resumed_at_env_steps"]
-    if steps == before:
+    if steps == before and not result["interrupted"]:
         return f"nothing: it has its {steps:,} env steps; more with --set train.env_steps=N"
     seconds, rate = f"{result['wall_seconds']:.1f} s", f"{result['env_steps_per_second']:,.0f} env steps/s"
     if before is None:
@@ -196,11 +197,11 @@ def runs(found: Sequence["RunSummary"]) -> None:
         )
         for run in found
     ]
-    # Where it is too wide, environments are cut first; names, which are there to be copied, are broken at last.
-    env, name, *others = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    room = _out.width - sum(others) - 2 * len(header) - min(env, _NARROWEST_ENV)
+    # Where it is too wide, environments are broken first; names, which are there to be copied, at last.
+    env, name, *others = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
+    room = _out.width - sum(others) - 2 * (len(header) - 1) - min(env, _NARROWEST_ENV)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
-    table.add_column(header[0], overflow="ellipsis")
+    table.add_column(header[0], overflow="fold")
     table.add_column(header[1], overflow="fold", width=min(name, max(room, _NARROWEST_RUN)))
     table.add_column(header[2], overflow="fold", no_wrap=room >= _NARROWEST_RUN)
     for title in header[3:]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.errors import RunError
+from ppocli.errors import RunError, one_line
 from ppocli.estimates import Estimate, interval, iqm, mean
 from ppocli.logs import LoggedEpisode
 from ppocli.runs import Run
@@ -168,10 +168,17 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     if len(runs) == 1:
         return [""]
     labels = []
-    for name, own in zip(names, settings, strict=True):
+    for run, name, own in zip(runs, names, settings, strict=True):
         alike = [others for other, others in zip(names, settings, strict=True) if other == name or not name]
-        labels.append(", ".join(filter(None, [name, _differences(own, alike)])))
+        labels.append(", ".join(filter(None, [name, _differences(own, alike) or _overrides(run)])))
     return labels
+
+
+def _overrides(run: Run) -> str:
+    """Return what the command changed of the config whose name it goes by."""
+    changed = [override for override in run.facts.overrides if override.partition("=")[0] not in IRRELEVANT]
+    texts = [one_line(override.partition(".")[2]).replace("=", " ", 1) for override in changed[:_KEYS_SHOWN]]
+    return ", ".join(texts) + (" …" if changed[_KEYS_SHOWN:] else "")
 
 
 def _differences(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
@@ -190,5 +197,8 @@ def _differences(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> 
 
 def _short(value: Any) -> str:
     if isinstance(value, dict) and {"start", "end"} <= value.keys():
-        return f"{value['start']:g} → {value['end']:g}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        shape = "" if value.get("shape", "linear") == "linear" else f" ({value['shape']})"
+        return f"{_short(value['start'])} → {_short(value['end'])}{shape}"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)

@@ -22,9 +22,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether this user may put files into a folder, or make it where it does not exist yet."""
-    while not folder.exists():
-        folder = folder.parent
+    """Whether this user may put files into a folder."""
     return os.access(folder, os.W_OK)
 
 

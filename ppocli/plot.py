@@ -55,8 +55,8 @@ def draw(
 ) -> Path:
     """Draw one run beside the random policy, or the learning curves of several; return where the figure lies.
 
-    By default that is in `plots/`, in the run's directory or in the folder that holds them all. Raises RunError for a
-    run in which no episode has ended yet, PpocliError where nothing can be written, and what `baseline_returns` raises.
+    By default that is in `plots/`, in the run's directory or in the folder that holds them all. Raises PpocliError
+    where nothing can be written, and what `learning_curves` and `baseline_returns` raise.
     """
     if len(runs) == 1:
         (run,) = runs
@@ -116,7 +116,7 @@ def _dots(axes: Axes, returns: Sequence[float], color: str) -> None:
 def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) -> Figure:
     """Draw a panel an environment, with a curve and its 95 % band for each group of runs.
 
-    Raises RunError for a run in which no episode has ended yet.
+    Raises what `band` raises.
     """
     env_ids = list(dict.fromkeys(group.env_id for group in found))
     columns = min(len(env_ids), 3)
@@ -133,7 +133,9 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
             axes.set(title=env_id, xlabel=_AXIS_TITLES[axis], ylabel=f"episode return, mean of the last {WINDOW}")
             axes.xaxis.set_major_formatter(EngFormatter(sep="") if axis is Axis.ENV_STEPS else ScalarFormatter())
             axes.set_xlim(left=0)
-            axes.legend(loc="best", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+            legend = axes.legend(loc="best", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+            for text in legend.get_texts():
+                text.set_parse_math(False)  # a config may be called what it likes
         for axes in panels[len(env_ids) :]:
             axes.set_axis_off()
     return figure
@@ -156,7 +158,8 @@ def _legend(group: Group, statistic: Statistic) -> str:
         if len(group.runs) == 1
         else f"{statistic.words} of {len(group.runs)} seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band"
     )
-    return textwrap.fill(f"{group.label} ({seeds})" if group.label else seeds, 50)
+    label = textwrap.fill(f"{group.label} ({seeds})" if group.label else seeds, 50)
+    return f" {label}" if label.startswith("_") else label  # matplotlib leaves out what begins so
 
 
 def _write(figure: Figure, output: Path) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal, TextIO
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
-from ppocli.config import Config, load_config
+from ppocli.config import Config, load_config, preset_names
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError, one_line
 from ppocli.files import naming, remove_leftovers, sync_folder, write_atomically, write_json
@@ -57,6 +57,11 @@ class Resumed(BaseModel):
     exact: bool = True
     """Whether its episodes could be gone on with."""
 
+    @property
+    def changed_something(self) -> bool:
+        """Whether the run would have come out otherwise without it; an interruption alone changes nothing."""
+        return bool(_values("--set", self.command)) or not self.exact
+
 
 class Facts(BaseModel):
     """What `run.json` says of a run."""
@@ -84,10 +89,24 @@ class Facts(BaseModel):
     @property
     def config_name(self) -> str:
         """What the command called its config, without folder and suffix; empty where that is not known."""
-        for word, following in itertools.pairwise([*self.command, ""]):
-            if word == "--config" or word.startswith("--config="):
-                return one_line(Path(word.partition("=")[2] or following).stem)
-        return ""
+        name = one_line(["", *_values("--config", self.command)][-1])
+        return name if name in preset_names() else PureWindowsPath(name).stem  # which knows both kinds of slashes
+
+    @property
+    def overrides(self) -> list[str]:
+        """Each KEY=VALUE that the command set."""
+        return _values("--set", self.command)
+
+
+def _values(option: str, command: Sequence[str]) -> list[str]:
+    """Return the values that an option has in a command, in their order."""
+    found = []
+    for word, following in itertools.pairwise([*command, ""]):
+        if word == option:
+            found.append(following)
+        elif word.startswith(f"{option}="):
+            found.append(word.partition("=")[2])
+    return found
 
 
 class Run:

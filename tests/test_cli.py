@@ -180,7 +180,10 @@ def test_a_read_only_run_is_evaluated_and_stays_as_it_is(run_dir, ppocli, monkey
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)  # a superuser may always
     outcome = ppocli("evaluate", "latest", "--episodes", "3")
     assert "agent, greedy" in outcome.stdout
-    assert "the run is read-only: not written to" in outcome.stderr
+    for options in ((), ("--json",)):
+        assert (
+            "the run is read-only: not written to" in ppocli("evaluate", "latest", "--episodes", "3", *options).stderr
+        )
     assert not (run_dir / "evaluation.json").exists()
 
 

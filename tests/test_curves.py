@@ -121,6 +121,15 @@ def test_a_label_stays_short_and_yet_tells_all_apart(tmp_path):
     assert len({group.label for group in found}) == 4
 
 
+def test_values_that_look_alike_are_told_apart(tmp_path):
+    configs = [{"gamma": 0.9999999}, {"gamma": 0.9999998}]
+    found = groups([run_with(tmp_path / f"g{number}", ppo=ppo) for number, ppo in enumerate(configs)])
+    assert [group.label for group in found] == ["gamma 0.9999999", "gamma 0.9999998"]
+    configs = [{"learning_rate": {"start": 3e-4, "end": 0, "shape": shape}} for shape in ("linear", "cosine")]
+    found = groups([run_with(tmp_path / f"s{number}", ppo=ppo) for number, ppo in enumerate(configs)])
+    assert [group.label for group in found] == ["learning_rate 0.0003 → 0", "learning_rate 0.0003 → 0 (cosine)"]
+
+
 def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tmp_path):
     runs = [run_with(tmp_path / str(number), ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8, 0.7, 0.6))]
     commands = [["--config", "lunar"], ["--config=configs/lunar.yaml", "--seed", "3"], ["--config", "my/own.yaml"], []]
@@ -128,6 +137,10 @@ def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tm
         (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "train", *command]}))
     labels = ["lunar, gamma 0.9", "lunar, gamma 0.8", "own", "gamma 0.6"]
     assert [group.label for group in groups(runs)] == labels
+    command = ["--config", "lunar", "--config=notebook/lunar", "--set", "train.seed=7", "--set=ppo.gamma=0.9"]
+    (runs[0].path / "run.json").write_text(json.dumps({"command": command}))  # the last --config is the one that counts
+    (runs[1].path / "run.json").write_text(json.dumps({"command": ["--config", "C:\\Users\\me\\small.yaml"]}))
+    assert [group.label for group in groups(runs)] == ["notebook/lunar, gamma 0.9", "small", *labels[2:]]
     assert [group.label for group in groups(runs[2:3])] == [""]
 
 

@@ -88,6 +88,16 @@ def test_long_labels_are_broken(tmp_path):
     ]
 
 
+def test_a_config_may_be_called_what_it_likes(tmp_path):
+    runs = [run_with(tmp_path / str(number), EPISODES, ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))]
+    for run, name in zip(runs, ("$a_{$", "_hidden"), strict=True):
+        (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "--config", f"{name}.yaml"]}))
+    plot.draw(runs, tmp_path / "x.png")
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [label.removesuffix(" (1 seed)").strip() for label in labels] == ["$a_{$", "_hidden"]
+
+
 def test_formats(tmp_path):
     figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None)
     for name, start in (("x.png", b"\x89PNG"), ("new/x.svg", b"<?xml"), ("x.PDF", b"%PDF")):

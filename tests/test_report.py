@@ -254,10 +254,11 @@ def test_commands_and_machines_that_are_alike_stand_together(tmp_path):
     assert page.commands([environment]) == [("X/0 and X/1", "ppocli train --seeds 0-1"), ("X/2", "")]
     resumed = [
         {"command": ["p", "train", "--resume", "latest"]},
-        {"command": ["p", "train", *("--resume", "x", "--set", "a=2")]},
+        {"command": ["p", "train", "--resume", "x", "--set=a=2"]},
+        {"command": ["p", "train", "--resume", "y"], "exact": False},
     ]
     (changed,) = page.commands([seeds(tmp_path / "Y", {"command": ["p", "train"], "resumed": resumed})])
-    assert changed == ("Y/0", "ppocli train\nppocli train --resume x --set a=2")
+    assert changed == ("Y/0", "ppocli train\nppocli train --resume x --set=a=2\nppocli train --resume y")
     facts = {"git commit": "abc", "platform": "Linux", "torch": "2"}
     assert page.machines([environment]) == [("X/0, X/1 and X/2", facts)]
 
@@ -310,6 +311,16 @@ def test_a_chart_says_what_it_leaves_out(tmp_path):
         "Drawn"
         not in charts.learning_chart(data.gather([run_directory(tmp_path / "b", episodes=episodes[:9])])[0]).caption
     )
+
+
+def test_seeds_that_nowhere_overlap_are_drawn_each_by_itself(tmp_path):
+    runs = [
+        run_directory(tmp_path / "a", config={"train": {"seed": 0}}, episodes=[episode(1, 100, 1.0, 10.0)]),
+        run_directory(tmp_path / "b", config={"train": {"seed": 1}}, episodes=[episode(1, 500, 1.0, 20.0)]),
+    ]
+    (environment,) = data.gather(runs)
+    traces = charts.learning_chart(evaluated(environment, [1.0], [1.0])).figure["data"]
+    assert [trace["y"] for trace in traces] == [[10.0], [20.0]]
 
 
 def test_groups_have_a_band_and_their_seeds(tmp_path):

@@ -38,7 +38,8 @@ def test_an_evaluation_stays_with_the_run_until_its_agent_is_another(run, monkey
     assert evaluation_of(run) == first
     assert played == []
     stored = json.loads(run.evaluation.read_text())
-    for change in ({"checkpoint_env_steps": 32}, {"deterministic": False}, {"episode_returns": [1.0] * 99}):
+    of_others = {"checkpoint_env_steps": 32}, {"deterministic": False}, {"episode_returns": [1.0] * 99}
+    for change in (*of_others, {"episode_seeds": None}):
         run.evaluation.write_text(json.dumps(stored | change))
         with suppress(TypeError):  # nothing is played in place of the real thing
             evaluation_of(run)
@@ -57,7 +58,7 @@ def test_the_statistics_are_those_of_the_episodes(run):
 
 
 def test_a_baseline_is_made_once(tmp_path):
-    folder = tmp_path / "CartPole-v1" / "random-baseline"
+    folder = tmp_path / "random-baseline"
     assert stored_baseline(CONFIG, folder) is None
     returns = baseline_returns(CONFIG, folder)
     assert len(returns) == 100

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from ppocli import health
 from ppocli.curves import WINDOW, Axis, Statistic, band
+from ppocli.errors import RunError
 from ppocli.plot import COLORS, RANDOM
 from ppocli.report import written
 from ppocli.report.data import EnvironmentData, GroupData, RunData
@@ -173,7 +174,10 @@ def _group_traces(data: GroupData, number: int) -> list[Any]:
             name=f"{label}: each seed" if label else "each seed", showlegend=trace is seeds[0], legendrank=2000
         )
     name = f"{label}: mean of {len(begun)} seeds" if label else f"mean of {len(begun)} seeds"
-    return [*_band_traces([run.run for run in begun], name, color, dash), *seeds]
+    try:
+        return [*_band_traces([run.run for run in begun], name, color, dash), *seeds]
+    except RunError:  # one ends before another's first episode does: each by itself is all there is
+        return seeds
 
 
 def _seed_trace(run: RunData, name: str, color: str, width: float, **more: Any) -> Any:

@@ -65,12 +65,12 @@ def configs(environment: EnvironmentData) -> list[tuple[str, str]]:
 def commands(environments: Sequence[EnvironmentData]) -> list[tuple[str, str]]:
     """Return the commands that runs began with, each once, under the names of its runs.
 
-    Those that went on with a run follow where they changed something; an interruption alone changes nothing.
+    Those that went on with a run follow where they changed something.
     """
     found: dict[str, list[str]] = {}
     for environment in environments:
         for run in environment.runs:
-            changes = [resumed.command for resumed in run.facts.resumed if "--set" in resumed.command]
+            changes = [resumed.command for resumed in run.facts.resumed if resumed.changed_something]
             lines = map(written.command_line, [run.facts.command, *changes] if run.facts.command else [])
             found.setdefault("\n".join(lines), []).append(run.name)
     return [(written.listed(names), line) for line, names in found.items()]
