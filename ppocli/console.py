@@ -178,7 +178,7 @@ _STATISTICS: Sequence[tuple[str, Any]] = (
 )
 
 
-_NARROWEST_ENV, _NARROWEST_RUN = 7, 12
+_NARROWEST_ENV, _NARROWEST_RUN = 14, 12
 """Characters that are left of environments, and at least of names, in the table of runs in a narrow terminal."""
 
 
@@ -199,8 +199,8 @@ def runs(found: Sequence["RunSummary"]) -> None:
     ]
     # Where it is too wide, environments are broken first; names, which are there to be copied, at last.
     env, name, *others = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
-    room = _out.width - sum(others) - 2 * (len(header) - 1) - min(env, _NARROWEST_ENV)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    room = _out.width - sum(others) - (len(header) - 1) - min(env, _NARROWEST_ENV)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column(header[0], overflow="fold")
     table.add_column(header[1], overflow="fold", width=min(name, max(room, _NARROWEST_RUN)))
     table.add_column(header[2], overflow="fold", no_wrap=room >= _NARROWEST_RUN)
