@@ -90,6 +90,8 @@ def find_run(target: str, runs_dir: Path) -> Run:
     It is a directory, `latest`, or the beginning of just one run's name, with or without its environment's before it.
     """
     path = Path(target)
+    if not target:
+        raise RunError("RUN is empty; it is a run directory, the beginning of a run's name, or `latest`")
     if target == "latest":
         if not (runs := all_runs(runs_dir)):
             raise RunError(
@@ -134,7 +136,9 @@ def common_folder(runs: Sequence[Run]) -> Path:
 
 def _run_that_begins(target: str, runs_dir: Path) -> Run:
     runs = all_runs(runs_dir)
-    found = [run for run in runs if f"{run.path.parent.name}/{run.path.name}".startswith(target)]
+    by_name = {f"{run.path.parent.name}/{run.path.name}": run for run in runs}
+    found = [run for name, run in by_name.items() if target in (name, run.path.name)]  # seed1, and not seed10
+    found = found or [run for name, run in by_name.items() if name.startswith(target)]
     found = found or [run for run in runs if run.path.name.startswith(target)]
     if len(found) == 1:
         return found[0]

@@ -8,6 +8,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ def _complete_run(context: typer.Context, incomplete: str) -> list[str]:
     from ppocli.catalog import run_names
 
     names = ["latest", *run_names(context.params.get("runs_dir") or RUNS_DIR)]
-    return [name for name in names if name.startswith(incomplete)]
+    # Others than ppocli gives its runs are no single word to a shell, or more than a word.
+    return [name for name in names if name.startswith(incomplete) and re.fullmatch(r"[\w./-]+", name)]
 
 
 RUNS_DIR = Path("runs")
@@ -306,8 +308,9 @@ def _train_seeds(
                 else:
                     results[number] = message
                     display.end(number, _in_short(message))
-    for number, failure in sorted(failures.items()):
-        console.info(f"error: seed {number}: {failure.message}")
+    for reason in dict.fromkeys(failure.message for _, failure in sorted(failures.items())):
+        failed = [str(number) for number, failure in sorted(failures.items()) if failure.message == reason]
+        console.info(f"error: seed{'s' if failed[1:] else ''} {', '.join(failed)}: {reason}")
     for _, result in sorted(results.items()):
         if result["interrupted"]:
             console.info(f"Interrupted. To go on: ppocli train --resume {console.shell_path(result['run_dir'])}")
@@ -325,11 +328,11 @@ def _train_seeds(
         "failures": {number: failure.message for number, failure in sorted(failures.items())},
     }
     if results and not stop:
-        from ppocli import plot
-
         trained = [Run(Path(result["run_dir"])) for result in together["runs"]]
         name = f"{trained[0].path.name.partition('-')[0]}-seeds-{seeds.replace(',', '_').replace(' ', '')}.png"
         try:
+            with console.working("Drawing"), _importing():
+                from ppocli import plot
             with console.working("Drawing"):
                 together["figure"] = str(plot.draw(trained, trained[0].path.absolute().parent / "plots" / name))
         except PpocliError as error:  # of training so short that there is nothing to draw
@@ -632,6 +635,7 @@ def _importing() -> Iterator[None]:
     """
     from ppocli.signals import stop_signals_held_back
 
+    os.environ.pop("MPLBACKEND", None)  # no window is drawn in, and one that matplotlib does not know it takes amiss
     gc.disable()
     try:
         with stop_signals_held_back():

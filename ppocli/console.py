@@ -116,7 +116,9 @@ def seeds_result(together: Mapping[str, Any]) -> None:
             interval = f", 95 % interval over seeds {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
             rows[label] = f"{together[key]:.1f}{interval}"
     if together["solved_fraction"] is not None:
-        rows["solved"] = f"{together['solved_fraction']:.0%} of the seeds"
+        evaluated, all_seeds = together["seeds_evaluated"], len(together["seeds"])
+        of = "the seeds" if evaluated == all_seeds else f"the {evaluated} evaluated of {all_seeds}"
+        rows["solved"] = f"{together['solved_fraction']:.0%} of {of}"
     if together["solved_at_seconds_median"] is not None:
         rows["solved"] += (
             f", medians: after {together['solved_at_env_steps_median']:,.0f} env steps, "

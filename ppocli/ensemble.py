@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from statistics import median
@@ -22,7 +23,7 @@ from ppocli.errors import PpocliError, UsageError
 from ppocli.estimates import Estimate, interval, iqm, mean
 from ppocli.outcome import Outcome
 from ppocli.runs import Run
-from ppocli.signals import heed_only_sigterm, signal_name, stop_request
+from ppocli.signals import heed_only_sigterm, let_stop_signals_in, signal_name, stop_request, stop_signals_held_back
 
 MAX_SEEDS = 1000
 _LOOK_SECONDS = 0.2  # how often to ask whether to stop
@@ -57,7 +58,7 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         bounds = re.fullmatch(r"\s*(\d{1,10})(?:-(\d{1,10}))?\s*", part)
         first, last = (int(bounds[1]), int(bounds[2] or bounds[1])) if bounds else (1, 0)
-        if not first <= last < 2**32 or last - first >= MAX_SEEDS:
+        if not first <= last < 2**32 or len(seeds) + last - first >= MAX_SEEDS:
             raise UsageError(f"--seeds {text}: write them as 0-4 or as 0,3,7, at most {MAX_SEEDS:,} of them")
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):
@@ -96,6 +97,8 @@ def train_seeds(
     waiting = deque(runs)
     at_work: dict[Connection, tuple[int, SpawnProcess]] = {}
     told_to_stop = False
+    with stop_signals_held_back():  # for as long as they were: the tracker's start by itself lets them all in
+        resource_tracker.ensure_running()
     try:
         while at_work or (waiting and not told_to_stop):
             while waiting and len(at_work) < jobs and not told_to_stop:
@@ -103,7 +106,8 @@ def train_seeds(
                 ours, theirs = context.Pipe(duplex=False)
                 arguments = (theirs, config, run, stop_when_solved, tuple(imports), time.perf_counter())
                 process = context.Process(target=_train_seed, args=arguments)
-                process.start()
+                with stop_signals_held_back():  # until it is ready for them
+                    process.start()
                 theirs.close()  # so that its end is the end of the pipe
                 at_work[ours] = (config.train.seed, process)
             for connection in wait(list(at_work), _LOOK_SECONDS):
@@ -112,6 +116,8 @@ def train_seeds(
                 message = _receive(connection, process)
                 if not isinstance(message, Standing):
                     del at_work[connection]
+                if isinstance(message, Failure) and message.exit_code == UsageError.exit_code:
+                    waiting.clear()  # the others are used as wrongly
                 yield seed, message
             if should_stop() and not told_to_stop:
                 told_to_stop = True
@@ -147,6 +153,7 @@ def _train_seed(
     heed_only_sigterm()  # which the parent sends, whatever signal it gets itself
     with stop_request() as stop:
         stop.acknowledgement = b""
+        let_stop_signals_in()
         try:
             for name in imports:
                 importlib.import_module(name)

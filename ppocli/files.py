@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from ppocli.errors import RunError
+
 _TEMPORARY = ".{name}.{random}.tmp"
 
 
@@ -19,6 +21,13 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def regular(path: Path) -> Path:
+    """Return the path, unless something lies there that is no file and may never end. Raises RunError."""
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path}: not a file")
+    return path
 
 
 def is_writable(folder: Path) -> bool:

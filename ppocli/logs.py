@@ -1,7 +1,6 @@
 """The two logs of a run, `metrics.csv` and `episodes.csv`: their rows, and how they are written and read."""
 
 import csv
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +10,7 @@ from typing import Any, TextIO, TypeVar
 
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
-from ppocli.files import naming, open_log
+from ppocli.files import naming, open_log, regular
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,26 @@ METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
 EPISODE_COLUMNS = tuple(field.name for field in fields(LoggedEpisode))
 
 
+LARGEST = 1e100
+"""That a number of a run may be: beyond it there is nothing to learn, and little can be drawn or counted."""
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    if abs(number) > LARGEST:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return number
+
+
 def _finite(text: str) -> float:
     number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number")
+    if not abs(number) <= LARGEST:  # which NaN is not, either
+        raise ValueError(f"{text} is no finite number that can be dealt with")
     return number
 
 
 _READERS: dict[Any, Any] = {
-    int: int,
+    int: _integer,
     float: _finite,
     float | None: lambda text: _finite(text) if text else None,
     bool: {"True": True, "False": False}.__getitem__,
@@ -105,9 +115,7 @@ _READERS: dict[Any, Any] = {
 def read_log(path: Path, row: type[R]) -> list[R]:
     """Return the rows of a log. One that is still being written, at its end, is left out. Raises RunError."""
     try:
-        if path.exists() and not path.is_file():
-            raise RunError(f"{path}: not a file")  # but something that may never end
-        whole_lines, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        whole_lines, _, _ = regular(path).read_text(encoding="utf-8").rpartition("\n")
         header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
         if absent := [field.name for field in fields(row) if field.name not in header]:
             raise RunError(f"{path}: not a log that ppocli wrote: it has no column {absent[0]}")

@@ -143,7 +143,9 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
 
 def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:
     color = COLORS[number % len(COLORS)]
-    axes.plot(drawn.x, drawn.center, color=color, linestyle=LINE_STYLES[number % len(LINE_STYLES)], label=label)
+    style = LINE_STYLES[number % len(LINE_STYLES)]
+    point = "o" if drawn.x[0] == drawn.x[-1] else None  # where all episodes have ended at once
+    axes.plot(drawn.x, drawn.center, color=color, linestyle=style, marker=point, label=label)
     if drawn.interval is not None:
         axes.fill_between(drawn.x, *drawn.interval, color=color, alpha=0.2, linewidth=0)
     for tail in drawn.tails:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, FiniteFloat, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ppocli import checkpoint
 from ppocli.checkpoint import Checkpoint
@@ -15,9 +15,9 @@ from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs
 from ppocli.errors import PpocliError
 from ppocli.evaluate import episode_lists, evaluate, greedy, random, statistics, stochastic
-from ppocli.files import is_writable, write_atomically, write_json
+from ppocli.files import is_writable, regular, write_atomically, write_json
 from ppocli.logs import LoggedEpisode, read_log
-from ppocli.runs import Run, write_episodes
+from ppocli.runs import Number, Run, write_episodes
 from ppocli.seeds import Purpose, evaluation_seeds
 
 NUM_EPISODES = 100
@@ -31,8 +31,8 @@ class Evaluation(BaseModel):
     checkpoint_env_steps: int
     """How many env steps the agent had learned from."""
     episode_seeds: list[int]
-    episode_returns: list[FiniteFloat]
-    random_episode_returns: list[FiniteFloat]
+    episode_returns: list[Number]
+    random_episode_returns: list[Number]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -83,7 +83,7 @@ def evaluation_of(run: Run) -> Evaluation:
     """
     saved = load_checkpoint(run.chosen_checkpoint())
     try:
-        stored = Evaluation.model_validate_json(run.evaluation.read_bytes())
+        stored = Evaluation.model_validate_json(regular(run.evaluation).read_bytes())
         same_agent = stored.deterministic and stored.checkpoint_env_steps == saved.progress.env_steps
         if same_agent and len(stored.episode_returns) >= NUM_EPISODES:
             return stored
@@ -111,7 +111,7 @@ def make_baseline(config: Config, folder: Path, num_episodes: int = NUM_EPISODES
 def stored_baseline(config: Config, folder: Path) -> list[float] | None:
     """Return the episode returns of the baseline in a folder, None where there is none of this environment."""
     try:
-        stored = load_config(str(folder / "config.yaml")).env
+        stored = load_config(str(regular(folder / "config.yaml"))).env
         if (stored.id, stored.kwargs) != (config.env.id, config.env.kwargs):
             return None
         return [row.episode_return for row in read_log(folder / "episodes.csv", LoggedEpisode)] or None

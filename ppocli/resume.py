@@ -6,7 +6,7 @@ from ppocli import checkpoint
 from ppocli.checkpoint import Checkpoint
 from ppocli.config import Config, load_config
 from ppocli.errors import CheckpointError, RunError, UsageError
-from ppocli.files import write_atomically
+from ppocli.files import regular, write_atomically
 from ppocli.runs import Run
 
 MAY_CHANGE = ("train.env_steps", "train.checkpoint_interval", "env.workers")
@@ -45,8 +45,8 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
     """
     if not run.exists:
         raise RunError(f"{run.path}: not a training run, or one that ended before it began; train it anew")
-    config = load_config(str(run.path / "config.yaml"), overrides)
-    began = load_config(str(run.path / "config.yaml")) if saved is None else saved.config
+    config = load_config(str(regular(run.path / "config.yaml")), overrides)
+    began = run.config if saved is None else saved.config
     old, new = began.leaves(), config.leaves()
     changed = [key for key in sorted(old) if old[key] != new[key] and key not in MAY_CHANGE]
     if changed:

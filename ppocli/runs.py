@@ -12,17 +12,18 @@ from contextlib import suppress
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ppocli.config import Config, load_config, preset_names
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError, UsageError, one_line
-from ppocli.files import naming, remove_leftovers, sync_folder, write_atomically, write_json
+from ppocli.files import naming, regular, remove_leftovers, sync_folder, write_atomically, write_json
 from ppocli.logs import (
     EPISODE_COLUMNS,
+    LARGEST,
     METRICS_COLUMNS,
     LoggedEpisode,
     Metrics,
@@ -35,12 +36,16 @@ _BASELINE = "random-baseline"
 _PATIENCE_SECONDS = 0.5
 
 
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
 class Solved(BaseModel):
     """When a run has solved its task."""
 
-    env_steps: int
-    seconds: FiniteFloat
-    return_mean: FiniteFloat
+    env_steps: Count
+    seconds: Number
+    return_mean: Number
     """Of the greedy policy, over the 100 episodes that showed it."""
 
 
@@ -52,7 +57,7 @@ class Resumed(BaseModel):
     at: str = ""
     """UTC, ISO 8601."""
     command: list[str] = []
-    env_steps: int = 0
+    env_steps: Count = 0
     """Where it stood."""
     exact: bool = True
     """Whether its episodes could be gone on with."""
@@ -72,7 +77,7 @@ class Facts(BaseModel):
     """UTC, ISO 8601."""
     command: list[str] = []
     name: str | None = None
-    target_return: FiniteFloat | None = None
+    target_return: Number | None = None
     """The mean return that counts as solved, None where the task has none."""
     stop_when_solved: bool = False
     state: Literal["running", "finished", "interrupted", "failed"] = "interrupted"
@@ -164,7 +169,7 @@ class Run:
         """What `run.json` says. Raises RunError."""
         path = self.path / "run.json"
         try:
-            return Facts.model_validate_json(path.read_bytes())
+            return Facts.model_validate_json(regular(path).read_bytes())
         except OSError as error:
             raise RunError(f"{path}: cannot read it: {error.strerror}") from error
         except ValidationError as error:
@@ -175,7 +180,7 @@ class Run:
     @property
     def config(self) -> Config:
         """What `config.yaml` says. Raises UsageError."""
-        return load_config(str(self.path / "config.yaml"))
+        return load_config(str(regular(self.path / "config.yaml")))
 
     def metrics(self) -> list[Metrics]:
         """Return the rows of `metrics.csv`. Raises RunError."""

@@ -33,7 +33,7 @@ def heed_only_sigterm() -> None:
 
 @contextmanager
 def stop_signals_held_back() -> Iterator[None]:
-    """Within the block, signals that ask to stop wait for its end; processes that are started in it never get any."""
+    """Within the block, signals that ask to stop wait for its end; processes that are started in it get none."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -42,6 +42,12 @@ def stop_signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_stop_signals_in() -> None:
+    """In a process that was started while they were held back, get them from now on."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 STOPPING = "Stopping once this iteration is done; again to stop at once."

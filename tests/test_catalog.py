@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import astuple, replace
 
 import pytest
@@ -83,6 +84,15 @@ def test_the_beginning_of_a_name_is_enough(runs, tmp_path, beginning, index):
     )
 
 
+def test_a_whole_name_is_meant_by_itself_even_if_another_begins_so(tmp_path):
+    first, tenth = (run_at(tmp_path, f"20260101T000000Z-seed{seed}", "2026") for seed in (1, 10))
+    for target in ("20260101T000000Z-seed1", "CartPole-v1/20260101T000000Z-seed1"):
+        assert find_run(target, tmp_path).path == first.path
+    assert find_run("20260101T000000Z-seed10", tmp_path).path == tenth.path
+    with pytest.raises(RunError, match="RUN is empty"):
+        find_run("", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -118,6 +128,17 @@ def test_several_are_each_meant_once_and_without_what_lies_beside_them(runs, tmp
     (folder / "other").mkdir()  # what ppocli did not put there is the user's mistake
     with pytest.raises(RunError, match="other: no training run"):
         find_runs([str(folder / "renamed"), str(folder / "other")], tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only where there are named pipes")
+@pytest.mark.parametrize("name", ["run.json", "config.yaml", "metrics.csv"])
+def test_what_may_never_end_is_not_read(tmp_path, name):
+    run = create(tmp_path)
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    with pytest.raises(RunError, match=f"{name}: not a file"):
+        summarize_run(run)
+    assert [found.path for found in all_runs(run.path.parents[1])] == [run.path]
 
 
 def test_the_innermost_folder_of_some_runs(runs, tmp_path):

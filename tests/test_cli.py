@@ -1,9 +1,11 @@
 """The command line as people and scripts use it: results, exit codes, and one clear line for every mistake."""
 
+import contextlib
 import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -449,6 +451,9 @@ def test_runs_are_completed(ppocli, run_dir, tmp_path):
     assert completions(tmp_path, "ppocli plot latest Cart") == [f"CartPole-v1/{run_dir.name}"]
     assert completions(tmp_path, "ppocli train --resume 20") == [run_dir.name]
     assert completions(tmp_path, "ppocli evaluate --runs-dir elsewhere 20") == []
+    for name in ("my run", "$(touch x)"):  # which would be more than a word to the shell
+        shutil.copytree(run_dir, run_dir.with_name(name))
+    assert completions(tmp_path, "ppocli plot m") == completions(tmp_path, "ppocli plot $") == []
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -498,6 +503,29 @@ def test_a_signal_leaves_a_valid_last_checkpoint(ppocli, tmp_path, signal_number
     assert f"Interrupted. To go on: ppocli train --resume {result['run_dir'].removeprefix(f'{tmp_path}/')}" in stderr
     assert result["checkpoint"].endswith("last.safetensors")
     assert ppocli("evaluate", "latest", "--episodes", "2").exit_code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_at_any_moment_of_the_start_of_seeds_are_no_failure(tmp_path, number):
+    command = [sys.executable, "-m", "ppocli", "train", "--config", "cartpole", "--set", "train.env_steps=1e9"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    for seconds in (0.6, 0.9, 1.2, 1.5, 1.8):
+        process = subprocess.Popen(
+            [*command, "--set", "train.eval_interval=1e9", "--seeds", "0-2", "--quiet"],
+            start_new_session=True,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + number, errors
+        assert "Traceback" not in errors
+        assert "killed" not in errors
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -38,7 +38,7 @@ def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "4-0", "-1", "0,", "0--3", "0-1000", "4294967296", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "4-0", "-1", "0,", "0--3", "0-1000", "0-999,1000-1999", "4294967296", "1.5"])
 def test_what_names_no_seeds(text):
     with pytest.raises(UsageError, match="write them as 0-4 or as 0,3,7"):
         parse_seeds(text)
@@ -106,9 +106,9 @@ def test_one_after_the_other_and_stopped(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed0"]
 
 
-def test_the_death_of_one_and_the_misuse_of_another_are_told_and_end_nobody_else(tmp_path):
+def test_the_death_of_one_ends_nobody_else_and_what_is_misuse_for_one_is_for_the_others(tmp_path):
     unknown = TINY.model_copy(update={"env": TINY.env.model_copy(update={"id": "Unknown-v0"})})
-    runs = [*runs_for(tmp_path, [0], ENDLESS), *runs_for(tmp_path, [1], unknown), *runs_for(tmp_path, [2])]
+    runs = [*runs_for(tmp_path, [0], ENDLESS), *runs_for(tmp_path, [2]), *runs_for(tmp_path, [1, 3], unknown)]
     last = {}
     others = multiprocessing.active_children()  # of other tests
     for number, message in train_seeds(runs, jobs=1):
@@ -120,6 +120,7 @@ def test_the_death_of_one_and_the_misuse_of_another_are_told_and_end_nobody_else
     assert last[1].exit_code == 2
     assert "Unknown-v0" in last[1].message
     assert last[2]["env_steps"] == 96
+    assert 3 not in last
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

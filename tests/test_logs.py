@@ -83,11 +83,18 @@ def test_columns_that_are_not_known_yet_do_not_matter(tmp_path):
     assert read_log(path, Metrics) == [metrics(iteration=5)]
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "x", "", "1e999"])
+@pytest.mark.parametrize("value", ["nan", "inf", "x", "", "1e999", "-1.7e308"])
 def test_what_is_no_finite_number_is_refused(tmp_path, value):
     path = tmp_path / "metrics.csv"
     write_log(path, astuple(metrics(entropy=value)))
     with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote"):
+        read_log(path, Metrics)
+
+
+def test_an_integer_that_no_run_can_reach_is_refused(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write_log(path, astuple(metrics(env_steps="1" + 400 * "0")))
+    with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote: an integer of 401 digits"):
         read_log(path, Metrics)
 
 

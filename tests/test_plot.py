@@ -77,6 +77,13 @@ def test_runs_that_go_on_after_the_first_has_ended_are_drawn_by_themselves(tmp_p
     ]
 
 
+def test_episodes_that_have_all_ended_at_once_are_a_point(tmp_path):
+    (axes,) = plot.learning_curves(
+        groups([run_with(tmp_path / "0", EPISODES[:1])]), Axis.ENV_STEPS, Statistic.MEAN
+    ).axes
+    assert axes.lines[0].get_marker() == "o"
+
+
 def test_long_labels_are_broken(tmp_path):
     runs = [run_with(tmp_path / str(number), EPISODES, ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))]
     for run, name in zip(runs, ("short", "a_name_that_is_so_long_that_it_would_hide_the_curves"), strict=True):
