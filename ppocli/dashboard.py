@@ -239,7 +239,10 @@ class Dashboard:
             [
                 ("value loss", f"{metrics.value_loss:.2e}"),
                 ("clip fraction", _fixed(metrics.clip_fraction, 3)),
-                ("explained variance", _fixed(metrics.explained_variance, 2)),
+                (
+                    "explained variance",
+                    _fixed(metrics.explained_variance, 2 if metrics.explained_variance > -10 else 0),
+                ),
             ],
             [
                 ("gradient norm", _fixed(metrics.gradient_norm, 3)),

@@ -361,6 +361,12 @@ def test_it_fits_any_terminal(width, height):
     assert cell_len(lines[-1]) <= max(22, width - 2) or width < 22  # the terminal itself may write ^C there
 
 
+@pytest.mark.parametrize(("value", "text"), [(0.894, "0.89"), (-4.583, "-4.58"), (-23.17, "-23"), (-823.1, "-823")])
+def test_a_value_stays_clear_of_its_label(value, text):
+    lines = shown(report(1, explained_variance=value), terminal=Terminal(80, 24))
+    assert re.search(f"explained variance +{text}$", "\n".join(lines), re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("width", "height", "rows"), [(80, 24, 8), (80, 20, 4), (80, 18, 0), (80, 14, 0), (200, 50, 38)]
 )
