@@ -34,6 +34,7 @@ _STYLE: Any = {
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "text.usetex": False,  # whatever a user has set: names are no TeX
     "svg.hashsalt": "ppocli",  # the same figure is the same file
 }
 _AXIS_TITLES = {Axis.ENV_STEPS: "env steps", Axis.SECONDS: "seconds of training"}

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from PIL import Image
 
 from ppocli import plot
@@ -124,6 +125,11 @@ def test_the_same_figure_is_the_same_file_and_a_small_one(tmp_path):
     many = plot.comparison("CartPole-v1", EPISODES * 100, BASELINE, target=None)
     plot._write(many, tmp_path / "many.svg")
     assert (tmp_path / "many.svg").stat().st_size < 1_000_000  # 15,000 dots are one picture in it
+
+
+def test_a_users_own_style_with_tex_does_not_matter(tmp_path):
+    with rc_context({"text.usetex": True}):
+        plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0), tmp_path / "x.png")
 
 
 def test_what_cannot_be_written(tmp_path):
