@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from statistics import median
@@ -23,7 +22,14 @@ from ppocli.errors import PpocliError, UsageError
 from ppocli.estimates import Estimate, interval, iqm, mean
 from ppocli.outcome import Outcome
 from ppocli.runs import Run
-from ppocli.signals import heed_only_sigterm, let_stop_signals_in, signal_name, stop_request, stop_signals_held_back
+from ppocli.signals import (
+    heed_only_sigterm,
+    let_stop_signals_in,
+    signal_name,
+    start_resource_tracker,
+    stop_request,
+    stop_signals_held_back,
+)
 
 MAX_SEEDS = 1000
 _LOOK_SECONDS = 0.2  # how often to ask whether to stop
@@ -97,8 +103,7 @@ def train_seeds(
     waiting = deque(runs)
     at_work: dict[Connection, tuple[int, SpawnProcess]] = {}
     told_to_stop = False
-    with stop_signals_held_back():  # for as long as they were: the tracker's start by itself lets them all in
-        resource_tracker.ensure_running()
+    start_resource_tracker()
     try:
         while at_work or (waiting and not told_to_stop):
             while waiting and len(at_work) < jobs and not told_to_stop:

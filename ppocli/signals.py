@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from types import FrameType
 
 _STDERR = 2
@@ -42,6 +43,12 @@ def stop_signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_resource_tracker() -> None:
+    """Start what multiprocessing starts with its first process, which by itself lets in what is held back."""
+    with stop_signals_held_back():
+        resource_tracker.ensure_running()
 
 
 def let_stop_signals_in() -> None:

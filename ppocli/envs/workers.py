@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Semaphore
 from types import ModuleType
@@ -24,7 +24,7 @@ from ppocli.config import EnvConfig
 from ppocli.envs.api import ActionSpec, Step
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
-from ppocli.signals import ignore_stop_signals, signal_name, stop_signals_held_back
+from ppocli.signals import ignore_stop_signals, signal_name, start_resource_tracker, stop_signals_held_back
 
 ENVIRONMENTS_PER_PROCESS = 8
 """At least so many, or handing over costs more than it saves."""
@@ -61,8 +61,7 @@ class WorkerVectorEnv:
         self._rows = np.frombuffer(buffer, row)
         self._rows["seed"] = _NO_RESET
         self._workers: list[_Worker] = []
-        with stop_signals_held_back():  # for as long as they were: the tracker's start by itself lets them all in
-            resource_tracker.ensure_running()
+        start_resource_tracker()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for them
         for start, stop in itertools.pairwise(bounds[1:]):
             self._workers.append(_Worker(context, self._own.spec, config, buffer, row, start, stop))
