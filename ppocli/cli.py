@@ -379,11 +379,11 @@ def evaluate_command(
         from ppocli.results import evaluate_checkpoint, load_checkpoint
     path, run = find_checkpoint(target, runs_dir)
     saved = load_checkpoint(path)
+    if run is not None and not is_writable(run.path):
+        console.info(f"warning: the run is read-only: not written to {console.short_path(run.evaluation)}")
+        run = None
     with console.working(f"Playing {num_episodes} episodes"):
         result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled)
-    writable = run is not None and is_writable(run.path)
-    if run is not None and not writable:
-        console.info(f"warning: the run is read-only: not written to {console.short_path(run.evaluation)}")
     if as_json:
         _print_json(result)
         return
@@ -391,7 +391,7 @@ def evaluate_command(
     console.result(f"{num_episodes} unseen episodes of {saved.config.env.id}, seed {seed}")
     agent = "agent, stochastic" if sampled else "agent, greedy"
     console.statistics({agent: result, "random policy": result["random_baseline"]})
-    if run is not None and writable:
+    if run is not None:
         console.info(f"written to {console.short_path(run.evaluation)}")
 
 
