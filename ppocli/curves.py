@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ppocli.config import Config
 from ppocli.errors import RunError, one_line
 from ppocli.estimates import Estimate, interval, iqm, mean
 from ppocli.logs import LoggedEpisode
-from ppocli.runs import Run
+from ppocli.runs import Facts, Run
 
 WINDOW = 100
 """Episodes that a running mean is over: as many as `train` shows, and as decide when it asks whether it has solved."""
@@ -126,7 +127,8 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run
     """
     alike: dict[tuple[str, str, int], list[Run]] = {}
     for run in runs:
-        alike.setdefault((run.config.env.id, repr(_settings(run)), run.config.train.seed), []).append(run)
+        config = run.config
+        alike.setdefault((config.env.id, repr(_settings(config)), config.train.seed), []).append(run)
     kept, repeats = [], []
     for members in alike.values():
         farthest = max(members, key=_last_env_step) if len(members) > 1 else members[0]
@@ -144,39 +146,42 @@ def groups(runs: Sequence[Run]) -> list[Group]:
 
     Raises UsageError, RunError for a run whose config cannot be read.
     """
-    environments: dict[str, dict[str, list[Run]]] = {}
+    environments: dict[str, dict[str, tuple[dict[str, Any], list[Run]]]] = {}
     for run in runs:
-        environments.setdefault(run.config.env.id, {}).setdefault(repr(_settings(run)), []).append(run)
-    return [
-        Group(env_id, label, members[0].facts.target_return, tuple(members))
-        for env_id, configs in environments.items()
-        for label, members in zip(_labels([members[0] for members in configs.values()]), configs.values(), strict=True)
-    ]
+        config = run.config
+        settings = _settings(config)
+        environments.setdefault(config.env.id, {}).setdefault(repr(settings), (settings, []))[1].append(run)
+    found = []
+    for env_id, configs in environments.items():
+        facts = [members[0].facts for _, members in configs.values()]
+        labels = _labels(facts, [settings for settings, _ in configs.values()])
+        for (_, members), first, label in zip(configs.values(), facts, labels, strict=True):
+            found.append(Group(env_id, label, first.target_return, tuple(members)))
+    return found
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    """Return what of a run's config makes its group, the environment aside."""
-    return {key: value for key, value in run.config.leaves().items() if key not in {*IRRELEVANT, "env.id"}}
+def _settings(config: Config) -> dict[str, Any]:
+    """Return what of a config makes a run's group, the environment aside."""
+    return {key: value for key, value in config.leaves().items() if key not in {*IRRELEVANT, "env.id"}}
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """Return for runs of one environment, each of another config, what its config is called.
+def _labels(facts: Sequence[Facts], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return for each config of an environment, and a run that has it, what it is called.
 
     Where that is the same for several, or not known, the values that tell them apart follow.
     """
-    names, settings = [run.facts.config_name for run in runs], [_settings(run) for run in runs]
-    if len(runs) == 1:
+    if len(facts) == 1:
         return [""]
-    labels = []
-    for run, name, own in zip(runs, names, settings, strict=True):
+    names, labels = [known.config_name for known in facts], []
+    for known, name, own in zip(facts, names, settings, strict=True):
         alike = [others for other, others in zip(names, settings, strict=True) if other == name or not name]
-        labels.append(", ".join(filter(None, [name, _differences(own, alike) or _overrides(run)])))
+        labels.append(", ".join(filter(None, [name, _differences(own, alike) or _overrides(known)])))
     return labels
 
 
-def _overrides(run: Run) -> str:
+def _overrides(facts: Facts) -> str:
     """Return what the command changed of the config whose name it goes by."""
-    changed = [override for override in run.facts.overrides if override.partition("=")[0] not in IRRELEVANT]
+    changed = [override for override in facts.overrides if override.partition("=")[0] not in IRRELEVANT]
     texts = [one_line(override.partition(".")[2]).replace("=", " ", 1) for override in changed[:_KEYS_SHOWN]]
     return ", ".join(texts) + (" …" if changed[_KEYS_SHOWN:] else "")
 

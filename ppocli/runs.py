@@ -179,7 +179,7 @@ class Run:
 
     @property
     def config(self) -> Config:
-        """What `config.yaml` says. Raises UsageError."""
+        """What `config.yaml` says, read anew each time. Raises UsageError, RunError where it is no file."""
         return load_config(str(regular(self.path / "config.yaml")))
 
     def metrics(self) -> list[Metrics]:
