@@ -14,10 +14,10 @@ from statistics import median
 
 from rich.console import Console
 
-from ppocli.config import load_config
-from ppocli.dashboard import Dashboard
-from ppocli.runs import Run
-from ppocli.train import train
+from ppocli.config.load import load_config
+from ppocli.records.run import Run
+from ppocli.training.loop import train
+from ppocli.views.dashboard import Dashboard
 
 
 def measure(preset: str, seed: int, folder: Path) -> tuple[float, float]:

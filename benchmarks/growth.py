@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ppocli.config import load_config
-from ppocli.runs import Run
-from ppocli.train import train
+from ppocli.config.load import load_config
+from ppocli.records.run import Run
+from ppocli.training.loop import train
 
 MEGABYTE = 1 << 20
 

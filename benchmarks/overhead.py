@@ -12,12 +12,12 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from ppocli import checkpoint
 from ppocli.algorithm.adam import Adam
-from ppocli.config import load_config
+from ppocli.config.load import load_config
 from ppocli.envs.episodes import Episodes
-from ppocli.runs import Run
-from ppocli.train import Training, train
+from ppocli.records import checkpoint
+from ppocli.records.run import Run
+from ppocli.training.loop import Training, train
 
 
 def timed(owner: object, name: str, spent: dict[str, float]) -> None:

@@ -4,8 +4,8 @@
     python benchmarks/same_bits.py /tmp/before .
 
 Each configuration is trained by the command of both checkouts, on this machine and with this Python; what came out is
-compared. For changes of shape, which must change no result. Bits depend on processor and torch, so that no stored digest
-could say it. Tensors that only one side has (of a part that is new) are listed, not compared.
+compared. For changes of shape, which must change no result. Bits depend on processor and torch, so that no stored
+digest could say it. Tensors that only one side has (of a part that is new) are listed, not compared.
 """
 
 import argparse
@@ -29,10 +29,19 @@ SMALL = [
 
 # What is trained: a preset, what of it is changed, and how many env steps an iteration has then.
 PRESETS = {
-    "acrobot": 4096, "bipedal_walker": 8192, "cartpole": 2048, "hopper": 2048, "lunar": 4096, "lunar_continuous": 4096,
-    "lunar_fast": 2048, "mountain_car": 8192, "mountain_car_continuous": 4096, "pendulum": 2048, "notebook/cartpole": 256,
+    "acrobot": 4096,
+    "bipedal_walker": 8192,
+    "cartpole": 2048,
+    "hopper": 2048,
+    "lunar": 4096,
+    "lunar_continuous": 4096,
+    "lunar_fast": 2048,
+    "mountain_car": 8192,
+    "mountain_car_continuous": 4096,
+    "pendulum": 2048,
+    "notebook/cartpole": 256,
     "notebook/lunar": 512,
-}  # fmt: skip
+}
 CONFIGURATIONS = {preset: (preset, [], batch_size) for preset, batch_size in PRESETS.items()} | {
     "normalize_obs": ("cartpole", [*SMALL, "network.normalize_obs=true"], 256),
     "normalize_rewards": ("cartpole", [*SMALL, "ppo.normalize_rewards=true"], 256),

@@ -18,7 +18,7 @@ import venv
 from pathlib import Path
 from statistics import median
 
-from ppocli.config import load_config
+from ppocli.config.load import load_config
 
 HERE = Path(__file__).parent
 PEER_PACKAGES = ["stable-baselines3==2.9.2", "gymnasium[box2d]>=1.4,<1.5", "torch>=2.11,<2.14"]

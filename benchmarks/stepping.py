@@ -13,10 +13,11 @@ from statistics import median
 
 import numpy as np
 
-from ppocli.config import Config, load_config
+from ppocli.config.load import load_config
+from ppocli.config.models import Config
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.evaluate import random
+from ppocli.evaluation.play import random
 from ppocli.seeds import training_seeds
 
 

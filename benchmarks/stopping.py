@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ppocli import checkpoint
-from ppocli.config import preset_names
+from ppocli.config.load import preset_names
+from ppocli.records import checkpoint
 
 
 def stop(preset: str, after: float) -> float:

@@ -23,8 +23,8 @@ class RunError(PpocliError):
     """A run that does not exist, has no checkpoint, or cannot be made."""
 
 
-class TrainingError(PpocliError):
-    """Training met a number that is not finite."""
+class NonFiniteError(PpocliError):
+    """An environment gave, or training came to, a number that is not finite."""
 
 
 class ReplayError(PpocliError):

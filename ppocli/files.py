@@ -3,12 +3,13 @@
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from ppocli.errors import RunError
+from ppocli.errors import PpocliError, RunError, UsageError
 
 _TEMPORARY = ".{name}.{random}.tmp"
 
@@ -79,6 +80,36 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def to_json(values: Any, indent: int | None = None) -> str:
+    """Return values as JSON, dataclasses as objects, paths as text; NaN is refused."""
+    return json.dumps(values, indent=indent, allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return vars(value) if is_dataclass(value) else os.fspath(value)
+
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file for people and programs; NaN is refused. Raises OSError."""
-    write_atomically(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(path, (to_json(values, indent=2) + "\n").encode())
+
+
+def check_output(output: Path, suffixes: Sequence[str]) -> None:
+    """Raise UsageError unless `--output` names a file of one of these kinds."""
+    if output.suffix.lower() not in suffixes:
+        *others, last = suffixes
+        raise UsageError(
+            f"--output {output}: the name must end in {' or '.join(filter(None, [', '.join(others), last]))}"
+        )
+    if output.is_dir():
+        raise UsageError(f"--output {output}: this is a folder; name a file")
+
+
+@contextmanager
+def placing(output: Path) -> Iterator[None]:
+    """Make the folder for `output`; an OSError in the block becomes a PpocliError that says what to do."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise PpocliError(f"{output}: cannot write there ({error.strerror}); choose another --output") from error

@@ -1,9 +1,11 @@
 """What every test can use: the small environments of `tests/environments.py`, and the command line."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from ppocli.cli import main
 from tests import environments
 
 environments.register()
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # what tests start is this checkout's code, too
 # A shell's background jobs ignore Ctrl-C, those of nohup a hang-up, and so would what they start; our children are to
 # be as in a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from ppocli import checkpoint
+from ppocli.records import checkpoint
 
 
 def logs(run):

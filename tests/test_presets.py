@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ppocli.config import load_config, preset_folder, preset_names
-from ppocli.runs import Run
-from ppocli.train import train
+from ppocli.config.load import load_config, preset_folder, preset_names
+from ppocli.records.run import Run
+from ppocli.training.loop import train
 
 
 @pytest.mark.parametrize("preset", preset_names())

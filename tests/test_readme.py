@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ppocli.config import config_path, load_config
+from ppocli.config.load import config_path, load_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

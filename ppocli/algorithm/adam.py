@@ -1,10 +1,13 @@
 """The optimizer: Adam over all weights as one vector."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from ppocli.errors import NonFiniteError
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-5
 
@@ -12,12 +15,16 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-5
 class Adam:
     """Adam, arXiv:1412.6980 algorithm 1. The parameters and their gradients become views of one vector each.
 
-    A step is then a few operations on two vectors, however many layers there are. PyTorch's own optimizers do the same
-    arithmetic, but importing them brings in its compiler, which takes longer than a hundred updates.
+    A step is then a few operations on two vectors, however many layers there are. Whatever gives the parameters other
+    memory (`module.to`, `load_state_dict(assign=True)`) must come before, and is asserted not to come after.
+
+    PyTorch's own optimizers do the same arithmetic, but importing them brings in its compiler, which takes longer than
+    a hundred updates.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         parameters = list(parameters)
+        self._parameters = parameters
         self.weights = parameters_to_vector(parameters).detach()
         vector_to_parameters(self.weights, parameters)
         self.gradient = torch.zeros_like(self.weights)
@@ -30,12 +37,23 @@ class Adam:
 
     def zero_gradient(self) -> None:
         """Forget the gradient; backward passes add to it."""
+        assert self._holds_parameters(), "the parameters have left the optimizer, which would move what nobody reads"
         self.gradient.zero_()
 
-    def clip_gradient(self, max_norm: float) -> Tensor:
+    def _holds_parameters(self) -> bool:
+        """Whether the parameters, and their gradients, are still views of the vectors."""
+        places = [self.weights.data_ptr(), self.gradient.data_ptr()]
+        for parameter in self._parameters:
+            if parameter.grad is None or [parameter.data_ptr(), parameter.grad.data_ptr()] != places:
+                return False
+            places = [place + parameter.numel() * parameter.element_size() for place in places]
+        return True
+
+    def clip_gradient(self, max_norm: float | None) -> Tensor:
         """Shorten the gradient to `max_norm` where it is longer; return its norm before that, a scalar."""
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
-        self.gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+        if max_norm is not None:
+            self.gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
     @torch.no_grad()
@@ -44,12 +62,20 @@ class Adam:
         self.steps += 1
         self.exp_avg.lerp_(self.gradient, 1 - BETA1)
         self.exp_avg_sq.mul_(BETA2).addcmul_(self.gradient, self.gradient, value=1 - BETA2)
-        deviation = (self.exp_avg_sq / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
-        self.weights.addcdiv_(self.exp_avg, deviation, value=-learning_rate / (1 - BETA1**self.steps))
+        denominator = (self.exp_avg_sq / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
+        self.weights.addcdiv_(self.exp_avg, denominator, value=-learning_rate / (1 - BETA1**self.steps))
 
-    def is_finite(self) -> bool:
-        """Return whether all weights, and all that the next step will build on, are finite numbers."""
-        return all(bool(tensor.isfinite().all()) for tensor in (self.weights, self.exp_avg, self.exp_avg_sq))
+    def check_finite(self, means: Mapping[str, float]) -> None:
+        """Raise NonFiniteError unless the `means` of an update, its weights and what the next builds on are finite.
+
+        The weights are worthless then.
+        """
+        wrong = [name for name, number in means.items() if not math.isfinite(number)]
+        if wrong or not all(bool(tensor.isfinite().all()) for tensor in (self.weights, self.exp_avg, self.exp_avg_sq)):
+            raise NonFiniteError(
+                f"no longer a finite number: {', '.join(wrong) or 'weights'}; "
+                "a lower update.learning_rate or rollout.reward_scale usually helps"
+            )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state that outlives a step."""

@@ -17,7 +17,7 @@ from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete
 
 
 class Distribution(Protocol):
-    """The law of the actions, given the actor's outputs."""
+    """How actions are distributed, given the actor's outputs."""
 
     num_outputs: int
 
@@ -28,7 +28,7 @@ class Distribution(Protocol):
         """Draw actions."""
 
     def mode(self, outputs: Tensor) -> Tensor:
-        """Return the likeliest actions."""
+        """Return the most probable actions."""
 
     def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-probability (density, where actions are real numbers) of each action, and the entropy."""
@@ -45,7 +45,7 @@ class Categorical:
         return rng.gumbel(size=(*shape, self.num_outputs)).astype(np.float32)
 
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
-        """Draw actions with the Gumbel-max trick: argmax(logits + Gumbel noise) has the softmax's law."""
+        """Draw actions with the Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as the softmax."""
         return (outputs + noise).argmax(-1)
 
     def mode(self, outputs: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class MultiCategorical:
 class Gaussian(nn.Module):
     """A vector of independent normal numbers: actions (..., size), float32. The actor's outputs are the means.
 
-    The standard deviations are weights of their own, the same for every observation. Actions are not cut off here: the
+    The standard deviations are weights of their own, the same for every observation. Actions are not clipped here: the
     environments do that, and probabilities are those of what was drawn.
     """
 
@@ -112,11 +112,11 @@ class Gaussian(nn.Module):
 
     def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """See `Distribution.log_prob_and_entropy`: the sums over the dimensions."""
-        deviations = (actions - outputs) * (-self.log_std).exp()
+        standardized = (actions - outputs) * (-self.log_std).exp()
         log_std = self.log_std.sum()
         log_normalizer = log_std + 0.5 * self.num_outputs * math.log(2 * math.pi)
         entropy = log_normalizer + 0.5 * self.num_outputs
-        return -0.5 * deviations.square().sum(-1) - log_normalizer, entropy.expand(outputs.shape[:-1])
+        return -0.5 * standardized.square().sum(-1) - log_normalizer, entropy.expand(outputs.shape[:-1])
 
 
 def distribution_of(spec: ActionSpec, log_std_init: float) -> Categorical | MultiCategorical | Gaussian:

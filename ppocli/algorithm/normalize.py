@@ -1,5 +1,7 @@
 """Inputs and rewards of ordinary size: running statistics, and what is scaled by them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -39,16 +41,16 @@ class RunningStatistics(nn.Module):
 
 
 class ObsNormalizer(nn.Module):
-    """Observations (..., obs_size) less their running mean, over their running deviation, cut off at ± 10."""
+    """Observations (..., *shape) less their running mean, over their running standard deviation, clipped at ± 10."""
 
-    def __init__(self, obs_size: int) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
-        self.statistics = RunningStatistics(obs_size)
+        self.statistics = RunningStatistics(*shape)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return normalised observations; the statistics stay as they are."""
-        deviation = (self.statistics.var + EPSILON).sqrt().to(obs.dtype)
-        return ((obs - self.statistics.mean.to(obs.dtype)) / deviation).clamp(-OBS_LIMIT, OBS_LIMIT)
+        std = (self.statistics.var + EPSILON).sqrt().to(obs.dtype)
+        return ((obs - self.statistics.mean.to(obs.dtype)) / std).clamp(-OBS_LIMIT, OBS_LIMIT)
 
 
 class RewardNormalizer:

@@ -1,6 +1,7 @@
 """From environments and an agent to the batch that an update learns from."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ppocli.algorithm.advantages import compute_gae
 from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.losses import normalize
 from ppocli.envs.episodes import Episode, Episodes
 
 
@@ -17,14 +19,14 @@ from ppocli.envs.episodes import Episode, Episodes
 class Rollout:
     """T steps in each of N environments; every row is a real transition."""
 
-    obs: NDArray[np.float32]
-    """(T, N, obs_size)"""
+    obs: NDArray[Any]
+    """(T, N, *obs_spec.shape)"""
     actions: NDArray[Any]
     """(T, N, ...), as the agent's distribution drew them"""
     rewards: NDArray[np.float32]
     """(T, N), raw"""
-    next_obs: NDArray[np.float32]
-    """(T, N, obs_size): what the action led to, before any reset"""
+    next_obs: NDArray[Any]
+    """(T, N, *obs_spec.shape): what the action led to, before any reset"""
     terminated: NDArray[np.bool_]
     """(T, N)"""
     truncated: NDArray[np.bool_]
@@ -46,27 +48,25 @@ class Batch:
 
 
 @torch.inference_mode()
-def collect(episodes: Episodes, agent: Agent, horizon: int, noise: NDArray[np.float32]) -> Rollout:
-    """Take `horizon` steps in each environment with actions drawn from the policy; episodes go on where they stood.
+def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rollout:
+    """Take T steps in each environment with actions drawn from the policy; episodes continue where they stood.
 
-    `noise`: (T, N, ...), see `Distribution.draw_noise`. Values and log-probabilities are not needed to act;
-    `make_batch` computes them for all steps at once.
+    `noise`: (T, N, ...), see `Agent.draw_noise`. Values and log-probabilities are not needed to act; `make_batch`
+    computes them for all steps at once.
     """
-    num_envs, obs_size = episodes.obs.shape
-    obs = np.empty((horizon, num_envs, obs_size), dtype=np.float32)
+    horizon, num_envs = steps = noise.shape[:2]
+    obs_spec, action_spec = episodes.envs.obs_spec, episodes.envs.action_spec
+    obs = np.empty((horizon, num_envs, *obs_spec.shape), obs_spec.dtype)
     next_obs = np.empty_like(obs)
-    spec = episodes.envs.action_spec
-    actions = np.empty((horizon, num_envs, *spec.shape), dtype=spec.dtype)
-    rewards = np.empty((horizon, num_envs), dtype=np.float32)
-    terminated = np.empty((horizon, num_envs), dtype=bool)
-    truncated = np.empty((horizon, num_envs), dtype=bool)
+    actions = np.empty((horizon, num_envs, *action_spec.shape), action_spec.dtype)
+    rewards = np.empty(steps, dtype=np.float32)
+    terminated, truncated = np.empty(steps, dtype=bool), np.empty(steps, dtype=bool)
     finished: list[Episode] = []
-    device = agent.device
-    noises = torch.from_numpy(noise).to(device)
+    noises = agent.tensor(noise)
     for t in range(horizon):
         obs[t] = episodes.obs
-        actions[t] = agent.sample(torch.from_numpy(obs[t]).to(device), noises[t]).cpu().numpy()
-        next_obs[t], rewards[t], terminated[t], truncated[t] = episodes.step(actions[t])
+        actions[t] = agent.sample(agent.tensor(obs[t]), noises[t]).cpu().numpy()
+        next_obs[t], rewards[t], terminated[t], truncated[t], _ = episodes.step(actions[t])
         finished += episodes.finished
         episodes.start_next()
     return Rollout(obs, actions, rewards, next_obs, terminated, truncated, finished)
@@ -78,12 +78,10 @@ def make_batch(rollout: Rollout, agent: Agent, gamma: float, gae_lambda: float, 
 
     Rewards are multiplied by `reward_scale` here and nowhere else, so that whatever is reported stays raw.
     """
-    device = agent.device
-    obs = torch.from_numpy(rollout.obs).to(device)
-    actions = torch.from_numpy(rollout.actions).to(device)
+    obs, actions = agent.tensor(rollout.obs), agent.tensor(rollout.actions)
     log_probs, _ = agent.log_prob_and_entropy(obs, actions)
     values = agent.value(obs)
-    next_values = agent.value(torch.from_numpy(rollout.next_obs).to(device))
+    next_values = agent.value(agent.tensor(rollout.next_obs))
     advantages, returns = compute_gae(
         rollout.rewards * np.float32(reward_scale),
         values.cpu().numpy(),
@@ -98,6 +96,16 @@ def make_batch(rollout: Rollout, agent: Agent, gamma: float, gae_lambda: float, 
         actions=actions.flatten(0, 1),
         log_probs=log_probs.flatten(),
         values=values.flatten(),
-        advantages=torch.from_numpy(advantages).to(device).flatten(),
-        returns=torch.from_numpy(returns).to(device).flatten(),
+        advantages=agent.tensor(advantages).flatten(),
+        returns=agent.tensor(returns).flatten(),
     )
+
+
+def minibatches(batch: Batch, size: int, rng: np.random.Generator, *, norm_adv: bool) -> Iterator[Batch]:
+    """Yield a batch in parts of `size` samples each, in an order drawn from `rng`, with `norm_adv` advantages alike."""
+    order = torch.from_numpy(rng.permutation(len(batch.advantages))).to(batch.advantages.device)
+    shuffled = Batch(**{name: tensor[order] for name, tensor in vars(batch).items()})
+    if norm_adv:
+        shuffled = replace(shuffled, advantages=normalize(shuffled.advantages.view(-1, size)).flatten())
+    for parts in zip(*(torch.split(tensor, size) for tensor in vars(shuffled).values()), strict=True):
+        yield Batch(*parts)

@@ -2,7 +2,7 @@
 
 import math
 
-from ppocli.config import Schedule
+from ppocli.config.values import Schedule
 
 
 def value_at(schedule: float | Schedule, progress: float) -> float:

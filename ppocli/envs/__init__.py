@@ -1,1 +1,7 @@
-"""Vectorised environments behind one small protocol. Knows no torch."""
+"""Vectorised environments behind one small protocol. Knows no torch.
+
+For others: `api` (the protocol, and the forms of observations and actions), `episodes` (episode after episode), `make`
+(from a config to environments).
+"""
+
+__all__ = ["api", "episodes", "make"]

@@ -9,6 +9,23 @@ from numpy.typing import DTypeLike, NDArray
 
 
 @dataclass(frozen=True)
+class Vector:
+    """An observation is so many real numbers."""
+
+    size: int
+    dtype: DTypeLike = np.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one observation."""
+        return (self.size,)
+
+
+ObsSpec = Vector
+"""The form of observations. One with named parts is to have a structured dtype, so that all is still one array."""
+
+
+@dataclass(frozen=True)
 class Discrete:
     """An action is one choice: 0 … num_choices - 1."""
 
@@ -50,28 +67,41 @@ class Continuous:
 ActionSpec = Discrete | MultiDiscrete | Continuous
 
 
+class Observations(NamedTuple):
+    """What N environments show."""
+
+    obs: NDArray[Any]
+    """(N, *obs_spec.shape)"""
+    action_masks: NDArray[np.bool_] | None = None
+    """(N, choices): which actions are allowed; None where all always are."""
+
+
 class Step(NamedTuple):
     """What one action in each of N environments led to, before any reset."""
 
-    obs: NDArray[np.float32]
-    """(N, obs_size); the last observation of its episode where the episode has ended."""
+    obs: NDArray[Any]
+    """(N, *obs_spec.shape); the last observation of its episode where the episode has ended."""
     rewards: NDArray[np.float64]
     """(N,)"""
     terminated: NDArray[np.bool_]
     """(N,): the task itself ended the episode."""
     truncated: NDArray[np.bool_]
-    """(N,): a time limit cut the episode off, and its value lives on."""
+    """(N,): a time limit ended the episode, and its value lives on."""
+    action_masks: NDArray[np.bool_] | None = None
+    """See `Observations`."""
 
 
 class VectorEnv(Protocol):
     """N copies of one environment. Autoreset is off: an environment whose episode has ended waits for `reset`."""
 
     num_envs: int
-    obs_size: int
+    obs_spec: ObsSpec
     action_spec: ActionSpec
+    reward_threshold: float | None
+    """The mean return at which the environment's makers call it solved, if they name one."""
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
-        """Start an episode with its seed in each of the environments `indices`; return all observations (N, obs_size).
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
+        """Start an episode with its seed in each of the environments `indices`; return what all environments show.
 
         An episode depends on nothing but its seed and its actions.
         """
@@ -84,3 +114,16 @@ class VectorEnv(Protocol):
 
     def close(self) -> None:
         """Free what the environments hold."""
+
+
+class DrawnVectorEnv(VectorEnv, Protocol):
+    """One whose first environment can be looked at."""
+
+    frames_per_second: float
+    """How many steps make a second of the environment's own time."""
+
+    def render(self) -> Any:
+        """Return what the first environment draws: (height, width, 3) of uint8, or None for a window on the screen.
+
+        Raises PpocliError where it cannot draw.
+        """

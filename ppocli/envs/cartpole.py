@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv as Dynamics
 from numpy.typing import NDArray
 
-from ppocli.config import EnvConfig
-from ppocli.envs.api import ActionSpec, Discrete, Step
+from ppocli.config.models import EnvConfig
+from ppocli.envs.api import ActionSpec, Discrete, Observations, ObsSpec, Step, Vector
 
 _FIRST_STATES = 0.05
 """An episode starts with all four numbers of its state drawn from ± so much."""
@@ -22,8 +22,9 @@ class CartPoleVectorEnv:
     from one random generator for all.
     """
 
-    obs_size = 4
+    obs_spec: ObsSpec = Vector(4)
     action_spec: ActionSpec = Discrete(2)
+    reward_threshold = gym.spec("CartPole-v1").reward_threshold
 
     @staticmethod
     def covers(config: EnvConfig) -> bool:
@@ -36,7 +37,7 @@ class CartPoleVectorEnv:
         self._dynamics.reset()
         self._playing = np.zeros(num_envs, dtype=bool)
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         """See `VectorEnv.reset`."""
         state = self._state()
         for index, seed in zip(indices, seeds, strict=True):
@@ -44,7 +45,7 @@ class CartPoleVectorEnv:
             state[:, index] = rng.uniform(-_FIRST_STATES, _FIRST_STATES, size=4)
         self._dynamics.steps[list(indices)] = 0
         self._playing[list(indices)] = True
-        return state.T.astype(np.float32)
+        return Observations(state.T.astype(np.float32))
 
     def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.config import EnvConfig
+from ppocli.config.models import EnvConfig
 from ppocli.envs import spaces
-from ppocli.envs.api import Step
+from ppocli.envs.api import Observations, Step
 from ppocli.errors import PpocliError, UsageError
 
 _THREADS_PER_CORE = 3
@@ -27,6 +27,8 @@ class EnvPoolVectorEnv:
     actions taken in them, and the seeds given to `reset` only say that a new one starts. Raises PpocliError where
     EnvPool is not installed, and UsageError for an environment that it does not have or that is not supported.
     """
+
+    reward_threshold: float | None = None  # nobody asks: agents are evaluated in Gymnasium's own environments
 
     def __init__(self, config: EnvConfig, num_envs: int, seed: int) -> None:
         self.num_envs = num_envs
@@ -49,14 +51,14 @@ class EnvPoolVectorEnv:
             except (AssertionError, TypeError, ValueError) as error:
                 raise UsageError(f"env.kwargs: EnvPool's {config.id} does not take {kwargs}: {error}") from error
             observations, actions = self._envs.observation_space, self._envs.action_space
-        self.obs_size, self._flatten = spaces.observations(config.id, observations)
+        self.obs_spec, self._flatten = spaces.observations(config.id, observations)
         self.action_spec, self._to_env = spaces.actions(config.id, actions)
-        self._obs = np.zeros((num_envs, self.obs_size), dtype=np.float32)
+        self._obs = np.zeros((num_envs, *self.obs_spec.shape), self.obs_spec.dtype)
         self._first_obs: NDArray[np.float32] | None = None
         self._playing = np.zeros(num_envs, dtype=bool)
         self._used = np.zeros(num_envs, dtype=bool)
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         """Start an episode in each of the environments `indices`; see `VectorEnv.reset`, but for the seeds."""
         if self._first_obs is None:
             self._first_obs = self._flat(self._envs.reset()[0])
@@ -69,7 +71,7 @@ class EnvPoolVectorEnv:
             self._obs[used] = self._flat(self._envs.reset(options={"reset_mask": mask})[0])
         self._used[named] = True
         self._playing[named] = True
-        return self._obs.copy()
+        return Observations(self._obs.copy())
 
     def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppocli.envs.api import Step, VectorEnv
-from ppocli.errors import CheckpointError, ReplayError, TrainingError
+from ppocli.errors import CheckpointError, NonFiniteError, ReplayError
 
 _LARGEST = np.finfo(np.float32).max
 """Of the numbers that learning can hold."""
@@ -42,7 +42,7 @@ class Episodes:
     elsewhere, CheckpointError for a state of other environments. With `replay` off each environment begins its next
     episode instead.
 
-    Raises TrainingError for an observation or a reward that is not finite.
+    Raises NonFiniteError for an observation or a reward that is not finite.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Episodes:
         self._playing = np.zeros(envs.num_envs, dtype=bool)
         self._actions: list[NDArray[Any]] = []
         """What the last steps took, as far back as the longest of the current episodes goes."""
-        self.obs: NDArray[np.float32]
-        """(N, obs_size): what the next actions answer to, once `start_next` has followed the last `step`."""
+        self.obs: NDArray[Any]
+        """(N, *obs_spec.shape): what the next actions answer to, once `start_next` has followed the last `step`."""
         if state is not None:
             self._check_form(state)
             self.env_steps = int(state["env_steps"])
@@ -143,13 +143,14 @@ class Episodes:
         lengths = np.array(state["lengths"])
         ends = np.cumsum(lengths)
         longest = int(lengths.max())
-        self.obs = np.zeros((self.envs.num_envs, self.envs.obs_size), dtype=np.float32)
+        spec = self.envs.obs_spec
+        self.obs = np.zeros((self.envs.num_envs, *spec.shape), spec.dtype)
         ended_early = np.zeros(self.envs.num_envs, dtype=bool)
         for t in range(longest + 1):
             left = longest - t
             starting = np.flatnonzero(lengths == left).tolist()
             if starting:
-                self.obs = self.envs.reset(starting, [self._seed(index) for index in starting])
+                self.obs = self.envs.reset(starting, [self._seed(index) for index in starting]).obs
                 self._playing[starting] = True
             if left:
                 actions = np.zeros(self._no_actions().shape[1:], dtype=self.envs.action_spec.dtype)
@@ -182,7 +183,7 @@ class Episodes:
             "numbers": (num_envs,),
             "lengths": (num_envs,),
             "returns": (num_envs,),
-            "obs": (num_envs, self.envs.obs_size),
+            "obs": (num_envs, *self.envs.obs_spec.shape),
             "actions": (num_actions, *spec.shape),
         }
         shapes = {name: values.shape for name, values in state.items()}
@@ -198,7 +199,7 @@ class Episodes:
     def _forget_old_actions(self) -> None:
         del self._actions[: len(self._actions) - int(self._lengths.max())]
 
-    def _start(self, environments: list[int]) -> NDArray[np.float32]:
+    def _start(self, environments: list[int]) -> NDArray[Any]:
         for index in environments:
             self.seeds[index] = self._seed_of(index, int(self._numbers[index]))
             self._playing[index] = self.seeds[index] is not None
@@ -206,7 +207,7 @@ class Episodes:
             self._returns[index] = 0.0
             self._lengths[index] = 0
         starting = [index for index in environments if self._playing[index]]
-        obs = self.envs.reset(starting, [self._seed(index) for index in starting])
+        obs = self.envs.reset(starting, [self._seed(index) for index in starting]).obs
         self._check_finite("observation", obs)
         return obs
 
@@ -215,7 +216,7 @@ class Episodes:
         if usable.all():
             return
         index = int(np.argwhere(~usable)[0][0])
-        raise TrainingError(
+        raise NonFiniteError(
             f"environment {index}, episode with seed {self.seeds[index]}, step {self._lengths[index]}: "
             f"its {what} is not a finite number: {values[index].tolist()}"
         )

@@ -2,16 +2,15 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.config import EnvConfig
+from ppocli.config.models import EnvConfig
 from ppocli.envs import spaces
-from ppocli.envs.api import Step
+from ppocli.envs.api import Observations, Step
 from ppocli.errors import PpocliError, UsageError
 
 KEEP_THEIR_WORLD = {"BipedalWalker", "BipedalWalkerHardcore", "CarRacing"}
@@ -41,12 +40,6 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
         raise UsageError(f"env.kwargs: {config.id} does not take {config.kwargs}: {error}") from error
 
 
-def reward_threshold(config: EnvConfig) -> float | None:
-    """Return the mean return at which the environment's makers call it solved, if they name one."""
-    with closing(make_env(config)) as env:
-        return env.spec.reward_threshold if env.spec else None
-
-
 class GymnasiumVectorEnv:
     """N Gymnasium environments; each is made when first reset.
 
@@ -59,20 +52,20 @@ class GymnasiumVectorEnv:
         self._config = config
         self._render_mode = render_mode
         first = make_env(config, render_mode)
-        self.obs_size, self._flatten = spaces.observations(config.id, first.observation_space)
+        self.obs_spec, self._flatten = spaces.observations(config.id, first.observation_space)
         self.action_spec, self._to_env = spaces.actions(config.id, first.action_space)
         self.spec = first.spec
         """What Gymnasium made the environments from."""
+        self.reward_threshold = first.spec.reward_threshold if first.spec else None
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)
-        """How many steps make a second of the environment's own time."""
         self._made_anew = first.spec is not None and first.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
         self._playing = np.zeros(num_envs, dtype=bool)
         self._seeds = [0] * num_envs
         self._steps = np.zeros(num_envs, dtype=int)
-        self._obs = np.zeros((num_envs, self.obs_size), dtype=np.float32)
+        self._obs = np.zeros((num_envs, *self.obs_spec.shape), self.obs_spec.dtype)
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         """See `VectorEnv.reset`."""
         for index, seed in zip(indices, seeds, strict=True):
             if self._made_anew and index in self._envs:
@@ -86,7 +79,7 @@ class GymnasiumVectorEnv:
                 self._note_place(error, index)
                 raise
             self._playing[index] = True
-        return self._obs.copy()
+        return Observations(self._obs.copy())
 
     def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""
@@ -115,10 +108,7 @@ class GymnasiumVectorEnv:
         )
 
     def render(self) -> Any:
-        """Return what the first environment draws: (height, width, 3) of uint8, or None for a window on the screen.
-
-        Raises PpocliError where it cannot draw.
-        """
+        """See `DrawnVectorEnv.render`."""
         try:
             return self._envs[0].render()
         except Exception as error:  # each library that draws has errors of its own

@@ -1,18 +1,25 @@
 """From a config to environments: what each run trains and is evaluated in."""
 
+import os
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Literal
 
-from ppocli.config import Config, EnvConfig
-from ppocli.envs.api import VectorEnv
+from ppocli.config.models import Config, EnvConfig
+from ppocli.envs.api import ActionSpec, DrawnVectorEnv, VectorEnv
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.workers import WorkerVectorEnv, automatic_workers
+from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import UsageError
 from ppocli.seeds import training_seeds
 
-SLOTS = 20
-"""Environments that an evaluation plays in."""
+NUM_EVAL_ENVS = 20
+"""Environments that an evaluation plays in, however few episodes it plays (one that is not needed is never made): torch
+may give other last bits for batches of another shape, and an episode must not depend on how many are played beside it.
+"""
+ENVIRONMENTS_PER_PROCESS = 8
+"""At least so many, or handing over costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -35,36 +42,43 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
 
     Their worker processes take a while to start: what else takes long is best done after this.
     """
-    if config.env.backend == "envpool":
-        # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
-        seed = training_seeds(config.train.seed)(0, iterations)
-        training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
-    else:
-        training = _gymnasium_envs(config.env, config.env.num_envs)
+    training = _training_envs(config, iterations)
     try:
-        environments = Environments(training, evaluation_envs(config.env))
-        if (training.obs_size, training.action_spec) != (
-            environments.evaluation.obs_size,
-            environments.evaluation.action_spec,
-        ):
-            environments.evaluation.close()
-            raise UsageError(
-                f"env.backend: {config.env.backend} has a {config.env.id} of another form than Gymnasium's, in which "
-                "agents are evaluated; use env.backend: gymnasium"
-            )
-        return environments
+        evaluation = evaluation_envs(config.env)
     except BaseException:
         training.close()
         raise
+    environments = Environments(training, evaluation)
+    if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
+        environments.close()
+        raise UsageError(
+            f"env.backend: {config.env.backend} has a {config.env.id} of another form than Gymnasium's, in which "
+            "agents are evaluated; use env.backend: gymnasium"
+        )
+    return environments
+
+
+def _training_envs(config: Config, iterations: int) -> VectorEnv:
+    if config.env.backend == "envpool":
+        # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
+        return EnvPoolVectorEnv(config.env, config.env.num_envs, training_seeds(config.train.seed)(0, iterations))
+    return _gymnasium_envs(config.env, config.env.num_envs)
 
 
 def evaluation_envs(config: EnvConfig) -> VectorEnv:
-    """Return the environments to evaluate in: Gymnasium's own, whatever backend trained.
+    """Return the environments to evaluate in: Gymnasium's own, whatever backend trained."""
+    return _gymnasium_envs(config, NUM_EVAL_ENVS)
 
-    There are always SLOTS of them, however few episodes are played (one that is not needed is never made): torch may
-    give other last bits for batches of another shape, and an episode must not depend on how many are played beside it.
-    """
-    return _gymnasium_envs(config, SLOTS)
+
+def drawn_envs(config: EnvConfig, render_mode: Literal["human", "rgb_array"]) -> DrawnVectorEnv:
+    """Return the environments to watch an agent in: as many as an evaluation has, so that it acts as it does there."""
+    return GymnasiumVectorEnv(config, NUM_EVAL_ENVS, render_mode)
+
+
+def action_spec_of(config: EnvConfig) -> ActionSpec:
+    """Return what actions an environment takes. Raises UsageError and PpocliError as the backends do."""
+    with closing(GymnasiumVectorEnv(config, 1)) as envs:
+        return envs.action_spec
 
 
 def _gymnasium_envs(config: EnvConfig, num_envs: int) -> VectorEnv:
@@ -72,3 +86,13 @@ def _gymnasium_envs(config: EnvConfig, num_envs: int) -> VectorEnv:
         return CartPoleVectorEnv(num_envs)
     num_workers = automatic_workers(num_envs) if config.workers == "auto" else min(config.workers, num_envs - 1)
     return WorkerVectorEnv(config, num_envs, num_workers) if num_workers else GymnasiumVectorEnv(config, num_envs)
+
+
+def automatic_workers(num_envs: int) -> int:
+    """Return how many worker processes pay: one for each further core, as long as each process has 8 environments."""
+    return max(0, min(available_cores(), num_envs // ENVIRONMENTS_PER_PROCESS) - 1)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ from gymnasium import Space, spaces
 from gymnasium.spaces.utils import flatdim, flatten
 from numpy.typing import NDArray
 
-from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete
+from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete, ObsSpec, Vector
 from ppocli.errors import UsageError
 
 Array = NDArray[Any]
@@ -16,8 +16,8 @@ _OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary, and Tuple or Dict of
 _ACTIONS = "Discrete, MultiDiscrete, MultiBinary and Box"
 
 
-def observations(env_id: str, space: Space[Any]) -> tuple[int, Callable[[Any], Array]]:
-    """Return the length of a flat observation, and what flattens one, by Gymnasium's own rules.
+def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any], Array]]:
+    """Return the form of an observation for the agent, and what brings one into it, flat by Gymnasium's own rules.
 
     Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError for a space that
     is not supported.
@@ -25,8 +25,8 @@ def observations(env_id: str, space: Space[Any]) -> tuple[int, Callable[[Any], A
     if not _is_flat(space):
         raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}")
     if isinstance(space, spaces.Box):
-        return int(np.prod(space.shape)), np.ravel
-    return flatdim(space), lambda obs: flatten(space, obs)  # type: ignore[return-value]
+        return Vector(int(np.prod(space.shape))), np.ravel
+    return Vector(flatdim(space)), lambda obs: flatten(space, obs)  # type: ignore[return-value]
 
 
 def _is_flat(space: Space[Any]) -> bool:
@@ -57,8 +57,8 @@ def actions(env_id: str, space: Space[Any]) -> tuple[ActionSpec, Callable[[Array
 def to_box(actions: Array, space: spaces.Box) -> Array:
     """Turn actions (N, size) into those of a Box: (N, *space.shape).
 
-    Where both bounds are finite, −1 … 1 becomes low … high, and what lies outside is cut off first. Elsewhere a number
-    stands for itself, cut off where there is one bound.
+    Where both bounds are finite, −1 … 1 becomes low … high, and what lies outside is clipped first. Elsewhere a number
+    stands for itself, clipped where there is one bound.
     """
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     bounded = np.isfinite(low) & np.isfinite(high)

@@ -20,27 +20,15 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from ppocli.config import EnvConfig
-from ppocli.envs.api import ActionSpec, Step
+from ppocli.config.models import EnvConfig
+from ppocli.envs.api import ActionSpec, Observations, ObsSpec, Step
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
 from ppocli.signals import ignore_stop_signals, signal_name, start_resource_tracker, stop_signals_held_back
 
-ENVIRONMENTS_PER_PROCESS = 8
-"""At least so many, or handing over costs more than it saves."""
 _SPIN_SECONDS = 1e-3
 _LOOK_AFTER_WORKERS_SECONDS = 0.5
 _NO_RESET = -1
-
-
-def automatic_workers(num_envs: int) -> int:
-    """Return how many worker processes pay: one for each further core, as long as each process has 8 environments."""
-    return max(0, min(available_cores(), num_envs // ENVIRONMENTS_PER_PROCESS) - 1)
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerVectorEnv:
@@ -54,9 +42,10 @@ class WorkerVectorEnv:
         bounds = [num_envs * part // (num_workers + 1) for part in range(num_workers + 2)]
         self.num_envs = num_envs
         self._own = GymnasiumVectorEnv(config, bounds[1])
-        self.obs_size, self.action_spec = self._own.obs_size, self._own.action_spec
+        self.obs_spec, self.action_spec = self._own.obs_spec, self._own.action_spec
+        self.reward_threshold = self._own.reward_threshold
         context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
-        row = _row(self.obs_size, self.action_spec)
+        row = _row(self.obs_spec, self.action_spec)
         buffer = context.RawArray("b", num_envs * row.itemsize)
         self._rows = np.frombuffer(buffer, row)
         self._rows["seed"] = _NO_RESET
@@ -66,7 +55,7 @@ class WorkerVectorEnv:
         for start, stop in itertools.pairwise(bounds[1:]):
             self._workers.append(_Worker(context, self._own.spec, config, buffer, row, start, stop))
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[np.float32]:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         """See `VectorEnv.reset`."""
         rows = self._rows
         rows["seed"][list(indices)] = seeds
@@ -76,7 +65,7 @@ class WorkerVectorEnv:
         _reset(self._own, rows[: self._own.num_envs])
         for worker in concerned:
             worker.wait()
-        return rows["obs"].copy()
+        return Observations(rows["obs"].copy())
 
     def step(self, actions: NDArray[Any]) -> Step:
         """See `VectorEnv.step`."""
@@ -97,13 +86,13 @@ class WorkerVectorEnv:
             worker.kill()
 
 
-def _row(obs_size: int, action_spec: ActionSpec) -> np.dtype[Any]:
+def _row(obs_spec: ObsSpec, action_spec: ActionSpec) -> np.dtype[Any]:
     """Return what the processes tell each other about one environment."""
     fields = [
         ("seed", np.int64),  # of the episode to start, else _NO_RESET
         ("action", action_spec.dtype, action_spec.shape),
         ("reward", np.float64),
-        ("obs", np.float32, (obs_size,)),
+        ("obs", obs_spec.dtype, obs_spec.shape),
         ("terminated", np.bool_),
         ("truncated", np.bool_),
     ]
@@ -113,12 +102,12 @@ def _row(obs_size: int, action_spec: ActionSpec) -> np.dtype[Any]:
 def _reset(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
     """Start an episode in each environment whose row has a seed for one."""
     indices = np.flatnonzero(rows["seed"] >= 0)
-    rows["obs"] = envs.reset(indices.tolist(), rows["seed"][indices].tolist())
+    rows["obs"] = envs.reset(indices.tolist(), rows["seed"][indices].tolist()).obs
     rows["seed"] = _NO_RESET
 
 
 def _step(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
-    rows["obs"], rows["reward"], rows["terminated"], rows["truncated"] = envs.step(rows["action"])
+    rows["obs"], rows["reward"], rows["terminated"], rows["truncated"], _ = envs.step(rows["action"])
 
 
 class _Worker:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ppocli import health
-from ppocli.curves import WINDOW, Axis, Statistic, band
 from ppocli.errors import RunError
-from ppocli.plot import COLORS, RANDOM
-from ppocli.report import written
+from ppocli.evaluation import health
+from ppocli.evaluation.curves import WINDOW, Axis, Statistic, band
+from ppocli.pictures.figures import COLORS, RANDOM
+from ppocli.records.run import Run
 from ppocli.report.data import EnvironmentData, GroupData, RunData
-from ppocli.runs import Run
+from ppocli.views import text
 
 MAX_POINTS = 2_000
 """That a chart has of one log; more would make the page slow and show nothing else."""
@@ -106,7 +106,7 @@ def _level(value: float, name: str, color: str, *, below: bool = False, upright:
 
 
 def _target_levels(environment: EnvironmentData, **more: Any) -> list[dict[str, Any]]:
-    return [_level(target, f"solved: {written.plain(target)}", _TARGET, **more) for target in environment.targets]
+    return [_level(target, f"solved: {text.plain(target)}", _TARGET, **more) for target in environment.targets]
 
 
 def thinned(rows: Sequence[Any]) -> tuple[list[Any], int]:
@@ -136,9 +136,7 @@ def learning_chart(environment: EnvironmentData) -> Chart | None:
     caption += _thinning_note(max(thinned(run.episodes)[1] for run in begun), "episode")
     levels = _target_levels(environment, below=True)
     for name, returns in environment.random_returns.items():
-        levels.append(
-            _level(float(np.mean(returns)), f"{_text(name)}: {written.number(float(np.mean(returns)))}", RANDOM)
-        )
+        levels.append(_level(float(np.mean(returns)), f"{_text(name)}: {text.number(float(np.mean(returns)))}", RANDOM))
     figure = _figure(traces, xaxis=_env_steps(), yaxis=_axis("episode return"), shapes=levels)
     label = f"Learning curve of {environment.env_id}: episode return over env steps"
     return Chart(caption, label, 440, figure)

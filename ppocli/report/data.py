@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ppocli.catalog import RunSummary, summarize_run
-from ppocli.curves import Group, groups, running_mean
-from ppocli.errors import RunError, TrainingError
-from ppocli.logs import LoggedEpisode, Metrics
-from ppocli.report import written
-from ppocli.results import Evaluation, evaluation_of
-from ppocli.runs import Facts, Run
+from ppocli.errors import NonFiniteError, RunError
+from ppocli.evaluation.curves import Group, groups, running_mean
+from ppocli.evaluation.results import evaluation_of
+from ppocli.records.catalog import RunSummary, summarize_run
+from ppocli.records.info import RunInfo
+from ppocli.records.kept import Evaluation
+from ppocli.records.logs import LoggedEpisode, Metrics
+from ppocli.records.run import Run
+from ppocli.views import text
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class RunData:
     run: Run
     label: str
     """What tells it from the other runs of its environment."""
-    facts: Facts
+    info: RunInfo
     summary: RunSummary
     metrics: list[Metrics]
     episodes: list[LoggedEpisode]
@@ -33,7 +35,7 @@ class RunData:
     @property
     def name(self) -> str:
         """Its directory, with its environment's before it."""
-        return f"{written.folder(self.run.path.absolute().parent)}/{written.folder(self.run.path)}"
+        return f"{text.folder(self.run.path.absolute().parent)}/{text.folder(self.run.path)}"
 
     @property
     def returns(self) -> list[float]:
@@ -126,13 +128,13 @@ def _labels(members: Sequence[Group]) -> dict[Path, str]:
     }
     found = list(labels.values())
     return {
-        path: label if found.count(label) == 1 else f"{label}, {written.folder(path)}" for path, label in labels.items()
+        path: label if found.count(label) == 1 else f"{label}, {text.folder(path)}" for path, label in labels.items()
     }
 
 
 def _run_data(run: Run, label: str) -> RunData:
     evaluation, reason = _evaluation(run)
-    return RunData(run, label, run.facts, summarize_run(run), run.metrics(), run.episodes(), evaluation, reason)
+    return RunData(run, label, run.info, summarize_run(run), run.metrics(), run.episodes(), evaluation, reason)
 
 
 def _evaluation(run: Run) -> tuple[Evaluation | None, str]:
@@ -143,8 +145,8 @@ def _evaluation(run: Run) -> tuple[Evaluation | None, str]:
         return None, "it has no checkpoint yet"
     try:
         found = evaluation_of(run)
-    except TrainingError as error:  # numbers of the environment, which may well be what the run failed of
-        return None, written.without_folders(str(error))
+    except NonFiniteError as error:  # numbers of the environment, which may well be what the run failed of
+        return None, text.without_folders(str(error))
     plausible = all(0 <= seed < 2**63 for seed in found.episode_seeds) and found.random_episode_returns
     if not plausible or len(found.episode_seeds) != len(found.episode_returns):
         raise RunError(f"{run.evaluation}: not what ppocli wrote; ppocli evaluate writes it anew")

@@ -10,14 +10,14 @@ from typing import Any
 
 from PIL import Image
 
-from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.make import SLOTS
+from ppocli.envs.make import drawn_envs
 from ppocli.errors import PpocliError
-from ppocli.evaluate import greedy
-from ppocli.render import SMALL_WIDTH, record
-from ppocli.report import written
+from ppocli.evaluation.agents import load_agent
+from ppocli.evaluation.play import greedy
+from ppocli.pictures.films import SMALL_WIDTH, record
+from ppocli.records import checkpoint
 from ppocli.report.data import EnvironmentData, RunData
-from ppocli.results import load_checkpoint
+from ppocli.views import text
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ def videos(environment: EnvironmentData) -> tuple[list[Video], str]:
             _, number, index = episodes[place]
             shown.append(_video(environment.runs[number], index, word))
     except PpocliError as error:
-        return [], f"There is no video: {written.without_folders(str(error))}"
+        return [], f"There is no video: {text.without_folders(str(error))}"
     return shown, ""
 
 
 def _video(run: RunData, index: int, word: str) -> Video:
     assert run.evaluation is not None
-    saved = load_checkpoint(run.run.chosen_checkpoint())
+    saved = checkpoint.load(run.run.chosen_checkpoint())
     seed, recorded = run.evaluation.episode_seeds[index], run.returns[index]
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(GymnasiumVectorEnv(saved.config.env, SLOTS, "rgb_array")) as envs,
+        closing(drawn_envs(saved.config.env, "rgb_array")) as envs,
     ):
         output = Path(folder) / "episode.mp4"
-        (episode,) = record(envs, greedy(saved.build_agent(envs)), [seed], output, small=True)
+        (episode,) = record(envs, greedy(load_agent(saved, envs)), [seed], output, small=True)
         film, picture = output.read_bytes(), _jpeg(envs.render())  # how it ended
-    length = written.count(episode.episode_length)
-    caption = f"return {written.number(recorded)}, {length} env steps; {run.label}, episode seed {seed}"
+    length = text.count(episode.episode_length)
+    caption = f"return {text.number(recorded)}, {length} env steps; {run.label}, episode seed {seed}"
     if episode.episode_return != recorded:  # an environment that depends on more than its seed
-        caption += f" (played again, it returned {written.number(episode.episode_return)})"
+        caption += f" (played again, it returned {text.number(episode.episode_return)})"
     return Video(f"{word} episode", caption, _data_url("video/mp4", film), _data_url("image/jpeg", picture))
 
 

@@ -7,33 +7,24 @@ escapes it, because names, configs and errors may come from files of strangers.
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from plotly.offline import get_plotlyjs
 
 from ppocli import __version__
-from ppocli.catalog import common_folder
-from ppocli.errors import PpocliError, UsageError, one_line
-from ppocli.files import write_atomically
-from ppocli.report import written
-from ppocli.report.charts import evaluation_chart, health_charts, learning_chart
+from ppocli.errors import one_line
+from ppocli.files import placing, write_atomically
+from ppocli.records.catalog import common_folder
+from ppocli.records.run import Run
+from ppocli.report.charts import Chart, evaluation_chart, health_charts, learning_chart
 from ppocli.report.data import EnvironmentData, gather
-from ppocli.report.diagnosis import diagnoses
-from ppocli.report.films import videos
-from ppocli.report.sentences import result_sentence, standing_sentences, title
-from ppocli.report.tables import difference_table, group_table, run_table, statistics_table
-from ppocli.runs import Run
-
-
-def check_output(output: Path) -> None:
-    """Raise UsageError unless the name is one that a report can be written to."""
-    if output.suffix.lower() != ".html":
-        raise UsageError(f"--output {output}: the name must end in .html")
-    if output.is_dir():
-        raise UsageError(f"--output {output}: this is a folder; name a file")
+from ppocli.report.films import Video, videos
+from ppocli.report.sentences import diagnoses, result_sentence, standing_sentences, title
+from ppocli.report.tables import Table, difference_table, group_table, run_table, statistics_table
+from ppocli.views import text
 
 
 def write(runs: Sequence[Run], output: Path | None = None) -> Path:
@@ -45,11 +36,8 @@ def write(runs: Sequence[Run], output: Path | None = None) -> Path:
     if output is None:
         output = (runs[0].path if len(runs) == 1 else common_folder(runs)) / "report.html"
     content = page(gather(runs), datetime.now(UTC)).encode()
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+    with placing(output):
         write_atomically(output, content)
-    except OSError as error:
-        raise PpocliError(f"{output}: cannot write there ({error.strerror}); choose another --output") from error
     return output
 
 
@@ -70,10 +58,10 @@ def commands(environments: Sequence[EnvironmentData]) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for environment in environments:
         for run in environment.runs:
-            changes = [resumed.command for resumed in run.facts.resumed if resumed.changed_something]
-            lines = map(written.command_line, [run.facts.command, *changes] if run.facts.command else [])
+            changes = [resumed.command for resumed in run.info.resumed if resumed.changed_something]
+            lines = map(text.command_line, [run.info.command, *changes] if run.info.command else [])
             found.setdefault("\n".join(lines), []).append(run.name)
-    return [(written.listed(names), line) for line, names in found.items()]
+    return [(text.listed(names), line) for line, names in found.items()]
 
 
 def machines(environments: Sequence[EnvironmentData]) -> list[tuple[str, dict[str, str]]]:
@@ -81,10 +69,10 @@ def machines(environments: Sequence[EnvironmentData]) -> list[tuple[str, dict[st
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for environment in environments:
         for run in environment.runs:
-            facts = {"git commit": run.facts.git_commit or written.NOTHING, **run.facts.machine, **run.facts.versions}
+            facts = {"git commit": run.info.git_commit or text.NOTHING, **run.info.machine, **run.info.versions}
             lines = tuple((one_line(key), one_line(value)) for key, value in facts.items())
             found.setdefault(lines, []).append(run.name)
-    return [(written.listed(names), dict(lines)) for lines, names in found.items()]
+    return [(text.listed(names), dict(lines)) for lines, names in found.items()]
 
 
 def page(environments: Sequence[EnvironmentData], made: datetime) -> str:
@@ -109,26 +97,46 @@ def page(environments: Sequence[EnvironmentData], made: datetime) -> str:
     )
 
 
-def _section(environment: EnvironmentData) -> dict[str, Any]:
-    """Return what the page says of an environment."""
+@dataclass(frozen=True)
+class Section:
+    """What the page says of an environment."""
+
+    env_id: str
+    sentences: list[str]
+    standing: list[str]
+    runs: Table
+    run_names: list[tuple[str, str]]
+    learning: Chart | None
+    evaluation: Chart | None
+    statistics: Table | None
+    not_evaluated: list[tuple[str, str]]
+    videos: list[Video]
+    no_videos: str
+    diagnoses: list[tuple[str, list[str]]]
+    health: list[Chart]
+    configs: list[tuple[str, str]]
+    differences: Table | None
+
+
+def _section(environment: EnvironmentData) -> Section:
     shown, no_videos = videos(environment)
-    return {
-        "env_id": environment.env_id,
-        "sentences": [result_sentence(group) for group in environment.groups],
-        "standing": standing_sentences(environment),
-        "runs": run_table(environment),
-        "run_names": [(run.label, run.name) for run in environment.runs],
-        "learning": learning_chart(environment),
-        "evaluation": evaluation_chart(environment),
-        "statistics": statistics_table(environment),
-        "not_evaluated": [(run.label, run.no_evaluation) for run in environment.runs if not run.evaluation],
-        "videos": shown,
-        "no_videos": no_videos,
-        "diagnoses": diagnoses(environment),
-        "health": health_charts(environment),
-        "configs": configs(environment),
-        "differences": difference_table(environment),
-    }
+    return Section(
+        env_id=environment.env_id,
+        sentences=[result_sentence(group) for group in environment.groups],
+        standing=standing_sentences(environment),
+        runs=run_table(environment),
+        run_names=[(run.label, run.name) for run in environment.runs],
+        learning=learning_chart(environment),
+        evaluation=evaluation_chart(environment),
+        statistics=statistics_table(environment),
+        not_evaluated=[(run.label, run.no_evaluation) for run in environment.runs if not run.evaluation],
+        videos=shown,
+        no_videos=no_videos,
+        diagnoses=diagnoses(environment),
+        health=health_charts(environment),
+        configs=configs(environment),
+        differences=difference_table(environment),
+    )
 
 
 def _csp_hash(script: str) -> str:

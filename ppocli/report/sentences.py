@@ -1,27 +1,32 @@
-"""What a report says in sentences: what was trained, how well it does, and what has not come to its end."""
+"""What a report says in sentences: what was trained, how well it does, what has not ended, how healthy it looks."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from ppocli.estimates import mean
-from ppocli.report import written
-from ppocli.report.data import EnvironmentData, GroupData
+from ppocli.envs.api import Continuous
+from ppocli.envs.make import action_spec_of
+from ppocli.errors import PpocliError
+from ppocli.evaluation import health
+from ppocli.evaluation.estimates import mean
+from ppocli.records.run import Run
+from ppocli.report.data import EnvironmentData, GroupData, RunData
+from ppocli.views import text
 
 
 def title(environments: Sequence[EnvironmentData]) -> str:
     """Return what the page is about."""
     names = [environment.env_id for environment in environments]
-    return f"PPO on {written.listed(names) if len(names) <= 3 else f'{len(names)} environments'}"
+    return f"PPO on {text.listed(names) if len(names) <= 3 else f'{len(names)} environments'}"
 
 
 def result_sentence(data: GroupData) -> str:
     """Return in a sentence what was trained and how well it does."""
     config = f"With {data.group.label}, " if data.group.label else ""
-    verb = "learned" if any(run.facts.solved for run in data.runs) else "trained on"
+    verb = "learned" if any(run.info.solved for run in data.runs) else "trained on"
     words = f"{config}PPO {verb} {data.group.env_id} {_origin(data)}"
     if not data.means:
-        reasons = written.listed(list(dict.fromkeys(run.no_evaluation for run in data.runs)))
+        reasons = text.listed(list(dict.fromkeys(run.no_evaluation for run in data.runs)))
         return f"{words}; no agent has been evaluated: {reasons}."
     return f"{words}: {_evaluation_words(data)}; {_solved_words(data)}."
 
@@ -34,16 +39,14 @@ def _origin(data: GroupData) -> str:
 
 
 def _evaluation_words(data: GroupData) -> str:
-    episodes = (
-        f"over {written.span((len(run.returns) for run in data.runs if run.returns), written.count)} unseen episodes"
-    )
-    random = f"the random policy’s {written.number(data.random_mean)}"
+    episodes = f"over {text.span((len(run.returns) for run in data.runs if run.returns), text.count)} unseen episodes"
+    random = f"the random policy’s {text.number(data.random_mean)}"
     means = data.means
-    average = written.number(float(np.mean(means)))
+    average = text.number(float(np.mean(means)))
     if len(data.runs) == 1:
-        spread = written.number(float(np.std(data.runs[0].returns)))
+        spread = text.number(float(np.std(data.runs[0].returns)))
         return f"{episodes} the greedy agent’s mean return is {average} (standard deviation {spread}), {random}"
-    notes = [f"95 % interval over seeds {written.interval_of(means, mean)}"] if len(means) > 1 else []
+    notes = [f"95 % interval over seeds {text.interval_of(means, mean)}"] if len(means) > 1 else []
     if len(means) < len(data.runs):
         notes.append(f"{len(means)} of {len(data.runs)} evaluated")
     return f"{episodes} each, the greedy agents’ mean return is {average} ({', '.join(notes)}), {random}"
@@ -53,16 +56,16 @@ def _solved_words(data: GroupData) -> str:
     target, num_runs = data.group.target, len(data.runs)
     if target is None:
         return "the task names no return that counts as solved"
-    solved = [run.facts.solved for run in data.runs if run.facts.solved]
-    task = f"solved the task (mean return ≥ {written.plain(target)})"
+    solved = [run.info.solved for run in data.runs if run.info.solved]
+    task = f"solved the task (mean return ≥ {text.plain(target)})"
     if not solved:
         who = {1: "it has not", 2: "neither has"}.get(num_runs, "none has")
         return f"{who} {task}"
     who = {1: "it", 2: "both"}.get(num_runs, f"all {num_runs}")
     if len(solved) < num_runs:
         who = f"{len(solved)} of {num_runs}"
-    steps = written.span((one.env_steps for one in solved), written.count)
-    seconds = written.span((one.seconds for one in solved), written.duration)
+    steps = text.span((one.env_steps for one in solved), text.count)
+    seconds = text.span((one.seconds for one in solved), text.duration)
     return f"{who} {task}, after {steps} env steps ({seconds} of training)"
 
 
@@ -73,13 +76,54 @@ def standing_sentences(environment: EnvironmentData) -> list[str]:
     for run in runs:
         summary = run.summary
         who = "The run" if len(runs) == 1 else f"The run with {run.label}"
-        where = f"{written.count(summary.env_steps)} of {written.count(summary.total_env_steps)} env steps"
+        where = f"{text.count(summary.env_steps)} of {text.count(summary.total_env_steps)} env steps"
         if summary.state == "running":
             sentences.append(f"{who} is still training, at {where}.")
         elif summary.state == "interrupted":
             sentences.append(f"{who} was interrupted at {where}.")
         elif summary.state == "failed":
             sentences.append(
-                f"{who} failed at {where}: {written.without_folders(summary.error or 'it is not known of what')}"
+                f"{who} failed at {where}: {text.without_folders(summary.error or 'it is not known of what')}"
             )
     return sentences
+
+
+def diagnoses(environment: EnvironmentData) -> list[tuple[str, list[str]]]:
+    """Return what is to be said of the training of which runs; runs of which the same is to be said stand together."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for run in environment.runs:
+        found.setdefault(tuple(_diagnosis(run)), []).append(run.label)
+    if len(found) == 1 and len(environment.runs) > 1:
+        return [(f"all {len(environment.runs)} runs", list(texts)) for texts in found]
+    return [(text.listed(who), list(texts)) for texts, who in found.items()]
+
+
+def _diagnosis(run: RunData) -> list[str]:
+    """Look at every iteration of a run as the dashboard does while it trains."""
+    looked_at = len(run.metrics) - health.FIRST_ITERATION + 1
+    if looked_at < 1:
+        return [f"too short to judge, which takes {health.FIRST_ITERATION} iterations."]
+    initial_entropy = run.metrics[0].entropy if _acts_discretely(run.run) else None
+    seen: dict[str, list[tuple[int, health.Finding]]] = {}
+    for end in range(health.FIRST_ITERATION, len(run.metrics) + 1):
+        window, target = run.metrics[end - health.WINDOW : end], run.info.target_return
+        for finding in health.findings(window, initial_entropy=initial_entropy, target=target):
+            seen.setdefault(finding.metric, []).append((window[-1].env_steps, finding))
+    texts = [_finding_text(found, looked_at, run.metrics[-1].env_steps) for found in seen.values()]
+    return texts or [f"nothing unusual in {len(run.metrics):,} iterations."]
+
+
+def _finding_text(found: Sequence[tuple[int, health.Finding]], looked_at: int, end: int) -> str:
+    """Say what was found, as it was when it was last found, and when that was."""
+    (first, _), (last, finding) = found[0], found[-1]
+    until = "still so at the end" if last == end else f"no more after {text.count(last)}"
+    when = f"So in {len(found):,} of {looked_at:,} iterations, first at {text.count(first)} env steps, {until}."
+    return f"{finding.explanation} {when}"
+
+
+def _acts_discretely(run: Run) -> bool:
+    """Whether its actions are choices; False where the environment cannot be made here."""
+    try:
+        return not isinstance(action_spec_of(run.config.env), Continuous)
+    except PpocliError:
+        return False

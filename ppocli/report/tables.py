@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ppocli.curves import IRRELEVANT
-from ppocli.estimates import iqm, mean
-from ppocli.report import written
+from ppocli.evaluation.curves import SAME_EXPERIMENT
+from ppocli.evaluation.estimates import iqm, mean
 from ppocli.report.data import EnvironmentData, GroupData, RunData
+from ppocli.views import text
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ def group_table(environments: Sequence[EnvironmentData]) -> Table | None:
 
 def _group_row(data: GroupData) -> list[str]:
     means, runs = data.means, data.runs
-    solved = [run.facts.solved.env_steps for run in runs if run.facts.solved]
+    solved = [run.info.solved.env_steps for run in runs if run.info.solved]
     return [
         data.group.env_id,
-        data.group.label or written.NOTHING,
+        data.group.label or text.NOTHING,
         str(len(runs)),
-        written.number(float(np.mean(means))) if means else written.NOTHING,
-        written.interval_of(means, mean) if means else written.NOTHING,
-        written.number(data.random_mean) if means else written.NOTHING,
-        written.NOTHING if data.group.target is None else f"{len(solved)} of {len(runs)}",
-        written.count(median(solved)) if solved else written.NOTHING,
+        text.number(float(np.mean(means))) if means else text.NOTHING,
+        text.interval_of(means, mean) if means else text.NOTHING,
+        text.number(data.random_mean) if means else text.NOTHING,
+        text.NOTHING if data.group.target is None else f"{len(solved)} of {len(runs)}",
+        text.count(median(solved)) if solved else text.NOTHING,
     ]
 
 
@@ -63,18 +63,16 @@ def run_table(environment: EnvironmentData) -> Table:
 
 
 def _run_row(run: RunData) -> list[str]:
-    solved, resumed, target = run.facts.solved, len(run.facts.resumed), run.facts.target_return
+    solved, resumed, target = run.info.solved, len(run.info.resumed), run.info.target_return
     returns = np.array(run.returns)
     return [
         run.label,
         run.summary.state + (f", resumed {resumed}×" if resumed else ""),
-        written.count(run.summary.env_steps),
-        f"{written.number(float(returns.mean()))} ± {written.number(float(returns.std()))}"
-        if returns.size
-        else written.NOTHING,
-        f"{(returns >= target).mean():.0%}" if returns.size and target is not None else written.NOTHING,
-        f"{written.count(solved.env_steps)} steps, {written.duration(solved.seconds)}" if solved else written.NOTHING,
-        written.duration(run.metrics[-1].seconds) if run.metrics else written.NOTHING,
+        text.count(run.summary.env_steps),
+        f"{text.number(float(returns.mean()))} ± {text.number(float(returns.std()))}" if returns.size else text.NOTHING,
+        f"{(returns >= target).mean():.0%}" if returns.size and target is not None else text.NOTHING,
+        f"{text.count(solved.env_steps)} steps, {text.duration(solved.seconds)}" if solved else text.NOTHING,
+        text.duration(run.metrics[-1].seconds) if run.metrics else text.NOTHING,
     ]
 
 
@@ -89,14 +87,14 @@ def statistics_table(environment: EnvironmentData) -> Table | None:
 def _statistics_row(label: str, returns: Sequence[float]) -> list[str]:
     values = np.array(returns)
     numbers = [values.mean(), values.std(), iqm(values), np.median(values), values.min(), values.max()]
-    texts = [written.number(float(number)) for number in numbers]
-    return [label, written.count(len(values)), *texts[:3], written.interval_of(returns, iqm), *texts[3:]]
+    texts = [text.number(float(number)) for number in numbers]
+    return [label, text.count(len(values)), *texts[:3], text.interval_of(returns, iqm), *texts[3:]]
 
 
 def difference_table(environment: EnvironmentData) -> Table | None:
     """Return the keys in which the configs of an environment differ, None where there is just one config."""
     leaves = [data.runs[0].run.config.leaves() for data in environment.groups]
-    relevant = [key for key in leaves[0] if key not in IRRELEVANT]
+    relevant = [key for key in leaves[0] if key not in SAME_EXPERIMENT]
     differing = [key for key in relevant if any(own[key] != leaves[0][key] for own in leaves)]
     columns = ["key", *[data.seeds for data in environment.groups]]
     rows = [[key, *[_value(own[key]) for own in leaves]] for key in differing]
@@ -105,5 +103,5 @@ def difference_table(environment: EnvironmentData) -> Table | None:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {item}" for key, item in value.items()) or written.NOTHING
-    return written.NOTHING if value is None else str(value)
+        return ", ".join(f"{key}: {item}" for key, item in value.items()) or text.NOTHING
+    return text.NOTHING if value is None else str(value)

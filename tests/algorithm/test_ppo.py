@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from ppocli.algorithm.agent import Agent
-from ppocli.algorithm.ppo import (
-    PPO,
+from ppocli.algorithm.losses import (
     approx_kl,
     clip_fraction,
     clipped_value_loss,
@@ -19,6 +18,7 @@ from ppocli.algorithm.ppo import (
     value_loss,
 )
 from ppocli.algorithm.rollout import Batch
+from ppocli.algorithm.updates.ppo import PPO
 from ppocli.envs.api import Continuous, Discrete
 from ppocli.errors import TrainingError
 

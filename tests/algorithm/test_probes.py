@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ppocli import checkpoint
-from ppocli.config import Config
+from ppocli.config.models import Config
 from ppocli.envs.make import evaluation_envs
-from ppocli.runs import Run
-from ppocli.train import train
+from ppocli.records import checkpoint
+from ppocli.records.run import Run
+from ppocli.training.loop import train
 
 
 def trained_agent(kind, folder, iterations):

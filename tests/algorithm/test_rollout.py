@@ -6,7 +6,7 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.rollout import collect, make_batch
-from ppocli.config import EnvConfig
+from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Discrete
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv

@@ -1,7 +1,7 @@
 import pytest
 
 from ppocli.algorithm.schedules import value_at
-from ppocli.config import Schedule
+from ppocli.config.values import Schedule
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from ppocli.config import Config, EnvConfig
+from ppocli.config.models import Config, EnvConfig
 from ppocli.envs.api import Continuous, Discrete
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.make import make_environments

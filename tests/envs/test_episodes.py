@@ -1,6 +1,6 @@
 import numpy as np
 
-from ppocli.config import EnvConfig
+from ppocli.config.models import EnvConfig
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ppocli.config import EnvConfig
+from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Continuous, Discrete
 from ppocli.envs.gymnasium import GymnasiumVectorEnv, reward_threshold
 from ppocli.errors import PpocliError, UsageError

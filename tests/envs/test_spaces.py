@@ -4,14 +4,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from ppocli.config import Config, EnvConfig
+from ppocli.config.models import Config, EnvConfig
 from ppocli.envs import spaces
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import evaluation_envs
-from ppocli.evaluate import evaluate, random
-from ppocli.runs import Run
-from ppocli.train import train
+from ppocli.evaluation.play import evaluate, random
+from ppocli.records.run import Run
+from ppocli.training.loop import train
 from tests.environments import Echo
 
 KINDS = list(Echo.SPACES)

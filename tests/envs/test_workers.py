@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from ppocli.config import EnvConfig
+from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Continuous
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.workers import WorkerVectorEnv, automatic_workers
+from ppocli.envs.make import automatic_workers
+from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError
 
 

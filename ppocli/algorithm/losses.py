@@ -1,0 +1,61 @@
+"""What an update makes smaller, and what it reports: pure functions of tensors, each with its equation.
+
+ρ = exp(log_ratio) = π / π_old is how much likelier the policy has made the action that was taken.
+"""
+
+from torch import Tensor
+
+
+def policy_loss(log_ratio: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
+    """The clipped objective, to be minimised, arXiv:1707.06347 eq. 7; a scalar from two tensors (B,).
+
+    −E[min(ρ A, clip(ρ, 1−ε, 1+ε) A)]
+    """
+    _assert_samples(log_ratio, advantages)
+    ratio = log_ratio.exp()
+    return -(ratio * advantages).minimum(ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages).mean()
+
+
+def value_loss(values: Tensor, returns: Tensor) -> Tensor:
+    """The critic's squared error, arXiv:1707.06347 eq. 9, E[(V − returns)²]; a scalar from two tensors (B,)."""
+    _assert_samples(values, returns)
+    return (values - returns).square().mean()
+
+
+def clipped_value_loss(values: Tensor, returns: Tensor, old_values: Tensor, clip_coef: float) -> Tensor:
+    """The critic's squared error where it may not gain by moving further than ε; a scalar from three tensors (B,).
+
+    E[max((V − returns)², (V_old + clip(V − V_old, −ε, ε) − returns)²)], as in OpenAI's own code; arXiv:2005.12729 §3.
+    """
+    _assert_samples(values, returns, old_values)
+    clipped = old_values + (values - old_values).clamp(-clip_coef, clip_coef)
+    return (values - returns).square().maximum((clipped - returns).square()).mean()
+
+
+def approx_kl(log_ratio: Tensor) -> float:
+    """How far the policy has moved: E[(ρ − 1) − log ρ], an estimate of the KL that is unbiased and never negative."""
+    return float((log_ratio.exp() - 1 - log_ratio).mean())
+
+
+def clip_fraction(log_ratio: Tensor, clip_coef: float) -> float:
+    """The share of samples whose ρ lies outside 1 ± ε."""
+    return float(((log_ratio.exp() - 1).abs() > clip_coef).float().mean())
+
+
+def normalize(advantages: Tensor) -> Tensor:
+    """Shift and scale advantages (..., B) to mean 0 and standard deviation 1, row by row."""
+    return (advantages - advantages.mean(-1, keepdim=True)) / (advantages.std(-1, keepdim=True) + 1e-8)
+
+
+def explained_variance(values: Tensor, returns: Tensor) -> float:
+    """1 − Var(returns − values) / Var(returns): 1 is a perfect critic, 0 a constant one; 0 where returns are equal."""
+    _assert_samples(values, returns)
+    variance = returns.var()
+    return float(1 - (returns - values).var() / variance) if variance > 0 else 0.0
+
+
+def _assert_samples(*tensors: Tensor) -> None:
+    """(B,) beside (B, 1) would be broadcast to (B, B), and give a wrong number."""
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    assert len(set(shapes)) == 1, f"one number a sample, each (B,), and not {shapes}"
+    assert len(shapes[0]) == 1, f"one number a sample, each (B,), and not {shapes}"

@@ -1,0 +1,45 @@
+"""The protocol that every update fulfils."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ppocli.algorithm.rollout import Batch
+
+
+@dataclass(frozen=True)
+class UpdateMetrics:
+    """What an update did: means over its minibatches, except `explained_variance` and `learning_rate`."""
+
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    approx_kl: float
+    clip_fraction: float
+    explained_variance: float
+    """1 − Var(returns − values) / Var(returns), of the values that the rollout was judged with."""
+    gradient_norm: float
+    """Global norm, before clipping."""
+    learning_rate: float
+
+
+class Update(Protocol):
+    """Turns batches into better weights of the agent that it was made for.
+
+    It owns its schedules, and an optimizer whose state outlives a batch.
+    """
+
+    def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
+        """Learn from a batch; `done` in [0, 1) is the share of training behind it, `rng` all that it may draw from.
+
+        Raises NonFiniteError when the weights have become worthless.
+        """
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Return the state that outlives a batch."""
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state that `state_dict` returned."""

@@ -1,0 +1,106 @@
+"""Proximal policy optimisation with the clipped objective, arXiv:1707.06347."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppocli.algorithm.adam import Adam
+from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.losses import (
+    approx_kl,
+    clip_fraction,
+    clipped_value_loss,
+    explained_variance,
+    policy_loss,
+    value_loss,
+)
+from ppocli.algorithm.rollout import Batch, minibatches
+from ppocli.algorithm.schedules import value_at
+from ppocli.algorithm.updates.api import UpdateMetrics
+from ppocli.config.models import PPOConfig, UpdateConfig
+
+
+class PPO:
+    """PPO's update of `agent`; see `Update`."""
+
+    def __init__(self, agent: Agent, shared: UpdateConfig, own: PPOConfig) -> None:
+        self.agent = agent
+        self.shared = shared
+        self.own = own
+        self.optimizer = Adam(agent.parameters())
+
+    def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
+        """Learn from a batch for `update_epochs` passes, each over a fresh permutation of it drawn from `rng`.
+
+        A pass in which the policy has moved further than `target_kl` (see `approx_kl`) is the last.
+
+        A minibatch's loss is arXiv:1707.06347 eq. 9, to be minimised:
+
+            policy_loss + vf_coef · value_loss − ent_coef · E[entropy]
+
+        Actor and critic share no weights, so that its gradient has two halves that know nothing of each other: they are
+        computed side by side, in two threads. The order in which they end changes no bit of the result.
+        """
+        shared, optimizer = self.shared, self.optimizer
+        learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)
+        clip_coef = value_at(self.own.clip_coef, done)
+        history: list[Tensor] = []
+        log_ratios: list[Tensor] = []
+        with ThreadPoolExecutor(max_workers=1, initializer=torch.set_num_threads, initargs=(1,)) as second_thread:
+            for _ in range(shared.update_epochs):
+                for minibatch in minibatches(batch, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
+                    optimizer.zero_gradient()
+                    critic = second_thread.submit(self._critic_gradient, minibatch, clip_coef)
+                    log_ratio, *actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
+                    losses = [*actor, critic.result()]
+                    gradient_norm = optimizer.clip_gradient(shared.max_grad_norm)
+                    optimizer.step(learning_rate)
+                    history.append(torch.stack([*losses, gradient_norm]))
+                    log_ratios.append(log_ratio)
+                if self._moved_too_far(log_ratios[-(len(batch.obs) // shared.minibatch_size) :]):
+                    break
+        # Only now, so that a GPU is not waited for in every minibatch.
+        loss, entropy, value, norm = torch.stack(history).mean(0).tolist()
+        optimizer.check_finite({"policy loss": loss, "entropy": entropy, "value loss": value, "gradient": norm})
+        moved = torch.stack(log_ratios)
+        return UpdateMetrics(
+            policy_loss=loss,
+            value_loss=value,
+            entropy=entropy,
+            approx_kl=approx_kl(moved),
+            clip_fraction=clip_fraction(moved, clip_coef),
+            explained_variance=explained_variance(batch.values, batch.returns),
+            gradient_norm=norm,
+            learning_rate=learning_rate,
+        )
+
+    def _actor_gradient(self, minibatch: Batch, clip_coef: float, ent_coef: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the actor's gradient; return log ratios (B,), policy loss and mean entropy."""
+        log_probs, entropies = self.agent.log_prob_and_entropy(minibatch.obs, minibatch.actions)
+        log_ratio = log_probs - minibatch.log_probs
+        loss, entropy = policy_loss(log_ratio, minibatch.advantages, clip_coef), entropies.mean()
+        (loss - ent_coef * entropy).backward()  # type: ignore[no-untyped-call]
+        return log_ratio.detach(), loss.detach(), entropy.detach()
+
+    def _critic_gradient(self, minibatch: Batch, clip_coef: float) -> Tensor:
+        """Add the critic's gradient; return the value loss."""
+        values = self.agent.value(minibatch.obs)
+        if self.own.clip_vloss:
+            loss = clipped_value_loss(values, minibatch.returns, minibatch.values, clip_coef)
+        else:
+            loss = value_loss(values, minibatch.returns)
+        (self.shared.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _moved_too_far(self, log_ratios: list[Tensor]) -> bool:
+        return self.own.target_kl is not None and approx_kl(torch.stack(log_ratios)) > self.own.target_kl
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the optimizer's state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state that `state_dict` returned."""
+        self.optimizer.load_state_dict(tensors)

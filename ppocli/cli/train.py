@@ -1,0 +1,196 @@
+"""`ppocli train`: one run, several seeds, or what is left of a run."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from ppocli.cli.options import (
+    RUNS_DIR,
+    ImportOption,
+    JsonOption,
+    OptionalConfig,
+    RunsDirOption,
+    SetOption,
+    complete_run,
+)
+from ppocli.cli.process import import_modules, importing, print_json
+from ppocli.errors import PpocliError, UsageError
+from ppocli.signals import StopRequest, stop_request
+
+
+def train_command(
+    config: OptionalConfig = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Resume a run that was stopped, or killed.", autocompletion=complete_run
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides train.seed.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="0-4|0,3,7", help="Train several, each a run, and compare them.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="With --seeds: how many at a time; by default one a core.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Appended to the run's directory name.")] = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    stop_when_solved: Annotated[bool, typer.Option("--stop-when-solved", help="End once the task is solved.")] = False,
+    allow_inexact: Annotated[
+        bool,
+        typer.Option("--allow-inexact", help="With --resume: new episodes where the old ones cannot be continued."),
+    ] = False,
+    imports: ImportOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an agent, or resume a run.
+
+    A new run gets a directory under runs/. --resume continues as the run began; with --set train.env_steps=N beyond its
+    end.
+    """
+    if resume is None and config is None:
+        raise UsageError("Missing option '--config' (or '--resume', to resume a run); ppocli train --help tells more")
+    if resume is not None and (config or seeds or name or stop_when_solved or seed is not None):
+        raise UsageError(
+            "--resume continues a run as it began; it takes no --config, --seed, --seeds, --name or --stop-when-solved"
+        )
+    if allow_inexact and resume is None:
+        raise UsageError("--allow-inexact goes with --resume")
+    if seed is not None and seeds is not None:
+        raise UsageError("--seed trains one run and --seeds several; choose one")
+    if jobs is not None and seeds is None:
+        raise UsageError("--jobs goes with --seeds")
+    launch = Launch(config or "", overrides or [], runs_dir, name, stop_when_solved, imports or [], quiet, as_json)
+    if seeds is not None:
+        _train_several(launch, seeds, jobs)
+    _train_one(launch, seed, resume, allow_inexact)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the command asks of each run that it trains."""
+
+    config: str
+    overrides: list[str]
+    runs_dir: Path
+    name: str | None
+    stop_when_solved: bool
+    imports: list[str]
+    quiet: bool
+    as_json: bool
+
+
+def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexact: bool) -> NoReturn:
+    started = time.perf_counter()
+    from ppocli.views import console
+
+    with console.working("Starting"), importing():
+        import_modules(launch.imports)
+        from ppocli.config.load import load_config
+        from ppocli.envs.api import Continuous
+        from ppocli.envs.make import make_environments
+        from ppocli.records.catalog import find_run
+        from ppocli.records.info import command_of
+        from ppocli.training.job import new_job
+        from ppocli.training.resume import resume_job
+
+        command = command_of(sys.argv, launch.config, launch.overrides)
+        if resume is None:
+            settings = load_config(launch.config, launch.overrides, seed)
+            job = new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=launch.stop_when_solved)
+        else:
+            job = resume_job(find_run(resume, launch.runs_dir), command, allow_inexact=allow_inexact)
+        environments = make_environments(job.config, job.progress.iterations)  # workers start while torch is imported
+        from ppocli.algorithm.device import keep_freed_memory
+        from ppocli.training.loop import train
+        from ppocli.training.outcome import Outcome, follow
+        from ppocli.training.setup import inexactness
+        from ppocli.views.progress import training_progress
+        from ppocli.views.results import training_result
+    saved = job.resumption.saved if job.resumption else None
+    if saved is not None and (changes := inexactness(saved)):
+        console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
+    keep_freed_memory()
+    outcome = Outcome(job)
+    discrete = not isinstance(environments.training.action_spec, Continuous)
+    with (
+        stop_request() as stop,
+        training_progress(job, stop, discrete_actions=discrete, quiet=launch.quiet) as display,
+    ):
+        # Still in here: what stops training early also has time to write its last checkpoint.
+        iterations = train(job, environments, started=started, should_stop=stop.__bool__)
+        follow(iterations, [outcome.add, display.update], stop.__bool__)
+    result = outcome.result(time.perf_counter() - started, interrupted=bool(stop))
+    if stop:
+        console.info(f"Interrupted. To resume: ppocli train --resume {console.shell_path(result.run_dir)}")
+    _print_result(result, training_result, launch, stop)
+    raise typer.Exit(stop.exit_code)
+
+
+def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
+    """Train several seeds, evaluate each, and compare them."""
+    started = time.perf_counter()
+    from ppocli.views import console
+
+    with console.working("Starting"), importing():
+        import_modules(launch.imports)
+        from ppocli.config.load import load_config
+        from ppocli.records.info import command_of
+        from ppocli.training.job import new_job
+        from ppocli.training.outcome import follow
+        from ppocli.training.seeds import Failure, Message, over_seeds, parse_seeds, share_out, train_seeds
+        from ppocli.views.progress import SeedsProgress
+        from ppocli.views.results import seeds_result, seeds_without_result
+
+    numbers, command = parse_seeds(seeds), command_of(sys.argv, launch.config, launch.overrides)
+    at_a_time, shared = share_out(load_config(launch.config, launch.overrides), len(numbers), jobs)
+    each = [
+        new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=launch.stop_when_solved)
+        for settings in map(shared.with_seed, numbers)
+    ]
+    ended: dict[int, Message] = {}
+    with stop_request() as stop, SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:
+        messages = train_seeds(each, at_a_time, imports=launch.imports, should_stop=stop.__bool__)
+        follow(messages, [lambda message: ended.update([message]), display.update])
+    seconds = time.perf_counter() - started
+    together = over_seeds(shared.env.id, numbers, ended, at_a_time=at_a_time, seconds=seconds, stopped=bool(stop))
+    seeds_without_result(together)
+    if together.runs and not stop:
+        together = replace(together, figure=_figure([run.run_dir for run in together.runs], seeds))
+    _print_result(together, seeds_result, launch, stop)
+    failures = [end.exit_code for end in ended.values() if isinstance(end, Failure)]
+    raise typer.Exit(stop.exit_code or max(failures, default=0))
+
+
+def _figure(run_dirs: list[Path], seeds: str) -> Path | None:
+    """Draw the learning curve over the seeds; None where there is none, as is said."""
+    from ppocli.views import console
+
+    with console.working("Drawing"), importing():
+        from ppocli.pictures import figures
+        from ppocli.records.run import Run
+    name = f"{run_dirs[0].name.partition('-')[0]}-seeds-{seeds.replace(',', '_').replace(' ', '')}.png"
+    try:
+        with console.working("Drawing"):
+            return figures.draw([Run(folder) for folder in run_dirs], run_dirs[0].parent / "plots" / name)
+    except PpocliError as error:  # of training so short that there is nothing to draw
+        console.info(f"warning: no figure: {error}")
+        return None
+
+
+def _print_result(result: Any, show: Callable[[Any], None], launch: Launch, stop: StopRequest) -> None:
+    try:
+        if launch.as_json:
+            print_json(result)
+        else:
+            show(result)
+    except OSError:
+        if not stop:  # a hang-up took the terminal along, and is what to report
+            raise

@@ -1,0 +1,183 @@
+"""From `--config`, `--set` and `--seed` to a config, or to one line that says what is wrong."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ppocli.config.models import KEYS, RENAMED, Config, EnvConfig, by_todays_names
+from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Schedule
+from ppocli.errors import UsageError
+
+_ERRORS_SHOWN = 5
+_DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
+
+
+def preset_folder() -> Path:
+    """Return where the presets lie: inside an installed package, or beside it in a checkout."""
+    installed = Path(__file__).parents[1] / "configs"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
+
+
+def preset_names() -> list[str]:
+    """Return the names of the shipped presets, such as `lunar`."""
+    folder = preset_folder()
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def config_path(name: str) -> Path:
+    """Return the file that `--config NAME` means: a preset's, or NAME itself when it looks like a path."""
+    if name in preset_names():
+        return preset_folder() / f"{name}.yaml"
+    if "/" in name or "\\" in name or name.endswith((".yaml", ".yml")):
+        return Path(name)
+    raise UsageError(
+        f"--config {name}: no such preset{did_you_mean(name, preset_names())} (presets: {', '.join(preset_names())}; "
+        "a file's name ends in .yaml)"
+    )
+
+
+def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
+    """Read the config that `--config`, `--set` and `--seed` describe. Raises UsageError."""
+    path = config_path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text file"
+        preset = f"; there is a preset of that name: --config {path.stem}" if path.stem in preset_names() else ""
+        raise UsageError(f"{name}: cannot read it: {reason}{preset}") from error
+    values = parse_yaml(text, str(name))
+    if not isinstance(values, dict):
+        raise UsageError(f"{name}: a config is a mapping with some of {', '.join(Config.model_fields)}")
+    # A section with nothing below its name is an empty one.
+    values = by_todays_names({name: {} if section is None else section for name, section in values.items()})
+    for override in overrides:
+        _apply_override(values, override)
+    if seed is not None:
+        _apply_override(values, f"train.seed={seed}")
+    return parse_config(values, str(name))
+
+
+def parse_config(values: Any, source: str) -> Config:
+    """Validate a mapping. Raises UsageError, one line that names each key, its value and what is allowed."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[:_ERRORS_SHOWN]
+        others = f"; and {error.error_count() - len(first)} more" if error.error_count() > len(first) else ""
+        raise UsageError(f"{source}: {'; '.join(map(_describe, first))}{others}") from error
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UsageError(f"--set {override}: write it as KEY=VALUE, for example --set update.learning_rate=3e-4")
+    whole, dot, part = key.partition(".")
+    first, more, rest = part.partition(".")
+    *parents, last = (RENAMED.get(f"{whole}{dot}{first}", f"{whole}{dot}{first}") + more + rest).split(".")
+    target, default = values, _DEFAULTS
+    for depth, parent in enumerate(parents):
+        default = default.get(parent, {}) if isinstance(default, dict) else {}
+        # A schedule may be entered even where it is only a default. Copied, as YAML may use one mapping in two places.
+        value = target.get(parent, default if depth > 0 else {})
+        if not isinstance(value, dict):
+            name = ".".join(parents[: depth + 1])
+            raise UsageError(
+                f"--set {key}: {name} is {value!r} here and has no parts; "
+                f"give it whole, for example --set '{name}={{start: 1e-3, end: 0}}'"
+            )
+        target[parent] = dict(value)
+        target = target[parent]
+    target[last] = parse_yaml(text, f"--set {key}")
+
+
+def _describe(details: ErrorDetails) -> str:
+    """Put one of pydantic's errors into the words of the config."""
+    keys = [
+        str(part) for position, part in enumerate(details["loc"]) if position != 2 or part not in (NUMBER, SCHEDULE)
+    ]
+    name, value = ".".join(keys), details["input"]
+    shown = SHORT.repr(value)
+    match details["type"]:
+        case "extra_forbidden":
+            fields = list(_model_at(keys[:-1]).model_fields)
+            if ":" in keys[-1] and value is None:
+                return f"{name}: not a key; YAML wants a space after the colon, as in {{start: 1e-3, end: 0}}"
+            nearest = {key.rpartition(".")[2]: key for key in KEYS} | {field: field for field in fields}
+            meant = did_you_mean(keys[-1], nearest, nearest.__getitem__)
+            return f"{name}: unknown key{meant} (known: {', '.join(fields)})"
+        case "missing":
+            return f"{name}: missing; give it a value"
+        case "literal_error":
+            return f"{name}: {shown} must be one of {details['ctx']['expected']}"
+        case "value_error" if not keys:
+            return str(details["ctx"]["error"])
+        case "value_error":
+            return f"{name}: {shown} {details['ctx']['error']}"
+        case "model_type" | "model_attributes_type":
+            return f"{name}: {shown} must be a mapping with some of {', '.join(_model_at(keys).model_fields)}"
+        case _:
+            return f"{name}: {shown}: {details['msg']}"
+
+
+def _model_at(keys: Sequence[str]) -> type[BaseModel]:
+    """Return the model that holds the fields below `keys`."""
+    model: type[BaseModel] = Config
+    for key in keys:
+        annotation = model.model_fields[key].annotation
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Schedule
+    return model
+
+
+def did_you_mean(word: str, choices: Iterable[str], words: Callable[[str], str] = str) -> str:
+    """Return ", did you mean X?" for the choice nearest to `word`, in the `words` for it, or nothing."""
+    matches = difflib.get_close_matches(word, choices, n=1)
+    return f", did you mean {words(matches[0])}?" if matches else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers and booleans (PyYAML takes `3e-4` for a string and `no` for False); no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} stands here twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))  # PyYAML takes 010 for 8
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", re.IGNORECASE),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML with this config's rules. Raises UsageError that names `source` and the place."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"{source}{place}: not valid YAML: {problem}") from error

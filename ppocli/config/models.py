@@ -1,0 +1,249 @@
+"""The config: its sections, and what each key says about itself."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import model_validator
+
+from ppocli.config.values import (
+    Count,
+    EnvId,
+    EnvKwargs,
+    Finite,
+    Fraction,
+    HiddenSizes,
+    NonNegative,
+    NumberOrSchedule,
+    Positive,
+    Schedule,
+    Section,
+    Seed,
+    Switch,
+    Workers,
+    real_number,
+    whole_number,
+)
+
+MAX_WEIGHTS = 50_000_000
+"""Between hidden layers. Far more than CPUs train in useful time; a checkpoint is then still below 2 GB."""
+MAX_BATCH_SIZE = 10_000_000
+"""Samples that an update may hold at once; more would not fit into the memory of the machines this is made for."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a key of the config says about itself, beside its type, its default and its description."""
+
+    sb3: str = ""
+    """What Stable-Baselines3 calls it, where it has it."""
+    may_change: bool = False
+    """Whether a resumed run may have another value: iterations compute the same, but for schedules over a new total."""
+    same_experiment: bool = False
+    """Whether runs that differ in it belong together: results are not meant to depend on it."""
+
+
+class EnvConfig(Section):
+    """The task: which environment, with which arguments, and how many copies of it."""
+
+    id: Annotated[EnvId, Key("env")]
+    """The Gymnasium id of the task."""
+    kwargs: Annotated[EnvKwargs, Key("env_kwargs")] = {}  # noqa: RUF012 - copied
+    """Arguments of the environment."""
+    num_envs: Annotated[int, whole_number(1, 10_000), Key("n_envs")] = 16
+    """Copies of the environment that play side by side."""
+    backend: Annotated[Literal["gymnasium", "envpool"], Key()] = "gymnasium"
+    """What steps them: Gymnasium, or EnvPool's threads of C++ (an extra)."""
+    workers: Annotated[Workers, Key(may_change=True, same_experiment=True)] = "auto"
+    """Processes that share the environments with the main one."""
+
+
+class NetworkConfig(Section):
+    """The shape of the actor's and of the critic's network, which share no weights, and how they begin."""
+
+    hidden_sizes: Annotated[HiddenSizes, Key("net_arch")] = (64, 64)
+    """Units of each hidden layer."""
+    activation: Annotated[Literal["tanh", "relu", "elu", "gelu", "silu"], Key("activation_fn")] = "tanh"
+    """What each hidden layer ends with."""
+    init: Annotated[Literal["orthogonal", "uniform"], Key("ortho_init")] = "orthogonal"
+    """How weights begin: orthogonal, or as PyTorch draws them by itself."""
+    log_std_init: Annotated[float, real_number(-10, 10), Key("log_std_init")] = 0.0
+    """Logarithm of the standard deviation that real-valued actions begin with."""
+    normalize_obs: Annotated[Switch, Key("VecNormalize norm_obs")] = False
+    """Observations less their running mean, over their running standard deviation."""
+
+
+class RolloutConfig(Section):
+    """What an iteration collects, and what it makes of the rewards."""
+
+    horizon: Annotated[int, whole_number(1, 100_000), Key("n_steps")] = 128
+    """Env steps in each environment between two updates."""
+    gamma: Annotated[Fraction, Key("gamma")] = 0.99
+    """Discount: a reward n steps away counts gamma^n."""
+    gae_lambda: Annotated[Fraction, Key("gae_lambda")] = 0.95
+    """Advantages between trusting the critic (0) and what really happened (1)."""
+    reward_scale: Annotated[Positive, Key()] = 1.0
+    """Rewards times this, for learning only."""
+    normalize_rewards: Annotated[Switch, Key("VecNormalize norm_reward")] = False
+    """Rewards over the running standard deviation of discounted returns, for learning only."""
+
+
+class UpdateConfig(Section):
+    """How a batch is learned from, whatever the algorithm."""
+
+    learning_rate: Annotated[NumberOrSchedule, Key("learning_rate")] = Schedule(start=3e-4, end=0.0)
+    """Step size of Adam."""
+    minibatch_size: Annotated[int, whole_number(2, MAX_BATCH_SIZE), Key("batch_size")] = 256
+    """Samples in one gradient step; divides horizon × num_envs."""
+    update_epochs: Annotated[int, whole_number(1, 1000), Key("n_epochs")] = 10
+    """Passes over each batch."""
+    max_grad_norm: Annotated[Positive | None, Key("max_grad_norm")] = 0.5
+    """A longer gradient is shortened to this; null for no limit."""
+    ent_coef: Annotated[NumberOrSchedule, Key("ent_coef")] = 0.0
+    """Reward for a policy that stays random."""
+    vf_coef: Annotated[NonNegative, Key("vf_coef")] = 0.5
+    """Weight of the critic's loss beside the actor's."""
+    norm_adv: Annotated[Switch, Key("normalize_advantage")] = True
+    """Advantages to mean 0, standard deviation 1 in each minibatch."""
+
+
+class PPOConfig(Section):
+    """What only PPO knows."""
+
+    clip_coef: Annotated[NumberOrSchedule, Key("clip_range")] = 0.2
+    """How far from 1 an action's probability ratio still earns."""
+    clip_vloss: Annotated[Switch, Key("clip_range_vf")] = False
+    """The critic, too, gains nothing by moving further than clip_coef."""
+    target_kl: Annotated[Positive | None, Key("target_kl")] = None
+    """A pass that has moved the policy further is the iteration's last; null for no limit."""
+
+
+class TrainConfig(Section):
+    """How long to train, from which seed, and how often to look at what was learned."""
+
+    env_steps: Annotated[Count, Key("total_timesteps", may_change=True)] = 500_000
+    """How long to train, in all environments together, rounded up to whole iterations."""
+    seed: Annotated[Seed, Key("seed", same_experiment=True)] = 0
+    """Where all random numbers come from."""
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Key("device", same_experiment=True)] = "auto"
+    """Where tensors are computed; auto is the CPU."""
+    eval_interval: Annotated[Count, Key("EvalCallback eval_freq")] = 50_000
+    """Env steps from one evaluation of the greedy policy to the next."""
+    eval_episodes: Annotated[int, whole_number(1, 10_000), Key("EvalCallback n_eval_episodes")] = 20
+    """Episodes of such an evaluation."""
+    checkpoint_interval: Annotated[
+        Count, Key("CheckpointCallback save_freq", may_change=True, same_experiment=True)
+    ] = 100_000
+    """Env steps from one checkpoint `last` to the next."""
+    target_return: Annotated[Finite | None, Key("StopTrainingOnRewardThreshold")] = None
+    """Mean return that counts as solved; null for the task's own threshold."""
+
+
+class Config(Section):
+    """Everything a run depends on. Only `env.id` has no default."""
+
+    algorithm: Annotated[Literal["ppo"], Key()] = "ppo"
+    """Which update learns from a batch."""
+    env: EnvConfig
+    network: NetworkConfig = NetworkConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    update: UpdateConfig = UpdateConfig()
+    ppo: PPOConfig = PPOConfig()
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def batch_size(self) -> int:
+        """Env steps in one iteration: horizon × num_envs."""
+        return self.rollout.horizon * self.env.num_envs
+
+    @property
+    def num_iterations(self) -> int:
+        """Iterations that hold at least `train.env_steps` env steps."""
+        return math.ceil(self.train.env_steps / self.batch_size)
+
+    @property
+    def total_env_steps(self) -> int:
+        """Env steps of all iterations."""
+        return self.num_iterations * self.batch_size
+
+    @property
+    def checkpoint_iterations(self) -> int:
+        """Iterations from one `last` checkpoint to the next: `train.checkpoint_interval` env steps, rounded up."""
+        return math.ceil(self.train.checkpoint_interval / self.batch_size)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_todays_names(cls, values: Any) -> Any:
+        return by_todays_names(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _network_is_small(self) -> "Config":
+        weights = sum(inputs * outputs for inputs, outputs in itertools.pairwise(self.network.hidden_sizes))
+        if weights > MAX_WEIGHTS:
+            raise ValueError(
+                f"network.hidden_sizes: {weights:,} weights between them; at most {MAX_WEIGHTS:,} are allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches_fill_the_batch(self) -> "Config":
+        num_envs, horizon, minibatch_size = self.env.num_envs, self.rollout.horizon, self.update.minibatch_size
+        batch = f"env.num_envs × rollout.horizon = {num_envs} × {horizon} = {self.batch_size}"
+        if not 2 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise ValueError(f"{batch} samples; an update learns from 2 to {MAX_BATCH_SIZE:,}")
+        if self.batch_size % minibatch_size:
+            smaller = range(min(minibatch_size, self.batch_size), 1, -1)
+            fits = next((size for size in smaller if self.batch_size % size == 0), self.batch_size)
+            raise ValueError(f"update.minibatch_size: {minibatch_size} does not divide {batch}; {fits} would")
+        return self
+
+    def leaves(self) -> dict[str, Any]:
+        """Return each value under its dotted key; a schedule and `env.kwargs` are a value as a whole."""
+        values = self.model_dump(mode="json")
+        found = {}
+        for name in KEYS:
+            section, _, key = name.rpartition(".")
+            found[name] = values[section][key] if section else values[key]
+        return found
+
+    def with_seed(self, seed: int) -> "Config":
+        """Return the same config with another `train.seed`."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"seed": seed})})
+
+    def with_workers(self, workers: int | Literal["auto"]) -> "Config":
+        """Return the same config with another `env.workers`."""
+        return self.model_copy(update={"env": self.env.model_copy(update={"workers": workers})})
+
+    def to_yaml(self) -> str:
+        """Return the config as YAML that `load_config` reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _keys(model: type[Section], prefix: str = "") -> Iterator[tuple[str, Key]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", next(said for said in field.metadata if isinstance(said, Key))
+
+
+KEYS = dict(_keys(Config))
+"""What each key says about itself, under its dotted name."""
+RENAMED = {f"ppo.{name.partition('.')[2]}": name for name in KEYS if name.startswith(("rollout.", "update."))}
+"""What every algorithm shares stood in the section `ppo` once; configs and `--set` may call it so for ever."""
+
+
+def by_todays_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with each key where it stands today, wherever it stood when it was written."""
+    # Copied, as YAML may use one mapping in two places.
+    found = {name: dict(section) if isinstance(section, dict) else section for name, section in values.items()}
+    for old, new in RENAMED.items():
+        old_section, _, key = old.partition(".")
+        source, target = found.get(old_section), found.get(new.partition(".")[0], {})
+        # What stands there by both names stays, and is refused as an unknown key.
+        if isinstance(source, dict) and key in source and isinstance(target, dict) and key not in target:
+            found[new.partition(".")[0]] = target | {key: source.pop(key)}
+    return found

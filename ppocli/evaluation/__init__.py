@@ -1,0 +1,11 @@
+"""How well a policy does: one protocol for every policy, the solved check, statistics, learning curves.
+
+For others: `agents` (from a checkpoint to an agent), `play` (who plays, and how), `judge` (while training), `results`
+(afterwards), `statistics`, `estimates`, `curves` and `health` (what it all amounts to).
+"""
+
+__all__ = ["agents", "curves", "estimates", "health", "judge", "play", "results", "statistics"]
+
+NUM_EPISODES = 100
+"""That an evaluation, a baseline and a solved check have unless somebody asks for more or less, and that a running mean
+is over."""

@@ -1,0 +1,31 @@
+"""From a checkpoint to what it holds the state of."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ppocli.algorithm.agent import Agent
+from ppocli.envs.api import VectorEnv
+from ppocli.records.checkpoint import Checkpoint
+
+
+def load_agent(saved: Checkpoint, envs: VectorEnv) -> Agent:
+    """Return the agent, on the CPU. Raises CheckpointError if its weights are not for such an environment."""
+    with torch.device("meta"):  # shapes alone: a config may promise more than there is
+        agent = Agent(envs.obs_spec, envs.action_spec, saved.config.network)
+    state = fitting(saved, "agent", agent.state_dict())
+    agent.to_empty(device="cpu").load_state_dict(state)
+    return agent
+
+
+def fitting(saved: Checkpoint, part: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a part of a checkpoint. Raises CheckpointError unless its `own` form can hold all of it, with no loss."""
+    found = {name: torch.from_numpy(values) for name, values in saved.part(part).items()}
+    if own.keys() != found.keys() or not all(_holds(own[name], found[name]) for name in own):
+        raise saved.misfit(part)
+    return found
+
+
+def _holds(own: Tensor, found: Tensor) -> bool:
+    return own.shape == found.shape and torch.promote_types(own.dtype, found.dtype) == own.dtype

@@ -1,0 +1,109 @@
+"""Whether training looks healthy: from the last iterations' metrics to findings in plain words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from ppocli.records.logs import Metrics
+
+WINDOW = 10
+"""Iterations that are looked at together, so that a hint does not come and go with each of them."""
+FIRST_ITERATION = WINDOW + 1
+"""Nothing is said before: an untrained critic is rightly poor, and first steps are rightly large."""
+
+LARGEST_APPROX_KL = 0.03
+"""Twice what the presets ever come to; those who end updates early by a target_kl choose 0.01 to 0.05."""
+LARGEST_CLIP_FRACTION = 0.3
+"""The presets stay below 0.18. Clipped samples teach nothing more, so that epochs are wasted."""
+SMALLEST_EXPLAINED_VARIANCE = 0.0
+"""By its definition, 1 is a perfect critic, and 0 one that is as good as a constant."""
+SMALLEST_ENTROPY_SHARE = 0.02
+"""Of the first iteration's entropy, which is near that of choosing blindly. Presets end, solved, at 0.05 or more."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    metric: str
+    """A column of `metrics.csv`."""
+    value: float
+    """Over the last iterations: their mean, or the median for `explained_variance`."""
+    advice: str
+    """What it means and what usually helps, short enough for a line of a terminal."""
+    explanation: str
+    """The same with its reasons, for those who have the time."""
+
+
+def findings(
+    recent: Sequence[Metrics], *, initial_entropy: float | None = None, target: float | None = None
+) -> list[Finding]:
+    """Return what is wrong in the last `WINDOW` of the `recent` iterations, the gravest first.
+
+    `initial_entropy` is the first iteration's where actions are discrete; without it, entropy is not judged: that of
+    real-valued actions may be any number. `target` is the return that counts as solved.
+    """
+    window = list(recent)[-WINDOW:]
+    if len(window) < WINDOW or window[-1].iteration < FIRST_ITERATION:
+        return []
+    found = (_size_of_updates(window), _critic(window), _exploration(window, initial_entropy, target))
+    return [finding for finding in found if finding is not None]
+
+
+def _size_of_updates(window: Sequence[Metrics]) -> Finding | None:
+    """One finding for two signs of the same thing."""
+    approx_kl = fmean(row.approx_kl for row in window)
+    if approx_kl > LARGEST_APPROX_KL:
+        return Finding(
+            "approx_kl",
+            approx_kl,
+            f"approx KL above {LARGEST_APPROX_KL:g}: steps too large; lower learning_rate or update_epochs",
+            f"approx_kl is {approx_kl:.3f}, the mean of {WINDOW} iterations; the presets stay below 0.02. Each update "
+            "moves the policy so far that the samples it learns from no longer speak for it; what was learned may get "
+            "lost. A smaller learning_rate, fewer update_epochs or a target_kl keep updates small.",
+        )
+    clip_fraction = fmean(row.clip_fraction for row in window)
+    if clip_fraction > LARGEST_CLIP_FRACTION:
+        return Finding(
+            "clip_fraction",
+            clip_fraction,
+            f"clip fraction above {LARGEST_CLIP_FRACTION:g}: steps too large; lower learning_rate, update_epochs",
+            f"clip_fraction is {clip_fraction:.2f}, the mean of {WINDOW} iterations; the presets stay below 0.2. So "
+            "many samples have reached the limit that clip_coef sets and teach nothing more. A smaller learning_rate "
+            "or fewer update_epochs make better use of them.",
+        )
+    return None
+
+
+def _critic(window: Sequence[Metrics]) -> Finding | None:
+    # Where all episodes return the same, as in a solved CartPole, or none ends, there is next to nothing to explain.
+    telling = [row.explained_variance for row in window if row.return_min != row.return_max]
+    # The median: a single iteration in which returns hardly vary may come to -10.
+    if len(telling) <= WINDOW / 2 or median(telling) >= SMALLEST_EXPLAINED_VARIANCE:
+        return None
+    return Finding(
+        "explained_variance",
+        median(telling),
+        "explained variance below 0: critic worse than a constant; check reward_scale",
+        f"explained_variance is {median(telling):.2f}, the median of {WINDOW} iterations; 1 is a perfect critic, 0 one "
+        "that always says the same. Advantages measured by such a critic are mostly noise. Returns far from 1 are hard "
+        "to learn: a smaller reward_scale or normalize_rewards helps, then another learning_rate, or more samples in "
+        "an iteration.",
+    )
+
+
+def _exploration(window: Sequence[Metrics], initial_entropy: float | None, target: float | None) -> Finding | None:
+    entropy = fmean(row.entropy for row in window)
+    if initial_entropy is None or entropy >= SMALLEST_ENTROPY_SHARE * initial_entropy:
+        return None
+    returns = [row.return_mean for row in window if row.return_mean is not None]
+    if target is not None and returns and fmean(returns) >= target:
+        return None  # a policy that solves its task may be as sure of itself as it likes
+    return Finding(
+        "entropy",
+        entropy,
+        "entropy near 0: hardly explores any more; if returns are poor, raise ent_coef",
+        f"entropy is {entropy:.4f}, the mean of {WINDOW} iterations; it began at {initial_entropy:.2f}. The policy "
+        "takes the same action nearly always and will not find a better one. That is fine when its returns are good; "
+        "otherwise a larger ent_coef, or a smaller learning_rate at the start, keeps it trying.",
+    )

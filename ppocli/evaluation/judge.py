@@ -1,0 +1,109 @@
+"""Whether training has solved its task, and which agent is its best so far."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppocli.algorithm.agent import Agent
+from ppocli.config.models import Config
+from ppocli.envs.api import VectorEnv
+from ppocli.envs.episodes import Episode
+from ppocli.errors import CheckpointError
+from ppocli.evaluation import NUM_EPISODES
+from ppocli.evaluation.play import evaluate, greedy
+from ppocli.evaluation.statistics import Verdict, target_return
+from ppocli.seeds import Purpose, evaluation_seeds
+
+ITERATIONS_BETWEEN_SOLVED_CHECKS = 5
+
+
+class EvaluationStopped(Exception):  # noqa: N818 - nothing went wrong
+    """Somebody has asked to stop while episodes were played."""
+
+
+class Judge:
+    """Watches training, plays greedy episodes in `envs` when it is time to, and remembers how well it went.
+
+    With `first_solver_wins` the agent that solves the task is the best, whatever came before and after it. Raises
+    EvaluationStopped as soon as `should_stop` says so while it plays; it is of no use after that.
+    """
+
+    def __init__(
+        self, config: Config, envs: VectorEnv, *, first_solver_wins: bool, should_stop: Callable[[], bool]
+    ) -> None:
+        self.target = target_return(config, envs)
+        self.best_return: float | None = None
+        self._config = config
+        self._envs = envs
+        self._first_solver_wins = first_solver_wins
+        self._should_stop = should_stop
+        # Training asks whether it has solved the task when so many last episodes average the target; so many answer.
+        self._recent_returns: deque[float] = deque(maxlen=NUM_EPISODES)
+        self._solved = False
+        self._next_check = 0
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return what it remembers."""
+        return {
+            "recent_returns": np.array(self._recent_returns, dtype=np.float64),
+            "best_return": np.array([] if self.best_return is None else [self.best_return], dtype=np.float64),
+            "solved": np.array(self._solved),
+            "next_check": np.array(self._next_check),
+        }
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a state that `state_dict` returned. Raises CheckpointError for anything else."""
+        forms = {name: (values.ndim, values.dtype.kind) for name, values in state.items()}
+        if forms != {name: (values.ndim, values.dtype.kind) for name, values in self.state_dict().items()}:
+            raise CheckpointError("the checkpoint does not hold what training has found out so far")
+        self._recent_returns.extend(state["recent_returns"].tolist())
+        self.best_return = float(state["best_return"][0]) if len(state["best_return"]) else None
+        self._solved = bool(state["solved"])
+        self._next_check = int(state["next_check"])
+
+    def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode]) -> Verdict:
+        """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""
+        self._recent_returns.extend(episode.episode_return for episode in episodes)
+        final = iteration + 1 == self._config.num_iterations
+        solved_return, eval_return, is_best = self._check_solved(agent, iteration, final), None, False
+        if solved_return is not None and self._first_solver_wins:
+            self.best_return, is_best = solved_return, True
+        elif final or self._evaluation_is_due(iteration):
+            eval_return = self._greedy_return(agent, Purpose.PERIODIC_EVALUATION, self._config.train.eval_episodes)
+            # A tie goes to the later agent, which has learned from more.
+            is_best = self.best_return is None or eval_return >= self.best_return
+            self.best_return = eval_return if is_best else self.best_return
+        recent_return = float(np.mean(self._recent_returns)) if self._recent_returns else None
+        return Verdict(solved_return, eval_return, is_best, recent_return, self.target)
+
+    def _check_solved(self, agent: Agent, iteration: int, final: bool) -> float | None:
+        """Return the mean return of the check that finds the task solved, None when it is not, or was before."""
+        if self.target is None or self._solved:
+            return None
+        averages_target = len(self._recent_returns) == NUM_EPISODES and np.mean(self._recent_returns) >= self.target
+        if not final and not (averages_target and iteration >= self._next_check):
+            return None
+        self._next_check = iteration + 1 + ITERATIONS_BETWEEN_SOLVED_CHECKS
+        checked = self._greedy_return(agent, Purpose.SOLVED_CHECK, NUM_EPISODES)
+        self._solved = checked >= self.target
+        return checked if self._solved else None
+
+    def _evaluation_is_due(self, iteration: int) -> bool:
+        """Whether the iteration has reached another multiple of `train.eval_interval`."""
+        batch_size, interval = self._config.batch_size, self._config.train.eval_interval
+        return (iteration + 1) * batch_size // interval > iteration * batch_size // interval
+
+    def _greedy_return(self, agent: Agent, purpose: Purpose, num_episodes: int) -> float:
+        seeds = evaluation_seeds(self._config.train.seed, purpose, num_episodes)
+        act = greedy(agent)
+
+        def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+            if self._should_stop():
+                raise EvaluationStopped
+            return act(obs, generators)
+
+        episodes = evaluate(self._envs, policy, seeds)
+        return float(np.mean([episode.episode_return for episode in episodes]))

@@ -1,0 +1,89 @@
+"""Who plays, and how: one protocol for every policy, so many episodes, each with its own seed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppocli.algorithm.agent import Agent
+from ppocli.envs.api import ActionSpec, Continuous, VectorEnv
+from ppocli.envs.episodes import Episode, Episodes
+from ppocli.seeds import Stream, generator
+
+Policy = Callable[[NDArray[Any], Sequence[np.random.Generator]], NDArray[Any]]
+"""From observations (S, *obs_spec.shape), and a generator for each row's episode, to actions (S, ...)."""
+
+
+def greedy(agent: Agent) -> Policy:
+    """Return the policy that takes the most probable action."""
+
+    @torch.inference_mode()
+    def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+        return _numpy(agent.mode(agent.tensor(obs)))
+
+    return policy
+
+
+def stochastic(agent: Agent) -> Policy:
+    """Return the policy that draws actions as in training, each episode from its own stream."""
+
+    @torch.inference_mode()
+    def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+        noise = np.stack([agent.draw_noise(rng) for rng in generators])
+        return _numpy(agent.sample(agent.tensor(obs), agent.tensor(noise)))
+
+    return policy
+
+
+def random(spec: ActionSpec) -> Policy:
+    """Return the policy that draws every action alike, each episode from its own stream.
+
+    Real numbers are uniform over their bounds, standard normal where there are none.
+    """
+
+    def draw(rng: np.random.Generator) -> Any:
+        if isinstance(spec, Continuous):
+            return np.where(spec.bounded, rng.uniform(-1, 1, spec.shape), rng.standard_normal(spec.shape))
+        return rng.integers(spec.num_choices)
+
+    def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+        return np.array([draw(rng) for rng in generators], dtype=spec.dtype)
+
+    return policy
+
+
+def _numpy(actions: torch.Tensor) -> NDArray[Any]:
+    return actions.cpu().numpy()
+
+
+def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
+    """Play one episode for each seed; yield after every step the episodes that it finished, before any reset.
+
+    Episodes are dealt out to the environments in turn, so that each is played once, however short or long it is.
+    """
+    num_envs = envs.num_envs
+
+    def seed_of(environment: int, number: int) -> int | None:
+        index = number * num_envs + environment
+        return seeds[index] if index < len(seeds) else None
+
+    episodes = Episodes(envs, seed_of)
+    # One for each row of the batch; what an environment without an episode draws goes nowhere.
+    generators = [generator(seed or 0, Stream.POLICY) for seed in episodes.seeds]
+    while episodes.any_playing:
+        episodes.step(policy(episodes.obs, generators))
+        yield episodes.finished
+        episodes.start_next()
+        for ended in episodes.finished:
+            seed = episodes.seeds[ended.environment]
+            if seed is not None:
+                generators[ended.environment] = generator(seed, Stream.POLICY)
+
+
+def evaluate(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
+    """Play one episode for each seed and return them in the order of the seeds."""
+    episodes = [episode for finished in play(envs, policy, seeds) for episode in finished]
+    position = {seed: index for index, seed in enumerate(seeds)}
+    return sorted(episodes, key=lambda episode: position[episode.seed])

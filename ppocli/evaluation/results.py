@@ -1,0 +1,110 @@
+"""What is known of an agent and of the random policy: found out once, kept with the run, and read again."""
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+from ppocli.algorithm.device import one_thread
+from ppocli.config.models import Config
+from ppocli.envs.api import VectorEnv
+from ppocli.envs.episodes import Episode
+from ppocli.envs.make import evaluation_envs
+from ppocli.evaluation import NUM_EPISODES
+from ppocli.evaluation.agents import load_agent
+from ppocli.evaluation.play import Policy, evaluate, greedy, random, stochastic
+from ppocli.evaluation.statistics import AgentResult, BaselineResult, statistics, target_return
+from ppocli.files import is_writable
+from ppocli.records import checkpoint, kept
+from ppocli.records.checkpoint import Checkpoint
+from ppocli.records.kept import Evaluation
+from ppocli.records.run import Run
+from ppocli.seeds import Purpose, evaluation_seeds
+
+
+def evaluate_checkpoint(
+    saved: Checkpoint, run: Run | None, num_episodes: int = NUM_EPISODES, seed: int = 0, *, sampled: bool = False
+) -> AgentResult:
+    """Play unseen episodes, greedily unless actions are to be `sampled`, and the same ones at random.
+
+    The result is kept with the `run`, every episode of it, unless that is read-only. Raises UsageError and PpocliError
+    as the environments do, OSError.
+    """
+    return _evaluate(saved, run, num_episodes, seed, sampled=sampled)[0]
+
+
+def _evaluate(
+    saved: Checkpoint, run: Run | None, num_episodes: int, seed: int, *, sampled: bool
+) -> tuple[AgentResult, Evaluation]:
+    """Do what `evaluate_checkpoint` does; return each episode, too."""
+    env_id = saved.config.env.id
+    with closing(evaluation_envs(saved.config.env)) as envs, one_thread():
+        agent, target = load_agent(saved, envs), target_return(saved.config, envs)
+        episodes = _play(envs, stochastic(agent) if sampled else greedy(agent), num_episodes, seed)
+        random_episodes = _play(envs, random(envs.action_spec), num_episodes, seed)
+    result = AgentResult(
+        **vars(statistics(env_id, episodes, target, seed=seed, deterministic=not sampled)),
+        checkpoint=saved.path.absolute(),
+        checkpoint_env_steps=saved.progress.env_steps,
+        random_baseline=statistics(env_id, random_episodes, target, seed=seed, deterministic=False),
+    )
+    evaluation = Evaluation(
+        deterministic=not sampled,
+        checkpoint_env_steps=saved.progress.env_steps,
+        episode_seeds=[episode.seed for episode in episodes],
+        episode_returns=[episode.episode_return for episode in episodes],
+        episode_lengths=[episode.episode_length for episode in episodes],
+        random_episode_returns=[episode.episode_return for episode in random_episodes],
+    )
+    if run is not None and is_writable(run.path):
+        kept.write_evaluation(run.evaluation, vars(result), evaluation)
+    return result, evaluation
+
+
+def evaluation_of(run: Run) -> Evaluation:
+    """Return the evaluation of a run's best agent: the one in the run, or a new one.
+
+    A new one where that is of another agent, or of fewer episodes than an evaluation has by itself.
+    Raises what `evaluate_checkpoint` and `checkpoint.load` raise.
+    """
+    saved = checkpoint.load(run.chosen_checkpoint())
+    stored = kept.read_evaluation(run.evaluation)
+    if stored is not None:
+        same_agent = stored.deterministic and stored.checkpoint_env_steps == saved.progress.env_steps
+        if same_agent and len(stored.episode_returns) >= NUM_EPISODES:
+            return stored
+    return _evaluate(saved, run, NUM_EPISODES, 0, sampled=False)[1]
+
+
+def make_baseline(config: Config, folder: Path, num_episodes: int = NUM_EPISODES, seed: int = 0) -> BaselineResult:
+    """Play random episodes and keep them in a folder; return their statistics.
+
+    Raises UsageError and PpocliError as the environments do, OSError.
+    """
+    started = time.perf_counter()
+    with closing(evaluation_envs(config.env)) as envs:
+        episodes, target = _play(envs, random(envs.action_spec), num_episodes, seed), target_return(config, envs)
+    result = BaselineResult(
+        **vars(statistics(config.env.id, episodes, target, seed=seed, deterministic=False)), run_dir=folder.absolute()
+    )
+    kept.write_baseline(folder, config, vars(result), episodes, seconds=time.perf_counter() - started)
+    return result
+
+
+def baseline_returns(config: Config, folder: Path) -> list[float]:
+    """Return the episode returns of the baseline in a folder, and put one there first where there is none.
+
+    One of the same environment with other arguments is left as it is, and so is a read-only folder. Raises what
+    `make_baseline` raises.
+    """
+    returns = kept.read_baseline(folder, config.env)
+    if returns is None and not folder.exists() and is_writable(folder.parent):
+        make_baseline(config, folder)
+        returns = kept.read_baseline(folder, config.env)
+    if returns is not None:
+        return returns
+    with closing(evaluation_envs(config.env)) as envs:
+        return [episode.episode_return for episode in _play(envs, random(envs.action_spec), NUM_EPISODES, 0)]
+
+
+def _play(envs: VectorEnv, policy: Policy, num_episodes: int, seed: int) -> list[Episode]:
+    return evaluate(envs, policy, evaluation_seeds(seed, Purpose.EVALUATION, num_episodes))

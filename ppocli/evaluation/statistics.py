@@ -1,0 +1,106 @@
+"""What the episodes of an evaluation amount to. Knows no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppocli.config.models import Config
+from ppocli.envs.api import VectorEnv
+from ppocli.envs.episodes import Episode
+from ppocli.evaluation.estimates import interval, iqm
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How a policy did over all episodes of an evaluation; returns are raw sums of rewards."""
+
+    env_id: str
+    episodes: int
+    seed: int
+    """That chose the episodes."""
+    deterministic: bool
+    target_return: float | None
+    """The mean return that counts as solved, None where the task has none."""
+    return_mean: float
+    return_std: float
+    """Of these episodes (ddof 0), not of the mean."""
+    return_median: float
+    return_iqm: float
+    """Mean of the middle half of the returns, arXiv:2108.13264."""
+    return_iqm_ci95: tuple[float, float] | None
+    """Percentile bootstrap, 10,000 resamples with a fixed seed; None for a single episode."""
+    return_min: float
+    return_max: float
+    length_mean: float
+    """Env steps."""
+    solved_fraction: float | None
+    """Share of episodes whose return reaches the target; None where the task has no target."""
+    terminated_fraction: float
+    truncated_fraction: float
+
+
+@dataclass(frozen=True)
+class AgentResult(Statistics):
+    """How an agent did, and beside it the random policy on the same episodes."""
+
+    checkpoint: Path
+    checkpoint_env_steps: int
+    """How many env steps the agent had learned from."""
+    random_baseline: Statistics
+
+
+@dataclass(frozen=True)
+class BaselineResult(Statistics):
+    """How the random policy did."""
+
+    run_dir: Path
+    """Where its episodes lie."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found out after an iteration."""
+
+    solved_return: float | None
+    """The greedy policy's mean return in the check that has just found the task solved, None when there was none."""
+    eval_return: float | None
+    """The greedy policy's mean return in a periodic evaluation, None when there was none."""
+    is_best: bool
+    """Whether this agent is the best so far."""
+    recent_return: float | None
+    """Mean return of the last 100 training episodes, None before the first has ended."""
+    target: float | None
+    """The mean return that counts as solved, if the task or the config names one."""
+
+
+def target_return(config: Config, envs: VectorEnv) -> float | None:
+    """Return the mean return that counts as solved: `train.target_return`, or else the environment's own threshold."""
+    return envs.reward_threshold if config.train.target_return is None else config.train.target_return
+
+
+def statistics(
+    env_id: str, episodes: Sequence[Episode], target: float | None, *, seed: int, deterministic: bool
+) -> Statistics:
+    """Return the statistics of at least one episode; `target` is the return that counts as solved."""
+    returns = np.array([episode.episode_return for episode in episodes])
+    bounds = interval(returns, iqm)
+    return Statistics(
+        env_id=env_id,
+        episodes=len(episodes),
+        seed=seed,
+        deterministic=deterministic,
+        target_return=target,
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        return_median=float(np.median(returns)),
+        return_iqm=float(iqm(returns)),
+        return_iqm_ci95=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        return_min=float(returns.min()),
+        return_max=float(returns.max()),
+        length_mean=float(np.mean([episode.episode_length for episode in episodes])),
+        solved_fraction=None if target is None else float((returns >= target).mean()),
+        terminated_fraction=float(np.mean([episode.terminated for episode in episodes])),
+        truncated_fraction=float(np.mean([episode.truncated for episode in episodes])),
+    )

@@ -1,0 +1,125 @@
+"""Pictures of an episode: a video file without any display, or a window."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import imageio
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ppocli.algorithm.device import one_thread
+from ppocli.envs.api import DrawnVectorEnv
+from ppocli.envs.episodes import Episode
+from ppocli.errors import PpocliError
+from ppocli.evaluation.play import Policy, play
+from ppocli.files import placing
+
+FORMATS = (".mp4", ".gif")
+SMALL_WIDTH = 400
+"""Pixels that a small video is wide at most."""
+_NO_DISPLAY = "--human needs a display and there is none here; leave --human out to get a video file"
+
+
+def record(
+    envs: DrawnVectorEnv, policy: Policy, seeds: Sequence[int], output: Path, *, small: bool = False
+) -> list[Episode]:
+    """Play an episode for each seed, one after the other, and write them as one video; `envs` draw `rgb_array`.
+
+    A file that is there already is replaced once the new one is whole. A `small` mp4 has a width and a quality for
+    pages rather than screens. Raises PpocliError when it cannot be written.
+    """
+    partial = output.with_name(f".{output.stem}.partial{output.suffix}")
+    with placing(output):
+        partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
+    episodes: list[Episode] = []
+    frames = _frames(envs, policy, seeds, episodes)
+    try:
+        with _without_a_screen(), one_thread():
+            if output.suffix.lower() == ".gif":
+                _write_gif(partial, frames, envs.frames_per_second)
+            else:
+                _write_mp4(partial, frames, envs.frames_per_second, small)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    return episodes
+
+
+@contextmanager
+def _without_a_screen() -> Iterator[None]:
+    """Within the block SDL, which is to show and play nothing, does not look for a screen or a sound card."""
+    told = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+    if sys.platform == "linux" and "MUJOCO_GL" not in os.environ:
+        told["MUJOCO_GL"] = "egl"  # MuJoCo's way of its own to draw without a screen
+    before = {name: os.environ.pop(name) for name in told if name in os.environ}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name in told:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _frames(
+    envs: DrawnVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]
+) -> Iterator[NDArray[np.uint8]]:
+    """Play, yield the picture (height, width, 3) after every step, and append what has finished to `episodes`."""
+    for seed in seeds:
+        for finished in play(envs, policy, [seed]):
+            episodes += finished
+            yield envs.render()
+
+
+def _write_mp4(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float, small: bool) -> None:
+    # Even numbers of pixels: yuv420p, which every browser plays, has one colour for each square of four.
+    scale = ["-vf", f"scale=trunc(min({SMALL_WIDTH}\\,iw)/2)*2:-2"] if small else []
+    writer = imageio.get_writer(
+        output,
+        fps=frames_per_second,
+        quality=4 if small else 5,  # crf 30 and 25
+        macro_block_size=2,
+        ffmpeg_log_level="error",
+        output_params=["-movflags", "+faststart", *scale],
+    )
+    with closing(writer):
+        for frame in frames:
+            writer.append_data(frame)
+
+
+def _write_gif(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float) -> None:
+    hundredths = max(2, round(100 / frames_per_second))  # GIF's unit of time; viewers slow down anything below 2
+    pictures = map(Image.fromarray, frames)
+    next(pictures).save(output, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
+
+
+def show(envs: DrawnVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
+    """Play an episode for each seed in a window; `envs` draw `human`. Raises PpocliError where no window can open."""
+    episodes: list[Episode] = []
+    with one_thread():
+        for seed in seeds:
+            for finished in play(envs, policy, [seed]):
+                _check_window()
+                episodes += finished
+    return episodes
+
+
+def check_display() -> None:
+    """Raise PpocliError where no window can open."""
+    if sys.platform == "linux" and not any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    ):
+        raise PpocliError(_NO_DISPLAY)
+
+
+def _check_window() -> None:
+    """SDL draws into nothing, and says nothing, when the display that the environment names does not answer."""
+    pygame = sys.modules.get("pygame")
+    if pygame is None or "SDL_VIDEODRIVER" in os.environ or not pygame.display.get_init():
+        return
+    if pygame.display.get_driver() in ("dummy", "offscreen"):
+        raise PpocliError(_NO_DISPLAY)

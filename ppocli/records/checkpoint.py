@@ -1,0 +1,200 @@
+"""One file that holds a whole training state: safetensors, with one JSON entry in its header. Nothing is unpickled.
+
+A file from a stranger is read in this order: the length of the header, checked against the file's; the header, as JSON
+without surprises; the places of the tensors, which must fill the rest of the file exactly; the digest, which covers
+every byte of the file but its own. Only then are the tensors made.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, StringConstraints, ValidationError
+
+from ppocli.config.load import parse_config
+from ppocli.config.models import Config
+from ppocli.errors import CheckpointError, UsageError
+from ppocli.files import write_atomically
+
+FORMAT = 2
+MAX_HEADER_BYTES = 1 << 20
+MAX_BYTES = 4 << 30
+_HEADER_KEY = "ppocli"
+_NO_DIGEST = "#" * 64  # stands where the digest will; no config can hold such a word
+_BYTES_OF = {"F64": 8, "F32": 4, "I64": 8, "BOOL": 1}
+
+
+State = dict[str, Mapping[str, NDArray[Any]]]
+"""The parts of a training state, such as `agent` or `optimizer`: what each one's `state_dict` returns, as arrays."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come. With the seed it also says where every random stream stands (see `ppocli.seeds`)."""
+
+    iterations: NonNegativeInt = 0
+    env_steps: NonNegativeInt = 0
+    seconds: FiniteFloat = 0.0
+    episodes: NonNegativeInt = 0
+    best_return: FiniteFloat | None = None
+    solved_at_env_steps: NonNegativeInt | None = None
+    solved_at_seconds: FiniteFloat | None = None
+    metrics_bytes: NonNegativeInt = 0
+    """How long `metrics.csv` was at this point; what stands after it, a resumed run writes again."""
+    episodes_bytes: NonNegativeInt = 0
+
+
+class _Header(BaseModel):
+    """What stands in a checkpoint's header."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: int
+    config: dict[str, Any]
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f#]{64}$")]
+    progress: Progress
+    versions: dict[str, str]
+
+
+class _Place(BaseModel):
+    """Where a tensor lies in a safetensors file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    dtype: Literal["F64", "F32", "I64", "BOOL"]
+    shape: Annotated[list[Annotated[int, Field(ge=0, le=2**32)]], Field(max_length=2)]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    path: Path
+    config: Config
+    progress: Progress
+    versions: dict[str, str]
+    arrays: dict[str, NDArray[Any]]
+    """All of them, each under the name of its part, a dot, and its own name."""
+
+    def part(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return one part of the training state, as its `state_dict` returned it."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): value for key, value in self.arrays.items() if key.startswith(prefix)}
+
+    def misfit(self, part: str) -> CheckpointError:
+        """Return the error for a part that is not the state of what the config describes."""
+        return CheckpointError(f"{self.path}: its {part} does not fit {self.config.env.id} and its own config")
+
+
+def save(path: Path, config: Config, progress: Progress, versions: dict[str, str], state: State) -> None:
+    """Write a checkpoint so that `path` is whole at any moment. Raises OSError."""
+    arrays = {
+        f"{part}.{name}": np.ascontiguousarray(values).reshape(values.shape)  # which makes what has no axis a vector
+        for part, named in state.items()
+        for name, values in named.items()
+    }
+    header = _Header(
+        format=FORMAT,
+        config=config.model_dump(mode="json"),
+        digest=_NO_DIGEST,
+        progress=progress,
+        versions=versions,
+    )
+    metadata = {_HEADER_KEY: json.dumps(header.model_dump(), sort_keys=True, allow_nan=False)}
+    content = safetensors.numpy.save(arrays, metadata)
+    digest = hashlib.sha256(content).hexdigest()
+    write_atomically(path, content.replace(_NO_DIGEST.encode(), digest.encode(), 1))
+
+
+def load(path: Path) -> Checkpoint:
+    """Read and check a checkpoint. Raises CheckpointError, one line that says what is wrong with the file."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size  # of the very file that is read: a trainer may replace its name
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES) or size > MAX_BYTES:
+                raise ValueError("its header has an impossible length")
+            raw_header = file.read(length)
+            layout = _strict_json(raw_header)
+            header = _read_header(path, layout.pop("__metadata__", None))
+            _check_layout(layout, size - 8 - length)
+            tensor_bytes = file.read()
+        _check_digest(header.digest, raw_header, tensor_bytes)
+        content = length.to_bytes(8, "little") + raw_header + tensor_bytes
+        arrays = safetensors.numpy.load(content)
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        reason = "its header is not one of a checkpoint" if isinstance(error, ValidationError) else str(error)
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise CheckpointError(f"{path}: {name} has numbers that are not finite")
+    try:
+        config = parse_config(header.config, str(path))
+    except UsageError as error:
+        raise CheckpointError(f"the config inside {error}") from error
+    return Checkpoint(path=path, config=config, progress=header.progress, versions=header.versions, arrays=arrays)
+
+
+def _strict_json(text: bytes | str) -> dict[str, Any]:
+    """Parse a JSON object in which no key stands twice. Raises ValueError, RecursionError."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key stands twice in its header")
+        return dict(pairs)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} in its header")
+
+    parsed = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    if not isinstance(parsed, dict):
+        raise ValueError("its header is not a mapping")
+    return parsed
+
+
+def _read_header(path: Path, metadata: Any) -> _Header:
+    """Return our own entry in the header of a safetensors file. Raises CheckpointError."""
+    if not isinstance(metadata, dict) or list(metadata) != [_HEADER_KEY] or not isinstance(metadata[_HEADER_KEY], str):
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ppocli")
+    try:
+        entry = _strict_json(metadata[_HEADER_KEY])
+        if entry.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format {entry.get('format')!r}, but this ppocli reads {FORMAT}")
+        return _Header.model_validate_json(metadata[_HEADER_KEY])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ppocli") from error
+
+
+def _check_layout(layout: dict[str, Any], size: int) -> None:
+    """Raise ValueError unless the tensors fill the `size` bytes after the header, with no gap and no overlap."""
+    places = {name: _Place.model_validate_json(json.dumps(place)) for name, place in layout.items()}
+    end = 0
+    for name, place in sorted(places.items(), key=lambda item: item[1].data_offsets):
+        start, stop = place.data_offsets
+        if start != end or stop - start != math.prod(place.shape) * _BYTES_OF[place.dtype]:
+            raise ValueError(f"the place of {name!r} in it is impossible")
+        end = stop
+    if end != size:
+        raise ValueError(f"{size:,} bytes of tensors where its header has {end:,}")
+
+
+def _check_digest(digest: str, raw_header: bytes, tensor_bytes: bytes) -> None:
+    """Raise ValueError unless the digest is that of the file before it was written into the header."""
+    blank = raw_header.replace(digest.encode(), _NO_DIGEST.encode())
+    found = hashlib.sha256(len(raw_header).to_bytes(8, "little"))
+    found.update(blank)
+    found.update(tensor_bytes)
+    if found.hexdigest() != digest or raw_header.count(digest.encode()) != 1:
+        raise ValueError("its content does not match its digest")

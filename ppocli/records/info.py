@@ -1,0 +1,103 @@
+"""What `run.json` says of a run."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import PureWindowsPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ppocli.config.load import preset_names
+from ppocli.errors import one_line
+from ppocli.records.logs import LARGEST
+
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+State = Literal["running", "finished", "interrupted", "failed"]
+
+
+class Solved(BaseModel):
+    """When a run has solved its task."""
+
+    env_steps: Count
+    seconds: Number
+    return_mean: Number
+    """Of the greedy policy, over the episodes of the check that showed it."""
+
+
+class Command(BaseModel):
+    """A command that trained, and what it asked for."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    command: list[str] = []
+    config_name: str = ""
+    """What it called its config, without folder and suffix; empty where it named none."""
+    overrides: list[str] = []
+    """Each KEY=VALUE that it set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_words_tell(cls, values: Any) -> Any:
+        """Runs of version 0.1 recorded the words of the command alone."""
+        command = values.get("command") if isinstance(values, dict) and "overrides" not in values else None
+        if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+            return values
+        names = _values("--config", command)
+        return vars(command_of(command, names[-1] if names else "", _values("--set", command))) | values
+
+
+class Resumed(Command):
+    """When and how a run was resumed."""
+
+    at: str = ""
+    """UTC, ISO 8601."""
+    env_steps: Count = 0
+    """Where it stood."""
+    exact: bool = True
+    """Whether its episodes could be continued."""
+
+    @property
+    def changed_something(self) -> bool:
+        """Whether the run would have come out otherwise without it; an interruption alone changes nothing."""
+        return bool(self.overrides) or not self.exact
+
+
+class RunInfo(Command):
+    """What `run.json` says of a run."""
+
+    started: str = ""
+    """UTC, ISO 8601."""
+    name: str | None = None
+    target_return: Number | None = None
+    """The mean return that counts as solved, None where the task has none."""
+    stop_when_solved: bool = False
+    state: State = "interrupted"
+    """`running` stays there for ever when the process is killed."""
+    solved: Solved | None = None
+    ended: str | None = None
+    error: str | None = None
+    """What a failed run failed of."""
+    git_commit: str | None = None
+    versions: dict[str, str] = {}
+    machine: dict[str, str] = {}
+    resumed: list[Resumed] = []
+
+
+def command_of(words: Sequence[str], config: str, overrides: Sequence[str]) -> Command:
+    """Return a command: its words, and what its `--config` and `--set` were."""
+    name = one_line(config)
+    if name not in preset_names():
+        name = PureWindowsPath(name).stem  # which knows both kinds of slashes
+    return Command(command=list(words), config_name=name, overrides=list(overrides))
+
+
+def _values(option: str, command: Sequence[str]) -> list[str]:
+    """Return the values that an option has in a command, in their order."""
+    found = []
+    for word, following in itertools.pairwise([*command, ""]):
+        if word == option:
+            found.append(following)
+        elif word.startswith(f"{option}="):
+            found.append(word.partition("=")[2])
+    return found

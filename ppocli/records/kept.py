@@ -1,0 +1,67 @@
+"""Results that are found out once and kept with a run: its evaluation, and its environment's random baseline."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ppocli.config.load import load_config
+from ppocli.config.models import Config, EnvConfig
+from ppocli.envs.episodes import Episode
+from ppocli.errors import PpocliError
+from ppocli.files import regular, write_atomically, write_json
+from ppocli.records.info import Number
+from ppocli.records.logs import EPISODE_COLUMNS, LoggedEpisode, append, logged_episodes, open_csv, read_log
+
+
+class Evaluation(BaseModel):
+    """The episodes of `evaluation.json`: the agent's, and the random policy's from the same seeds."""
+
+    deterministic: bool
+    checkpoint_env_steps: int
+    """How many env steps the agent had learned from."""
+    episode_seeds: list[int]
+    episode_returns: list[Number]
+    episode_lengths: list[int] = []
+    random_episode_returns: list[Number]
+
+
+def read_evaluation(path: Path) -> Evaluation | None:
+    """Return the evaluation in a file, None where there is none, or one of another version. Raises RunError."""
+    try:
+        return Evaluation.model_validate_json(regular(path).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_evaluation(path: Path, result: Mapping[str, Any], evaluation: Evaluation) -> None:
+    """Write what an evaluation came to, and every episode of it. Raises OSError."""
+    write_json(path, {**result, **evaluation.model_dump()})
+
+
+def read_baseline(folder: Path, env: EnvConfig) -> list[float] | None:
+    """Return the episode returns of the baseline in a folder, None where there is none of this environment."""
+    try:
+        stored = load_config(str(regular(folder / "config.yaml"))).env
+        if (stored.id, stored.kwargs) != (env.id, env.kwargs):
+            return None
+        return [row.episode_return for row in read_log(folder / "episodes.csv", LoggedEpisode)] or None
+    except PpocliError:
+        return None
+
+
+def write_baseline(
+    folder: Path, config: Config, result: Mapping[str, Any], episodes: Sequence[Episode], *, seconds: float
+) -> None:
+    """Write what the random policy came to in so many seconds, and every episode of it. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "config.yaml", config.to_yaml().encode())
+    with open_csv(folder / "episodes.csv", EPISODE_COLUMNS, 0) as file:
+        append(file, logged_episodes(episodes, 0, seconds))
+    lists = {
+        "episode_seeds": [episode.seed for episode in episodes],
+        "episode_returns": [episode.episode_return for episode in episodes],
+        "episode_lengths": [episode.episode_length for episode in episodes],
+    }
+    write_json(folder / "evaluation.json", {**result, **lists})

@@ -1,0 +1,138 @@
+"""The two logs of a run, `metrics.csv` and `episodes.csv`: their rows, and how they are written and read."""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from ppocli.envs.episodes import Episode
+from ppocli.errors import RunError
+from ppocli.files import naming, open_log, regular
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A row of `metrics.csv`, one an iteration. All but the time columns (`*seconds`, `*per_second`) are reproducible.
+
+    Means of no episode, or of an evaluation that did not take place, are None and stand as an empty cell.
+    """
+
+    iteration: int
+    env_steps: int
+    seconds: float
+    env_steps_per_second: float
+    rollout_seconds: float
+    update_seconds: float
+    evaluation_seconds: float
+    episodes: int
+    return_mean: float | None
+    return_min: float | None
+    return_max: float | None
+    length_mean: float | None
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    approx_kl: float
+    clip_fraction: float
+    explained_variance: float
+    gradient_norm: float
+    learning_rate: float
+    eval_return_mean: float | None
+
+
+@dataclass(frozen=True)
+class LoggedEpisode:
+    """A row of `episodes.csv`, the reward log: one a training episode."""
+
+    episode: int
+    """Counted from 1, in the order in which they ended."""
+    env_steps: int
+    seconds: float
+    """When the rollout that it ended in was over."""
+    environment: int
+    seed: int
+    episode_return: float
+    episode_length: int
+    terminated: bool
+    truncated: bool
+
+
+def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) -> list[LoggedEpisode]:
+    """Return the rows of episodes that ended in the rollout that was over at `seconds`, after `before` others."""
+    return [
+        LoggedEpisode(episode=number, seconds=seconds, **vars(episode))
+        for number, episode in enumerate(episodes, start=before + 1)
+    ]
+
+
+R = TypeVar("R", Metrics, LoggedEpisode)
+METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
+EPISODE_COLUMNS = tuple(field.name for field in fields(LoggedEpisode))
+
+
+LARGEST = 1e100
+"""That a number of a run may be: beyond it there is nothing to learn, and little can be drawn or counted."""
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    if abs(number) > LARGEST:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return number
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not abs(number) <= LARGEST:  # which NaN is not, either
+        raise ValueError(f"{text} is no finite number that can be dealt with")
+    return number
+
+
+_READERS: dict[Any, Any] = {
+    int: _integer,
+    float: _finite,
+    float | None: lambda text: _finite(text) if text else None,
+    bool: {"True": True, "False": False}.__getitem__,
+}
+
+
+def read_log(path: Path, row: type[R]) -> list[R]:
+    """Return the rows of a log. One that is still being written, at its end, is left out. Raises RunError."""
+    try:
+        whole_lines, _, _ = regular(path).read_text(encoding="utf-8").rpartition("\n")
+        header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
+        if absent := [field.name for field in fields(row) if field.name not in header]:
+            raise RunError(f"{path}: not a log that ppocli wrote: it has no column {absent[0]}")
+        columns = [(header.index(field.name), _READERS[field.type]) for field in fields(row)]
+        return [row(*[read(line[column]) for column, read in columns]) for line in lines]
+    except OSError as error:
+        raise RunError(f"{path}: cannot read it: {error.strerror}") from error
+    except (ValueError, LookupError, csv.Error) as error:
+        raise RunError(f"{path}: not a log that ppocli wrote: {error}") from error
+
+
+def open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
+    """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
+    file = open_log(path)
+    try:
+        found = os.fstat(file.fileno()).st_size
+        if found < length:
+            raise RunError(
+                f"{path}: {found:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone"
+            )
+        with naming(path):
+            file.truncate(length)
+            if not length:
+                csv.writer(file).writerow(columns)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def append(file: TextIO, rows: Sequence[Metrics | LoggedEpisode]) -> None:
+    """Write rows to the end of a log, and hand them to the system. Raises OSError."""
+    csv.writer(file).writerows(map(astuple, rows))
+    file.flush()

@@ -1,0 +1,57 @@
+"""A training that is to be done. Knows no torch, so that its environments can start while torch is imported."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ppocli.config.models import Config
+from ppocli.records.checkpoint import Checkpoint, Progress
+from ppocli.records.info import Command
+from ppocli.records.run import Run, new_run
+from ppocli.records.writer import RunWriter
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What an interrupted run is continued from."""
+
+    saved: Checkpoint | None
+    """None where it has no checkpoint yet, and begins again."""
+    allow_inexact: bool = False
+    """Whether environments may begin new episodes where the old ones cannot be continued."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is to be done: a config, and where what comes of it is written."""
+
+    config: Config
+    writer: RunWriter
+    """Of a run that does not exist yet; or, locked, of the one that is resumed."""
+    name: str | None = None
+    """What the user calls the run."""
+    stop_when_solved: bool = False
+    command: Command = field(default_factory=Command)
+    """Who asked for it."""
+    resumption: Resumption | None = None
+    """None for a new run."""
+
+    @property
+    def run(self) -> Run:
+        """The run's directory."""
+        return self.writer.run
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come already."""
+        saved = self.resumption.saved if self.resumption else None
+        return saved.progress if saved else Progress()
+
+    def is_finished(self, progress: Progress) -> bool:
+        """Whether nothing is left to train after so much progress."""
+        solved = progress.solved_at_env_steps is not None
+        return progress.iterations >= self.config.num_iterations or (self.stop_when_solved and solved)
+
+
+def new_job(config: Config, command: Command, runs_dir: Path, name: str | None, *, stop_when_solved: bool) -> Job:
+    """Return the job of training a run that does not exist yet. Raises UsageError for a name that it cannot have."""
+    return Job(config, RunWriter(new_run(runs_dir, config, name)), name, stop_when_solved, command)

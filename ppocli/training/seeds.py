@@ -1,0 +1,249 @@
+"""Several seeds of one config: each a run of its own, trained in a process of its own, a few of them side by side.
+
+The parent knows no torch: only the children need it.
+"""
+
+import importlib
+import multiprocessing
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from ppocli.config.models import Config
+from ppocli.errors import PpocliError, UsageError
+from ppocli.evaluation.estimates import Estimate, interval, iqm, mean
+from ppocli.evaluation.statistics import AgentResult
+from ppocli.signals import (
+    heed_only_sigterm,
+    let_stop_signals_in,
+    signal_name,
+    start_resource_tracker,
+    stop_request,
+    stop_signals_held_back,
+)
+from ppocli.training.job import Job
+from ppocli.training.outcome import Iteration, Outcome, TrainingResult, follow
+
+MAX_SEEDS = 1000
+_LOOK_SECONDS = 0.2  # how often to ask whether to stop
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the training of one seed ended without a result."""
+
+    message: str
+    exit_code: int = 1
+
+
+@dataclass(frozen=True)
+class SeedResult(TrainingResult):
+    """What the training of one seed ended with."""
+
+    evaluation: AgentResult | None
+    """Of its best agent, None after an interruption."""
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """What the trainings of several seeds ended with, each and together.
+
+    Each evaluated seed counts once, with the mean return of its best agent over unseen episodes; intervals are 95 %
+    bootstraps over the seeds.
+    """
+
+    env_id: str
+    seeds: list[int]
+    at_a_time: int
+    wall_seconds: float
+    interrupted: bool
+    seeds_evaluated: int
+    return_mean: float | None
+    return_mean_ci95: tuple[float, float] | None
+    return_iqm: float | None
+    return_iqm_ci95: tuple[float, float] | None
+    solved_fraction: float | None
+    """Of the evaluated seeds; None where the task has no target."""
+    solved_at_env_steps_median: float | None
+    solved_at_seconds_median: float | None
+    figure: Path | None
+    """None where nothing was drawn."""
+    runs: list[SeedResult]
+    failures: dict[int, str]
+    """Why a seed has no result."""
+
+
+Message = Iteration | SeedResult | Failure
+"""What the process of a seed has to say; the last of it is a SeedResult or a Failure."""
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds that `0-4` or `0,3,7` names. Raises UsageError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        bounds = re.fullmatch(r"\s*(\d{1,10})(?:-(\d{1,10}))?\s*", part)
+        first, last = (int(bounds[1]), int(bounds[2] or bounds[1])) if bounds else (1, 0)
+        if not first <= last < 2**32 or len(seeds) + last - first >= MAX_SEEDS:
+            raise UsageError(f"--seeds {text}: write them as 0-4 or as 0,3,7, at most {MAX_SEEDS:,} of them")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds {text}: a seed stands there twice; the same seed gives the same run")
+    return seeds
+
+
+def share_out(config: Config, num_seeds: int, jobs: int | None = None) -> tuple[int, Config]:
+    """Return how many seeds to train at a time, and the config with as many workers as that leaves cores for.
+
+    By default as many as there are cores: a run by itself uses a second core less well than another run does.
+    """
+    from ppocli.envs.make import automatic_workers, available_cores  # and Gymnasium, which takes a while
+
+    cores, workers = available_cores(), config.env.workers
+    if jobs is None:
+        jobs = cores if workers == "auto" else cores // (workers + 1)
+    jobs = max(1, min(jobs, num_seeds))
+    if workers == "auto" and jobs > 1:
+        workers = min(automatic_workers(config.env.num_envs), max(0, cores // jobs - 1))
+    return jobs, config.with_workers(workers)
+
+
+def train_seeds(
+    jobs: Sequence[Job], at_a_time: int, *, imports: Sequence[str] = (), should_stop: Callable[[], bool] = lambda: False
+) -> Generator[tuple[int, Message]]:
+    """Do jobs, so many at a time; yield what each has to say, with its seed.
+
+    After `should_stop` no other one begins, and those at work write their last checkpoints. Closing the generator early
+    kills them.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
+    waiting = deque(jobs)
+    at_work: dict[Connection, tuple[int, SpawnProcess]] = {}
+    told_to_stop = False
+    start_resource_tracker()
+    try:
+        while at_work or (waiting and not told_to_stop):
+            while waiting and len(at_work) < at_a_time and not told_to_stop:
+                job = waiting.popleft()
+                ours, theirs = context.Pipe(duplex=False)
+                arguments = (theirs, job, tuple(imports), time.perf_counter())
+                process = context.Process(target=_train_seed, args=arguments)
+                with stop_signals_held_back():  # until it is ready for them
+                    process.start()
+                theirs.close()  # so that its end is the end of the pipe
+                at_work[ours] = (job.config.train.seed, process)
+            for connection in wait(list(at_work), _LOOK_SECONDS):
+                assert isinstance(connection, Connection)
+                seed, process = at_work[connection]
+                message = _receive(connection, process)
+                if not isinstance(message, Iteration):
+                    del at_work[connection]
+                if isinstance(message, Failure) and message.exit_code == UsageError.exit_code:
+                    waiting.clear()  # the others are used as wrongly
+                yield seed, message
+            if should_stop() and not told_to_stop:
+                told_to_stop = True
+                for _, process in at_work.values():
+                    process.terminate()
+    finally:
+        for connection, (_, process) in at_work.items():
+            process.kill()
+            process.join()
+            connection.close()
+
+
+def _receive(connection: Connection, process: SpawnProcess) -> Message:
+    """Return the next message of a process; at its last one, or at its death, see it off."""
+    try:
+        message: Message = connection.recv()
+        if isinstance(message, Iteration):
+            return message
+    except (EOFError, OSError):
+        process.join()
+        code = process.exitcode or 0
+        ended = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        message = Failure(f"its process {ended}")
+    process.join()
+    connection.close()
+    return message
+
+
+def _train_seed(connection: Connection, job: Job, imports: Sequence[str], started: float) -> None:
+    """Train one seed, evaluate its best agent, and send what there is to say: the whole of a child process."""
+    heed_only_sigterm()  # which the parent sends, whatever signal it gets itself
+    with stop_request() as stop:
+        stop.acknowledgement = b""
+        let_stop_signals_in()
+        try:
+            for name in imports:
+                importlib.import_module(name)
+            connection.send(_trained(job, started, lambda: bool(stop), connection.send))
+        except BrokenPipeError:
+            pass  # where the parent is gone, a last checkpoint is written all the same
+        except PpocliError as error:
+            connection.send(Failure(str(error), error.exit_code))
+        except OSError as error:
+            connection.send(Failure(f"{error.filename or 'files'}: {error.strerror or error}"))
+
+
+def _trained(
+    job: Job, started: float, should_stop: Callable[[], bool], send: Callable[[Iteration], object]
+) -> SeedResult:
+    from ppocli.algorithm.device import keep_freed_memory
+    from ppocli.evaluation.results import evaluate_checkpoint
+    from ppocli.records import checkpoint
+    from ppocli.training.loop import train
+
+    keep_freed_memory()
+    outcome = Outcome(job)
+    tell = [outcome.add, lambda iteration: send(replace(iteration, episodes=()))]
+    follow(train(job, started=started, should_stop=should_stop), tell, should_stop)
+    stopped = should_stop()
+    result = outcome.result(time.perf_counter() - started, interrupted=stopped)
+    evaluation = None if stopped else evaluate_checkpoint(checkpoint.load(job.run.chosen_checkpoint()), job.run)
+    return SeedResult(**vars(result), evaluation=evaluation)
+
+
+def over_seeds(
+    env_id: str, seeds: Sequence[int], ended: Mapping[int, Message], *, at_a_time: int, seconds: float, stopped: bool
+) -> SeedsResult:
+    """Return what trainings of some seeds, which took so many seconds, have `ended` with, together."""
+    results = [message for _, message in sorted(ended.items()) if isinstance(message, SeedResult)]
+    evaluations = [result.evaluation for result in results if result.evaluation is not None]
+    returns = [evaluation.return_mean for evaluation in evaluations]
+    has_target = any(evaluation.target_return is not None for evaluation in evaluations)
+    solved = [result for result in results if result.solved and result.evaluation is not None]
+    return_mean, return_mean_ci95 = _with_interval(returns, mean)
+    return_iqm, return_iqm_ci95 = _with_interval(returns, iqm)
+    return SeedsResult(
+        env_id=env_id,
+        seeds=list(seeds),
+        at_a_time=at_a_time,
+        wall_seconds=seconds,
+        interrupted=stopped,
+        seeds_evaluated=len(evaluations),
+        return_mean=return_mean,
+        return_mean_ci95=return_mean_ci95,
+        return_iqm=return_iqm,
+        return_iqm_ci95=return_iqm_ci95,
+        solved_fraction=len(solved) / len(evaluations) if has_target else None,
+        solved_at_env_steps_median=median(one.solved_at_env_steps or 0 for one in solved) if solved else None,
+        solved_at_seconds_median=median(one.solved_at_seconds or 0 for one in solved) if solved else None,
+        figure=None,
+        runs=results,
+        failures={seed: end.message for seed, end in sorted(ended.items()) if isinstance(end, Failure)},
+    )
+
+
+def _with_interval(returns: Sequence[float], estimate: Estimate) -> tuple[float | None, tuple[float, float] | None]:
+    if not returns:
+        return None, None
+    bounds = interval(np.array(returns), estimate)
+    return float(estimate(np.array(returns))), None if bounds is None else (float(bounds[0]), float(bounds[1]))

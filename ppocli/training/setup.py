@@ -1,0 +1,99 @@
+"""What training begins with, everything new or as it was saved, and what its results depend on."""
+
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from ppocli import __version__
+from ppocli.algorithm.agent import new_agent, on_device
+from ppocli.algorithm.normalize import RewardNormalizer
+from ppocli.algorithm.updates.make import make_update
+from ppocli.config.models import Config
+from ppocli.envs.api import VectorEnv
+from ppocli.envs.episodes import Episodes
+from ppocli.errors import ReplayError
+from ppocli.evaluation.agents import fitting, load_agent
+from ppocli.evaluation.judge import Judge
+from ppocli.records.checkpoint import Checkpoint, Progress
+from ppocli.seeds import Stream, generator, training_seeds
+from ppocli.training.job import Resumption
+from ppocli.training.state import Training
+
+
+def begin(config: Config, envs: VectorEnv, judge: Judge, device: torch.device, clock: Callable[[], float]) -> Training:
+    """Return everything as it is at the start."""
+    rng = generator(config.train.seed, Stream.WEIGHTS)
+    agent = new_agent(envs.obs_spec, envs.action_spec, config.network, rng, device)
+    update = make_update(config, agent)
+    rewards = RewardNormalizer(config.env.num_envs, config.rollout.gamma)
+    episodes = Episodes(envs, training_seeds(config.train.seed))
+    return Training(config, agent, update, rewards, episodes, judge, Progress(), clock)
+
+
+def restore(
+    config: Config,
+    envs: VectorEnv,
+    judge: Judge,
+    device: torch.device,
+    resumption: Resumption,
+    clock: Callable[[], float],
+) -> tuple[Training, bool]:
+    """Return everything as it was saved, and whether its episodes are just as they were.
+
+    Raises CheckpointError where the parts of the checkpoint are not for such a config, ReplayError.
+    """
+    saved = resumption.saved
+    assert saved is not None
+    agent = on_device(load_agent(saved, envs), device)
+    update = make_update(config, agent)
+    update.load_state_dict(fitting(saved, "optimizer", update.state_dict()))
+    rewards = RewardNormalizer(config.env.num_envs, config.rollout.gamma)
+    rewards.load_state_dict(fitting(saved, "rewards", rewards.state_dict()))
+    judge.load_state_dict(saved.part("judge"))
+    episodes, exact = _episodes(config, envs, saved, resumption.allow_inexact)
+    if not exact:
+        rewards.returns = np.zeros_like(rewards.returns)  # of the episodes that are given up
+    return Training(config, agent, update, rewards, episodes, judge, saved.progress, clock), exact
+
+
+def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint, allow_inexact: bool) -> tuple[Episodes, bool]:
+    """Return the episodes, and whether they stand just where they stood. Raises ReplayError."""
+    seeds, state = training_seeds(config.train.seed), saved.part("episodes")
+    try:
+        if config.env.backend == "envpool":
+            raise ReplayError("EnvPool's environments cannot be brought back to where they stood")
+        return Episodes(envs, seeds, state), True
+    except ReplayError as error:
+        if not allow_inexact:
+            raise ReplayError(
+                f"{error}; with --allow-inexact training goes on all the same, with new episodes in all environments"
+            ) from error
+        return Episodes(envs, seeds, state, replay=False), False
+
+
+_PACKAGES = ("torch", "gymnasium", "box2d", "numpy", "mujoco", "envpool")
+
+
+def versions() -> dict[str, str]:
+    """Return them, and the type of machine."""
+    packages = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):  # some are extras
+            packages[name] = version(name)
+    machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return {"ppocli": __version__, "python": platform.python_version(), **packages, "machine": machine}
+
+
+def inexactness(saved: Checkpoint) -> list[str]:
+    """Return what is not as it was when the checkpoint was made, so that the last bits may come out differently."""
+    now = versions()
+    names = sorted(now.keys() | saved.versions.keys())
+    return [
+        f"{name} {saved.versions.get(name)} → {now.get(name)}"
+        for name in names
+        if saved.versions.get(name) != now.get(name)
+    ]

@@ -1,0 +1,70 @@
+"""The two streams of a terminal: progress, warnings and errors go to stderr, results to stdout."""
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from ppocli.errors import one_line
+
+
+class _Console(Console):
+    """A console whose reader may leave: what nobody reads must not end what is at work."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on."""
+        self.quiet = True
+        # Python itself still flushes the stream at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+out = _Console(highlight=False, markup=False, soft_wrap=True)
+"""Where results are shown."""
+err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+"""Where progress is shown."""
+
+
+def info(line: str) -> None:
+    """Say something about the command's progress."""
+    with suppress(OSError):
+        err.print(one_line(line))
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say in a terminal what is being done, for as long as the block takes."""
+    if err.is_terminal:
+        with err.status(what):
+            yield
+    else:
+        yield
+
+
+def result(line: str) -> None:
+    """Print a line of the command's result."""
+    out.print(line)
+
+
+def short_path(path: str | Path) -> str:
+    """Return a path relative to the working directory where it lies below it."""
+    path = Path(path)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def shell_path(path: str | Path) -> str:
+    """Return `short_path` as it can be pasted into a shell."""
+    return shlex.quote(short_path(path))
+
+
+def shell_paths(paths: Sequence[Path]) -> str:
+    """Return paths as they can be pasted into a shell, with a `*` where that means just these."""
+    first, beginning = paths[0], os.path.commonprefix([path.name for path in paths])  # noqa: RUF071 - names, not paths
+    if len(paths) > 1 and set(first.parent.glob(f"{beginning}*")) == set(paths):
+        return f"{shell_path(first.parent / beginning)}*"
+    return " ".join(map(shell_path, paths))

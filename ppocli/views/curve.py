@@ -1,0 +1,107 @@
+"""A learning curve in a terminal."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import uniplot
+from numpy.typing import NDArray
+from rich.text import Text
+
+from ppocli.records.logs import Metrics
+
+
+class Curve:
+    """Mean episode returns over a run's env steps, gathered in bins, so that the longest run takes no more memory."""
+
+    BINS = 1000
+    MOST_POINTS = 72
+    """In the widest terminal, too: a mean over more episodes makes a calmer curve."""
+    LARGEST_RETURN = 1e100
+    """Beyond, and there are tasks that go there, sums of returns would be infinite."""
+
+    def __init__(self, total_env_steps: int) -> None:
+        self._total = total_env_steps
+        self._episodes = np.zeros(self.BINS)
+        self._returns = np.zeros(self.BINS)  # summed up
+
+    def add(self, row: Metrics) -> None:
+        """Take in the episodes of an iteration."""
+        if row.return_mean is None:
+            return
+        mean = max(-self.LARGEST_RETURN, min(row.return_mean, self.LARGEST_RETURN))
+        bin_ = min(row.env_steps * self.BINS // self._total, self.BINS - 1)
+        self._episodes[bin_] += row.episodes
+        self._returns[bin_] += row.episodes * mean
+
+    def points(self, columns: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the points of a curve over so many columns: where episodes ended, and the mean return of those."""
+        num_points = min(columns, self.MOST_POINTS)
+        point = np.arange(self.BINS) * num_points // self.BINS
+        episodes = np.bincount(point, self._episodes, num_points)
+        returns = np.bincount(point, self._returns, num_points)
+        filled = np.flatnonzero(episodes)
+        return (filled + 0.5) * columns / num_points, returns[filled] / episodes[filled]
+
+    def lines(self, width: int, height: int, references: Mapping[str, float], ascii_only: bool) -> list[Text]:
+        """Draw the curve in a frame, with a level line for each of the `references` and its name beside it."""
+        margin = max(map(len, [*_names(references).values(), ", ".join(references), "-1.2e+100"]))
+        columns, rows = width - margin - 3, height - 2
+        xs, ys = self.points(columns)
+        low, high = _round_bounds([*ys, *references.values()])
+        drawn = uniplot.plot_to_string(
+            xs=xs if len(xs) else [-1.0],  # which is outside
+            ys=ys if len(ys) else [low],
+            lines=True,
+            width=columns,
+            height=rows,
+            x_min=0,
+            x_max=columns,
+            y_min=low,
+            y_max=high + 1e-6 * (high - low),  # a level line at the very top would not be drawn
+            x_gridlines=[],
+            y_gridlines=list(references.values()),
+            x_labels=False,
+            y_labels=False,
+            character_set="ascii" if ascii_only else "braille",
+        )
+        labels = _row_labels(references, low, high, rows)
+        begin, end = " 0 ", f" {self._total:,} "
+        axis = f"{' env steps ':─^{max(0, columns - len(begin) - len(end))}}"
+        return [
+            Text(f"┌{' mean return of the episodes ':─<{columns}}┐", "dim"),
+            *[_curve_row(line, label) for line, label in zip(drawn.splitlines()[1:-1], labels, strict=True)],
+            Text(f"└{begin}{axis}{end}┘", "dim"),
+        ]
+
+
+def _names(references: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{name} {value:.5g}" for name, value in references.items()}
+
+
+def _row_labels(references: Mapping[str, float], low: float, high: float, rows: int) -> list[str]:
+    """Return what stands beside each row of the curve: the bounds, and the references where they are."""
+    labels = [f"{high:.5g}", *[""] * (rows - 2), f"{low:.5g}"]
+    row_of = {
+        name: rows - 1 - min(int((value - low) / (high - low) * rows), rows - 1) for name, value in references.items()
+    }
+    for name, row in row_of.items():
+        here = [other for other in row_of if row_of[other] == row]
+        labels[row] = _names(references)[name] if len(here) == 1 else ", ".join(here)
+    return labels
+
+
+def _curve_row(line: str, label: str) -> Text:
+    text = Text(line, "dim")
+    text.highlight_regex(r"[⠁-⣿+]+", "cyan not dim")
+    return text.append(f" {label}", "not dim")
+
+
+def _round_bounds(values: Sequence[float]) -> tuple[float, float]:
+    """Return round numbers below and above the values."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if high - low <= 1e-6 * max(abs(low), abs(high), 1e-30):  # a level curve, but for rounding
+        low, high = low - max(1.0, abs(low) / 10), high + max(1.0, abs(high) / 10)
+    step = 10.0 ** math.floor(math.log10(high - low)) / 5
+    return math.floor(low / step) * step, math.ceil(high / step) * step

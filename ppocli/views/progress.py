@@ -1,0 +1,172 @@
+"""How training is shown while it goes on: a dashboard in a terminal, plain lines without one, or nothing."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from statistics import fmean
+from typing import Protocol, Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from ppocli.config.models import Config
+from ppocli.evaluation.statistics import Verdict
+from ppocli.records.kept import read_baseline
+from ppocli.signals import STOPPING, StopRequest
+from ppocli.training.job import Job
+from ppocli.training.outcome import Iteration
+from ppocli.training.seeds import Failure, Message
+from ppocli.views import console
+from ppocli.views.results import seed_in_short
+
+PLAIN_INTERVAL_SECONDS = 5.0
+BARS_INTERVAL_SECONDS = 0.25
+
+
+class Display(Protocol):
+    """Shows a training, from the block's beginning to its end."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, iteration: Iteration) -> None:
+        """Take note of an iteration."""
+
+
+def training_progress(job: Job, stop: StopRequest, *, discrete_actions: bool, quiet: bool) -> Display:
+    """Return what shows a training."""
+    if quiet or not _can_redraw():
+        return PlainLines(job.config, quiet=quiet)
+    from ppocli.views import dashboard  # which brings what draws curves, and nobody else needs
+
+    baseline = read_baseline(job.run.baseline, job.config.env)
+    known = dashboard.Known(
+        progress=job.progress,
+        history=job.run.metrics() if job.run.exists else (),
+        baseline_mean=None if baseline is None else fmean(baseline),
+        discrete_actions=discrete_actions,
+    )
+    return dashboard.Dashboard(job.config, job.run.path.name, console.err, known, stop)
+
+
+def _can_redraw() -> bool:
+    return console.err.is_terminal and not console.err.is_dumb_terminal
+
+
+class PlainLines:
+    """Says every few seconds in a line where training stands; nothing when it is to be `quiet`."""
+
+    def __init__(self, config: Config, *, quiet: bool = False) -> None:
+        self._config = config
+        self._quiet = quiet
+        self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, iteration: Iteration) -> None:
+        """Take note of an iteration."""
+        metrics, now = iteration.metrics, time.monotonic()
+        ended = metrics.iteration == self._config.num_iterations
+        if not self._quiet and (ended or now >= self._next_line):
+            self._next_line = now + PLAIN_INTERVAL_SECONDS
+            share = metrics.iteration / self._config.num_iterations
+            standing = _return_against_target(iteration.verdict)
+            console.info(
+                f"{self._config.env.id}  {share:4.0%}  {metrics.env_steps:,} steps  "
+                f"{metrics.env_steps_per_second:,.0f}/s  {standing}  after {metrics.seconds:,.0f} s"
+            )
+
+
+class SeedsProgress:
+    """Shows how several seeds get on: a bar for each in a terminal, otherwise a plain line every few seconds.
+
+    Bars come when their seeds begin; where there are more than lines, those of seeds that have ended make room.
+    A `stop` is acknowledged below the bars.
+    """
+
+    def __init__(self, config: Config, seeds: Sequence[int], stop: StopRequest, *, quiet: bool) -> None:
+        self._total = config.total_env_steps
+        self._quiet = quiet
+        self._stop = stop
+        self._waiting = list(seeds)
+        self._ended: list[int] = []
+        self._live: Live | None = None
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[status]}"),
+            expand=True,
+        )
+        self._tasks = {
+            seed: self._bars.add_task(f"seed {seed}", total=self._total, visible=False, status="") for seed in seeds
+        }
+        if _can_redraw() and not quiet:
+            stop.acknowledgement = f"\r\x1b[2K{STOPPING}".encode()  # in the last line, where the cursor stands
+            self._live = Live(self._frame(), console=console.err, auto_refresh=False)
+        self._interval = BARS_INTERVAL_SECONDS if self._live else PLAIN_INTERVAL_SECONDS
+        self._next = dict.fromkeys(seeds, 0.0)
+
+    def _frame(self) -> Group:
+        too_many = len(self._tasks) - len(self._waiting) - (console.err.height - 2)
+        for seed in self._ended[: max(0, too_many)]:
+            self._bars.update(self._tasks[seed], visible=False)
+        hint = STOPPING if self._stop else "Ctrl-C stops and saves"
+        waiting = f"{len(self._waiting)} more to begin · " if self._waiting and not self._stop else ""
+        return Group(self._bars, Text(f"{waiting}{hint}", style="dim"))
+
+    def __enter__(self) -> Self:
+        if self._live:
+            with suppress(OSError):
+                self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            with suppress(OSError):
+                self._live.update(self._bars)  # whose last frame stays, without the hint
+                self._live.stop()
+
+    def update(self, message: tuple[int, Message]) -> None:
+        """Take note of what the training of a seed has to say."""
+        seed, said = message
+        self._begin(seed)  # it may have failed at once
+        if not isinstance(said, Iteration):
+            self._end(seed, "failed" if isinstance(said, Failure) else seed_in_short(said))
+            return
+        status = f"{said.metrics.env_steps_per_second:,.0f}/s  {_return_against_target(said.verdict)}"
+        env_steps = said.metrics.env_steps
+        self._bars.update(self._tasks[seed], completed=env_steps, status=status)
+        if (now := time.monotonic()) >= self._next[seed]:
+            self._next[seed] = now + self._interval
+            self._show(seed, f"{env_steps / self._total:4.0%}  {status}")
+
+    def _end(self, seed: int, status: str) -> None:
+        self._ended.append(seed)
+        self._bars.update(self._tasks[seed], status=status)
+        self._show(seed, status)
+
+    def _begin(self, seed: int) -> None:
+        if seed in self._waiting:
+            self._waiting.remove(seed)
+            self._bars.update(self._tasks[seed], visible=True)
+
+    def _show(self, seed: int, line: str) -> None:
+        if self._live:
+            with suppress(OSError):
+                self._live.update(self._frame(), refresh=True)
+        elif not self._quiet:
+            console.info(f"seed {seed}  {line}")
+
+
+def _return_against_target(verdict: Verdict) -> str:
+    mean = "-" if verdict.recent_return is None else f"{verdict.recent_return:.1f}"
+    return f"return {mean}" if verdict.target is None else f"return {mean} of {verdict.target:g}"

@@ -1,0 +1,24 @@
+"""Trainings without the command line."""
+
+from ppocli.records.run import Run
+from ppocli.records.writer import RunWriter
+from ppocli.training import loop
+from ppocli.training.job import Job
+from ppocli.training.resume import resume_job
+from ppocli.records.info import Command
+
+
+def train(config, run, *, stop_when_solved=False, **options):
+    """Train a run that does not exist yet; yields its iterations."""
+    return loop.train(Job(config, RunWriter(run), stop_when_solved=stop_when_solved), **options)
+
+
+def resume(run, *overrides, allow_inexact=False, **options):
+    """Resume a run, as `train --resume` does with a `--set` for each of the `overrides`; yields its iterations."""
+    return loop.train(resume_job(run, Command(overrides=list(overrides)), allow_inexact=allow_inexact), **options)
+
+
+def trained(config, folder, **options):
+    """Train a run in a folder to its end; return it, and its iterations."""
+    run = Run(folder)
+    return run, list(train(config, run, **options))

@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+from PIL import Image
+
+from ppocli.errors import PpocliError, UsageError
+from ppocli.evaluation.curves import Axis, Statistic, groups
+from ppocli.pictures import figures as plot
+from tests.test_curves import episode, run_with
+
+EPISODES = [episode(number, 10 * number, number / 2, float(number)) for number in range(1, 151)]
+BASELINE = [-5.0, -7.0]
+
+
+def test_the_agent_stands_beside_the_random_policy_on_the_same_axis():
+    figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0)
+    agent, random = figure.axes
+    assert agent.get_ylim() == random.get_ylim()
+    dots = agent.collections[0].get_offsets()
+    assert np.asarray(dots).tolist() == [[number, float(number)] for number in range(1, 151)]
+    mean, solved = agent.lines
+    assert mean.get_ydata()[-1] == pytest.approx(np.mean(range(51, 151)))
+    assert list(solved.get_ydata()) == [120.0, 120.0]
+    assert np.asarray(random.collections[0].get_offsets()).tolist() == [[1, -5.0], [2, -7.0]]
+    assert list(random.lines[0].get_ydata()) == [-6.0, -6.0]
+    assert random.get_title() == "random policy\nmean −6.0"
+    assert [text.get_text() for text in agent.get_legend().get_texts()] == [
+        "mean of the last 100, 100.5 at the end",
+        "solved: 120",
+    ]
+
+
+def test_without_a_target_no_line_is_drawn():
+    agent, random = plot.comparison("Pendulum-v1", EPISODES, BASELINE, target=None).axes
+    assert (len(agent.lines), len(random.lines)) == (1, 1)
+
+
+def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
+    runs = [
+        run_with(tmp_path / "0", EPISODES, target=475, train={"seed": 0}),
+        run_with(tmp_path / "1", EPISODES, target=475, train={"seed": 1}),
+        run_with(tmp_path / "2", EPISODES, target=475, ppo={"gamma": 0.9}),
+        run_with(tmp_path / "3", EPISODES, env={"id": "Pendulum-v1"}),
+    ]
+    first, second = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    assert (first.get_title(), second.get_title()) == ("CartPole-v1", "Pendulum-v1")
+    assert [text.get_text() for text in first.get_legend().get_texts()] == [
+        "gamma 0.99 (mean of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band)",
+        "gamma 0.9 (1 seed)",
+        "solved: 475",
+    ]
+    assert [text.get_text() for text in second.get_legend().get_texts()] == ["1 seed"]
+    (drawn,) = first.collections  # a single seed has no band
+    heights = drawn.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (EPISODES[0].episode_return, 100.5)  # the same run twice: no width
+    colors = {line.get_color() for line in first.lines}
+    styles = {line.get_linestyle() for line in first.lines[:2]}
+    assert (len(colors), len(styles)) == (3, 2)  # told apart in print, too
+
+
+def test_the_axis_of_seconds(tmp_path):
+    run = run_with(tmp_path / "0", EPISODES)
+    (axes,) = plot.learning_curves(groups([run]), Axis.SECONDS, Statistic.IQM).axes
+    assert axes.lines[0].get_xdata()[-1] == 75
+    assert axes.get_xlabel() == "seconds of training"
+
+
+def test_runs_that_go_on_after_the_first_has_ended_are_drawn_by_themselves(tmp_path):
+    runs = [run_with(tmp_path / "0", EPISODES), run_with(tmp_path / "1", EPISODES[:50], train={"seed": 1})]
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.IQM).axes
+    together, alone = axes.lines
+    assert (together.get_xdata()[-1], alone.get_xdata()[0], alone.get_xdata()[-1]) == (500, 500, 1500)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "IQM of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band",
+        "  its runs, where the first has ended",
+    ]
+
+
+def test_episodes_that_have_all_ended_at_once_are_a_point(tmp_path):
+    (axes,) = plot.learning_curves(
+        groups([run_with(tmp_path / "0", EPISODES[:1])]), Axis.ENV_STEPS, Statistic.MEAN
+    ).axes
+    assert axes.lines[0].get_marker() == "o"
+
+
+def test_long_labels_are_broken(tmp_path):
+    runs = [run_with(tmp_path / str(number), EPISODES, ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))]
+    for run, name in zip(runs, ("short", "a_name_that_is_so_long_that_it_would_hide_the_curves"), strict=True):
+        (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "--config", name]}))
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "short (1 seed)",
+        "a_name_that_is_so_long_that_it_would_hide_the_curv\nes (1 seed)",
+    ]
+
+
+def test_a_config_may_be_called_what_it_likes(tmp_path):
+    runs = [run_with(tmp_path / str(number), EPISODES, ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))]
+    for run, name in zip(runs, ("$a_{$", "_hidden"), strict=True):
+        (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "--config", f"{name}.yaml"]}))
+    plot.draw(runs, tmp_path / "x.png")
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [label.removesuffix(" (1 seed)").strip() for label in labels] == ["$a_{$", "_hidden"]
+
+
+def test_formats(tmp_path):
+    figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None)
+    for name, start in (("x.png", b"\x89PNG"), ("new/x.svg", b"<?xml"), ("x.PDF", b"%PDF")):
+        plot.check_output(tmp_path / name)
+        plot._write(figure, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.size == (1350, 675)
+
+
+def test_the_same_figure_is_the_same_file_and_a_small_one(tmp_path):
+    for name in ("first.svg", "again.svg"):
+        plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / name)
+    first = (tmp_path / "first.svg").read_bytes()
+    assert (tmp_path / "again.svg").read_bytes() == first
+    assert len(first) < 200_000
+    many = plot.comparison("CartPole-v1", EPISODES * 100, BASELINE, target=None)
+    plot._write(many, tmp_path / "many.svg")
+    assert (tmp_path / "many.svg").stat().st_size < 1_000_000  # 15,000 dots are one picture in it
+
+
+def test_a_users_own_style_with_tex_does_not_matter(tmp_path):
+    with rc_context({"text.usetex": True}):
+        plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0), tmp_path / "x.png")
+
+
+def test_what_cannot_be_written(tmp_path):
+    with pytest.raises(UsageError, match=r"--output x.jpg: the name must end in .png, .svg or .pdf"):
+        plot.check_output(tmp_path.__class__("x.jpg"))
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UsageError, match="this is a folder"):
+        plot.check_output(tmp_path / "folder.png")
+    (tmp_path / "file").touch()
+    with pytest.raises(PpocliError, match="cannot write there"):
+        plot._write(plot.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
+
+
+def test_the_band_is_as_wide_as_the_interval(tmp_path):
+    high = [episode(number, 10 * number, number / 2, 100.0 + number) for number in range(1, 151)]
+    runs = [run_with(tmp_path / "0", EPISODES), run_with(tmp_path / "1", high, train={"seed": 1})]
+    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((1.0, 200.5))
+    assert axes.lines[0].get_ydata()[[0, -1]] == pytest.approx([51.0, 150.5])

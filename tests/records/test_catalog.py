@@ -1,0 +1,220 @@
+import json
+import os
+from dataclasses import astuple, replace
+
+import pytest
+
+from ppocli.config.models import Config
+from ppocli.errors import PpocliError, RunError
+from ppocli.records.catalog import all_runs, common_folder, find_checkpoint, find_run, find_runs, summarize_run
+from ppocli.records.info import Solved
+from ppocli.records.run import Run
+from tests.test_runs import create, metrics
+
+
+def run_at(folder, name, started, env="CartPole-v1"):
+    """A finished run, as far as others see it."""
+    run = Run(folder / env / name)
+    (run.path / "checkpoints").mkdir(parents=True)
+    (run.path / "run.json").write_text(json.dumps({"started": started}))
+    run.checkpoint("best").touch()
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [
+        run_at(tmp_path, "20260101T000000Z-seed0", "2026-01-01T00:00:00+00:00"),
+        run_at(tmp_path, "20260102T000000Z-seed0", "2026-01-02T00:00:00+00:00", env="LunarLander-v3"),
+        run_at(tmp_path, "renamed", "2025-12-31T00:00:00+00:00"),
+    ]
+
+
+def test_a_run_means_its_best_checkpoint(tmp_path):
+    run = create(tmp_path)
+    with pytest.raises(RunError, match="no checkpoint in it"):
+        find_checkpoint(str(run.path), tmp_path)
+    for name in ("previous", "last", "best"):
+        run.checkpoint(name).touch()
+        path, found = find_checkpoint(str(run.path), tmp_path)
+        assert (path, found.path) == (run.checkpoint(name), run.path)
+    assert find_checkpoint(str(run.path / "checkpoints"), tmp_path)[1].path == run.path
+
+
+def test_a_checkpoint_knows_its_run(tmp_path):
+    run = create(tmp_path)
+    run.checkpoint("last").touch()
+    path, found = find_checkpoint(str(run.checkpoint("last")), tmp_path)
+    assert (path, found.path) == (run.checkpoint("last"), run.path)
+    stray = tmp_path / "stray.safetensors"
+    stray.touch()
+    assert find_checkpoint(str(stray), tmp_path) == (stray, None)
+
+
+def test_latest_is_the_run_that_began_last_whatever_it_is_called(runs, tmp_path):
+    assert [run.path for run in all_runs(tmp_path)] == [runs[2].path, runs[0].path, runs[1].path]
+    assert find_run("latest", tmp_path).path == runs[1].path
+    # a random baseline is no training run
+    (tmp_path / "CartPole-v1" / "random-baseline").mkdir()
+    (tmp_path / "CartPole-v1" / "random-baseline" / "run.json").write_text('{"started": "2027"}')
+    assert find_checkpoint("latest", tmp_path)[1].path == runs[1].path
+    with pytest.raises(RunError, match="latest: no training run under"):
+        find_run("latest", tmp_path / "nowhere")
+
+
+def test_of_runs_that_began_in_the_same_second_the_one_that_gave_way_is_the_latest(tmp_path):
+    first = run_at(tmp_path, "20260101T000000Z-seed0", "2026")
+    second = run_at(tmp_path, "20260101T000000Z-seed0-2", "2026")
+    assert [run.path for run in all_runs(tmp_path)] == [first.path, second.path]
+
+
+@pytest.mark.parametrize(
+    ("beginning", "index"),
+    [
+        ("20260101", 0),
+        ("CartPole-v1/2026", 0),
+        ("Lunar", 1),
+        ("LunarLander-v3/20260102T000000Z-seed0", 1),
+        ("ren", 2),
+    ],
+)
+def test_the_beginning_of_a_name_is_enough(runs, tmp_path, beginning, index):
+    assert find_run(beginning, tmp_path).path == runs[index].path
+    assert find_checkpoint(beginning, tmp_path) == (runs[index].checkpoint("best"), find_run(beginning, tmp_path)) or (
+        find_checkpoint(beginning, tmp_path)[0] == runs[index].checkpoint("best")
+    )
+
+
+def test_a_whole_name_is_meant_by_itself_even_if_another_begins_so(tmp_path):
+    first, tenth = (run_at(tmp_path, f"20260101T000000Z-seed{seed}", "2026") for seed in (1, 10))
+    for target in ("20260101T000000Z-seed1", "CartPole-v1/20260101T000000Z-seed1"):
+        assert find_run(target, tmp_path).path == first.path
+    assert find_run("20260101T000000Z-seed10", tmp_path).path == tenth.path
+    with pytest.raises(RunError, match="RUN is empty"):
+        find_run("", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("2026", "2026: 2 runs begin so, among them .*CartPole-v1/20260101T000000Z-seed0.*; write more of its name"),
+        ("CartPole-v1", "2 runs begin so"),
+        ("lastest", "no such run or checkpoint, did you mean latest?"),
+        ("20260103T000000Z-seed0", "no such run or checkpoint, did you mean 2026010"),
+        ("nothing.safetensors", "no such run or checkpoint; RUN is a run directory, the beginning of a run's name"),
+    ],
+)
+def test_names_that_mean_no_run_or_several(runs, tmp_path, target, message):
+    with pytest.raises(RunError, match=message):
+        find_run(target, tmp_path)
+    with pytest.raises(RunError, match=message):
+        find_checkpoint(target, tmp_path)
+
+
+def test_a_directory_that_is_no_run(tmp_path):
+    with pytest.raises(RunError, match="no training run; RUN is a directory that `ppocli train` made"):
+        find_run(str(tmp_path), tmp_path)
+
+
+def test_several_are_each_meant_once_and_without_what_lies_beside_them(runs, tmp_path, monkeypatch):
+    folder = tmp_path / "CartPole-v1"
+    for name in ("plots", "random-baseline"):
+        (folder / name).mkdir()
+    (folder / "report.html").touch()
+    monkeypatch.chdir(folder.parent)
+    found = find_runs([*map(str, sorted(folder.iterdir())), "ren", "CartPole-v1/plots/../renamed"], tmp_path)
+    assert [run.path.resolve() for run in found] == [runs[0].path, runs[2].path]
+    with pytest.raises(RunError, match="plots: no training run"):
+        find_runs([str(folder / "plots")], tmp_path)
+    (folder / "other").mkdir()  # what ppocli did not put there is the user's mistake
+    with pytest.raises(RunError, match="other: no training run"):
+        find_runs([str(folder / "renamed"), str(folder / "other")], tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only where there are named pipes")
+@pytest.mark.parametrize("name", ["run.json", "config.yaml", "metrics.csv"])
+def test_what_may_never_end_is_not_read(tmp_path, name):
+    run = create(tmp_path)
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    with pytest.raises(RunError, match=f"{name}: not a file"):
+        summarize_run(run)
+    assert [found.path for found in all_runs(run.path.parents[1])] == [run.path]
+
+
+def test_the_innermost_folder_of_some_runs(runs, tmp_path):
+    assert common_folder([runs[0], runs[2]]) == tmp_path / "CartPole-v1"
+    assert common_folder(runs) == tmp_path
+
+
+CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"seed": 7, "env_steps": 2048 * 3}})
+
+
+def trained(folder, *evaluations, target=475.0, stop_when_solved=False):
+    """A run that has logged an iteration for each of `evaluations`, and has neither ended nor been closed."""
+    run = Run(folder / "run", "try")
+    run.create(CONFIG, {}, "cpu", target_return=target, stop_when_solved=stop_when_solved)
+    for number, evaluation in enumerate(evaluations, start=1):
+        row = metrics(iteration=number, env_steps=2048 * number, seconds=1.0, eval_return_mean=evaluation)
+        run.log(row, [], seconds=1.0)
+    return run
+
+
+def test_how_a_run_stands(tmp_path):
+    run = trained(tmp_path, 100.0, None, 90.5)
+    summary = summarize_run(run)
+    assert summary.started.startswith("20")
+    assert astuple(replace(summary, started="")) == (
+        run.path, "CartPole-v1", "try", 7, "running", 6144, 6144, 100.0, False, None, "", None,
+    )  # fmt: skip
+    run.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
+    run.end(finished=True, error=None)
+    run.close()
+    summary = summarize_run(run)
+    assert (summary.state, summary.solved, summary.solved_at_env_steps) == ("finished", True, 4096)
+    assert summary.best_return == 100.0
+
+
+def test_a_run_that_was_killed_is_interrupted(tmp_path):
+    run = trained(tmp_path)
+    run.close()  # as its process's end does
+    summary = summarize_run(run)
+    assert (summary.state, summary.env_steps, summary.best_return) == ("interrupted", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("finished", "error", "state"),
+    [(False, None, "interrupted"), (True, None, "finished"), (False, ValueError("no\nnumber"), "failed")],
+)
+def test_how_a_run_has_ended(tmp_path, finished, error, state):
+    run = trained(tmp_path, target=None)
+    run.end(finished, error)
+    run.close()
+    summary = summarize_run(run)
+    assert (summary.state, summary.error) == (state, "no number" if error else None)
+    assert summary.solved is None  # there is no target
+
+
+def test_the_best_agent_of_a_run_that_stops_when_solved_is_the_one_that_solved(tmp_path):
+    run = trained(tmp_path, 490.0, None, stop_when_solved=True)
+    run.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
+    assert summarize_run(run).best_return == 480.0
+    run.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.json", "[]"),
+        ("run.json", '{"solved": 3, "state": "finished"}'),
+        ("run.json", '{"state": ["x"], "name": 7}'),
+        ("metrics.csv", "iteration\r\n1\r\n"),
+        ("config.yaml", "env: 3"),
+    ],
+)
+def test_a_damaged_run_is_named(tmp_path, name, text):
+    run = trained(tmp_path)
+    run.close()
+    (run.path / name).write_text(text)
+    with pytest.raises(PpocliError, match=name):
+        summarize_run(run)

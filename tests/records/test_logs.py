@@ -1,0 +1,110 @@
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+
+from ppocli.envs.episodes import Episode
+from ppocli.errors import RunError
+from ppocli.records.logs import (
+    EPISODE_COLUMNS,
+    METRICS_COLUMNS,
+    LoggedEpisode,
+    Metrics,
+    PhaseSeconds,
+    logged_episodes,
+    read_log,
+)
+
+
+def metrics(**changes):
+    return Metrics(**dict.fromkeys(METRICS_COLUMNS, 1) | changes)
+
+
+def test_columns_are_the_contracts():
+    assert ",".join(METRICS_COLUMNS) == (
+        "iteration,env_steps,seconds,env_steps_per_second,rollout_seconds,update_seconds,evaluation_seconds,episodes,"
+        "return_mean,return_min,return_max,length_mean,policy_loss,value_loss,entropy,approx_kl,clip_fraction,"
+        "explained_variance,gradient_norm,learning_rate,eval_return_mean"
+    )
+    assert ",".join(EPISODE_COLUMNS) == (
+        "episode,env_steps,seconds,environment,seed,episode_return,episode_length,terminated,truncated"
+    )
+
+
+def test_where_the_time_went():
+    shares = {"rollout_seconds": 1.0, "update_seconds": 0.5, "evaluation_seconds": 0.25}
+    history = [metrics(seconds=3.75, **shares), metrics(seconds=5.5, **shares)]
+    phases = PhaseSeconds()
+    for row in history:
+        phases.add(row)
+    assert phases.shares(wall_seconds=6.0) == {
+        "start_up": 2.0,
+        "rollout": 2.0,
+        "update": 1.0,
+        "evaluation": 0.5,
+        "other": 0.5,
+    }
+
+
+def write_log(path, *rows, columns=METRICS_COLUMNS):
+    path.write_text("".join(",".join(map(str, row)) + "\r\n" for row in (columns, *rows)), newline="")
+
+
+def test_a_log_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "metrics.csv"
+    row = metrics(iteration=3, return_mean=None, entropy=0.1 + 0.2, eval_return_mean=-1.5e-7)
+    write_log(path, ["" if value is None else value for value in astuple(row)])
+    assert read_log(path, Metrics) == [row]
+
+
+def test_episodes_are_read_as_they_were_written(tmp_path):
+    path = tmp_path / "episodes.csv"
+    (row,) = logged_episodes([Episode(4, 99, 7.5, 3, True, False, 64)], before=6, seconds=2.25)
+    assert row == LoggedEpisode(7, 64, 2.25, 4, 99, 7.5, 3, terminated=True, truncated=False)
+    write_log(path, astuple(row), columns=EPISODE_COLUMNS)
+    assert read_log(path, LoggedEpisode) == [row]
+
+
+def test_a_row_that_is_still_being_written_is_left_out(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write_log(path, astuple(metrics()), astuple(metrics()))
+    whole = path.read_text()
+    for length in range(len(whole) - 20, len(whole) - 2):
+        path.write_text(whole[:length])
+        assert len(read_log(path, Metrics)) == 1
+    path.write_text("")
+    with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote: it has no column iteration"):
+        read_log(path, Metrics)
+
+
+def test_columns_that_are_not_known_yet_do_not_matter(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write_log(path, (*astuple(metrics(iteration=5)), "new"), columns=(*METRICS_COLUMNS, "later"))
+    assert read_log(path, Metrics) == [metrics(iteration=5)]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "x", "", "1e999", "-1.7e308"])
+def test_what_is_no_finite_number_is_refused(tmp_path, value):
+    path = tmp_path / "metrics.csv"
+    write_log(path, astuple(metrics(entropy=value)))
+    with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote"):
+        read_log(path, Metrics)
+
+
+def test_an_integer_that_no_run_can_reach_is_refused(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write_log(path, astuple(metrics(env_steps="1" + 400 * "0")))
+    with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote: an integer of 401 digits"):
+        read_log(path, Metrics)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"metrics.csv: cannot read it: No such file"):
+        read_log(tmp_path / "metrics.csv", Metrics)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="only where there is such a device")
+def test_a_log_that_never_ends_is_not_read(tmp_path):
+    (tmp_path / "metrics.csv").symlink_to("/dev/zero")
+    with pytest.raises(RunError, match=r"metrics.csv: not a file"):
+        read_log(tmp_path / "metrics.csv", Metrics)
