@@ -16,8 +16,10 @@ from rich.console import Console
 
 from ppocli.config.load import load_config
 from ppocli.records.run import Run
+from ppocli.records.writer import RunWriter
+from ppocli.training.job import Job
 from ppocli.training.loop import train
-from ppocli.views.dashboard import Dashboard
+from ppocli.views.dashboard import Dashboard, Known
 
 
 def measure(preset: str, seed: int, folder: Path) -> tuple[float, float]:
@@ -27,10 +29,10 @@ def measure(preset: str, seed: int, folder: Path) -> tuple[float, float]:
     start = time.perf_counter()
     with (folder / "terminal").open("w", encoding="utf-8") as file:
         terminal = Console(file=file, force_terminal=True, width=80, height=24)
-        with Dashboard(config, "run", terminal, baseline_mean=0.0, discrete_actions=True) as dashboard:
-            for report in train(config, Run(folder / "run")):
+        with Dashboard(config, "run", terminal, Known(baseline_mean=0.0, discrete_actions=True)) as dashboard:
+            for iteration in train(Job(config, RunWriter(Run(folder / "run")))):
                 began = time.perf_counter()
-                dashboard.update(report)
+                dashboard.update(iteration)
                 spent += time.perf_counter() - began
     return time.perf_counter() - start, spent
 

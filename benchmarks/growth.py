@@ -16,6 +16,8 @@ import numpy as np
 
 from ppocli.config.load import load_config
 from ppocli.records.run import Run
+from ppocli.records.writer import RunWriter
+from ppocli.training.job import Job
 from ppocli.training.loop import train
 
 MEGABYTE = 1 << 20
@@ -34,10 +36,11 @@ def main() -> None:
     points, due = [], count(500_000, 500_000)
     next_point = next(due)
     with tempfile.TemporaryDirectory() as folder:
-        for report in train(load_config("cartpole", overrides), Run(Path(folder) / "run")):
-            if report.metrics.env_steps >= next_point:
+        job = Job(load_config("cartpole", overrides), RunWriter(Run(Path(folder) / "run")))
+        for iteration in train(job):
+            if iteration.metrics.env_steps >= next_point:
                 files = len(list(Path("/proc/self/fd").iterdir()))
-                points.append((report.metrics.env_steps / 1e6, resident()))
+                points.append((iteration.metrics.env_steps / 1e6, resident()))
                 print(
                     f"{points[-1][0]:5.1f} M env steps: {points[-1][1]:.1f} MB, {files} files, "
                     f"{threading.active_count()} threads",

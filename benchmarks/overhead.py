@@ -17,7 +17,10 @@ from ppocli.config.load import load_config
 from ppocli.envs.episodes import Episodes
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
-from ppocli.training.loop import Training, train
+from ppocli.records.writer import RunWriter
+from ppocli.training.job import Job
+from ppocli.training.loop import train
+from ppocli.training.state import Training
 
 
 def timed(owner: object, name: str, spent: dict[str, float]) -> None:
@@ -39,10 +42,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     spent: dict[str, float] = defaultdict(float)
-    timed(Adam, "is_finite", spent)
+    timed(Adam, "check_finite", spent)
     timed(checkpoint, "save", spent)
-    timed(Run, "log", spent)
-    timed(Run, "sync", spent)
+    timed(RunWriter, "log", spent)
+    timed(RunWriter, "sync", spent)
     timed(Training, "snapshot", spent)
     timed(Training, "state", spent)
     timed(Episodes, "_check_finite", spent)
@@ -52,7 +55,7 @@ def main() -> None:
         spent.clear()
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            for _ in train(load_config(arguments.preset, seed=seed), Run(Path(folder) / "run")):
+            for _ in train(Job(load_config(arguments.preset, seed=seed), RunWriter(Run(Path(folder) / "run")))):
                 pass
         seconds = time.perf_counter() - start
         shares.append(sum(spent.values()) / seconds)

@@ -97,10 +97,8 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def check_output(output: Path, suffixes: Sequence[str]) -> None:
     """Raise UsageError unless `--output` names a file of one of these kinds."""
     if output.suffix.lower() not in suffixes:
-        *others, last = suffixes
-        raise UsageError(
-            f"--output {output}: the name must end in {' or '.join(filter(None, [', '.join(others), last]))}"
-        )
+        endings = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
+        raise UsageError(f"--output {output}: the name must end in {endings}")
     if output.is_dir():
         raise UsageError(f"--output {output}: this is a folder; name a file")
 

@@ -10,6 +10,9 @@ from enum import IntEnum
 
 import numpy as np
 
+# Episode seeds fit in 31 bits, because some environments keep theirs in a signed 32-bit integer.
+_HASH_BITS = 29
+
 
 class Stream(IntEnum):
     """What the random numbers are for. The values are part of the format: changing one changes every result."""
@@ -30,32 +33,23 @@ class Purpose(IntEnum):
     EVALUATION = 3
 
 
-# Episode seeds fit in 31 bits, because some environments keep theirs in a signed 32-bit integer.
-_HASH_BITS = 29
-
-
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:
     """Return the generator of one stream; `key` tells its members apart, such as the iteration."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *key)))
 
 
-def _episode_hash(seed: int, purpose: Purpose, *key: int) -> int:
+def _episode_seed(seed: int, purpose: Purpose, *key: int, after: int = 0) -> int:
+    """Return the episode seed that comes so many `after` the one of `key`."""
     sequence = np.random.SeedSequence(seed, spawn_key=(Stream.EPISODE_SEEDS, purpose, *key))
-    return int(sequence.generate_state(1)[0]) >> (32 - _HASH_BITS)
-
-
-def _tagged(purpose: Purpose, number: int) -> int:
+    number = (int(sequence.generate_state(1)[0]) >> (32 - _HASH_BITS)) + after
     return (purpose << _HASH_BITS) | (number % (1 << _HASH_BITS))
 
 
 def training_seeds(seed: int) -> Callable[[int, int], int]:
     """Return the function from (environment index, episode index) to the seed of that training episode."""
-    return lambda environment, episode: _tagged(
-        Purpose.TRAINING, _episode_hash(seed, Purpose.TRAINING, environment, episode)
-    )
+    return lambda environment, episode: _episode_seed(seed, Purpose.TRAINING, environment, episode)
 
 
 def evaluation_seeds(seed: int, purpose: Purpose, episodes: int) -> list[int]:
     """Return `episodes` distinct episode seeds; asking for more of them only appends."""
-    first = _episode_hash(seed, purpose)
-    return [_tagged(purpose, first + index) for index in range(episodes)]
+    return [_episode_seed(seed, purpose, after=index) for index in range(episodes)]

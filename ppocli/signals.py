@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from types import FrameType
 
+STOPPING = "Stopping once this iteration is done; again to stop at once."
 _STDERR = 2
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -19,30 +20,22 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def ignore_stop_signals() -> None:
-    """Leave the signals that ask to stop to the process that started this one."""
+def ignore_stop_signals(*, but_sigterm: bool = False) -> None:
+    """Leave the signals that ask to stop, which a terminal sends to every process in it, to the parent of this one."""
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-def heed_only_sigterm() -> None:
-    """Ignore the other signals that ask to stop: a terminal sends them to every process in it, children included."""
-    for number in _SIGNALS:
-        if number != signal.SIGTERM:
+        if number != signal.SIGTERM or not but_sigterm:
             signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def stop_signals_held_back() -> Iterator[None]:
     """Within the block, signals that ask to stop wait for its end; processes that are started in it get none."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_resource_tracker() -> None:
@@ -55,9 +48,6 @@ def let_stop_signals_in() -> None:
     """In a process that was started while they were held back, get them from now on."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-
-
-STOPPING = "Stopping once this iteration is done; again to stop at once."
 
 
 class StopRequest:

@@ -3,7 +3,7 @@
 import csv
 from dataclasses import replace
 
-import torch
+import numpy as np
 
 from ppocli.records import checkpoint
 
@@ -21,7 +21,7 @@ def logs(run):
 def ending(run):
     """Everything about a finished run that must not depend on whether it was interrupted."""
     saved = {name: checkpoint.load(run.checkpoint(name)) for name in ("last", "best")}
-    tensors = {(name, key): tensor for name, one in saved.items() for key, tensor in one.tensors.items()}
+    tensors = {(name, key): tensor for name, one in saved.items() for key, tensor in one.arrays.items()}
     timeless = {"seconds": 0, "solved_at_seconds": None, "metrics_bytes": 0, "episodes_bytes": 0}
     return tensors, {name: replace(one.progress, **timeless) for name, one in saved.items()}, logs(run)
 
@@ -29,6 +29,6 @@ def ending(run):
 def assert_same_ending(run, other):
     (tensors, progress, tables), (others, other_progress, other_tables) = ending(run), ending(other)
     assert tensors.keys() == others.keys()
-    assert [key for key in tensors if not torch.equal(tensors[key], others[key])] == []
+    assert [key for key in tensors if not np.array_equal(tensors[key], others[key])] == []
     assert progress == other_progress
     assert tables == other_tables

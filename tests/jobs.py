@@ -1,11 +1,13 @@
 """Trainings without the command line."""
 
+from dataclasses import replace
+
+from ppocli.records.info import Command
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
 from ppocli.training import loop
 from ppocli.training.job import Job
 from ppocli.training.resume import resume_job
-from ppocli.records.info import Command
 
 
 def train(config, run, *, stop_when_solved=False, **options):
@@ -13,9 +15,10 @@ def train(config, run, *, stop_when_solved=False, **options):
     return loop.train(Job(config, RunWriter(run), stop_when_solved=stop_when_solved), **options)
 
 
-def resume(run, *overrides, allow_inexact=False, **options):
+def resume(run, *overrides, allow_inexact=False, **changed):
     """Resume a run, as `train --resume` does with a `--set` for each of the `overrides`; yields its iterations."""
-    return loop.train(resume_job(run, Command(overrides=list(overrides)), allow_inexact=allow_inexact), **options)
+    job = resume_job(run, Command(overrides=list(overrides)), allow_inexact=allow_inexact)
+    return loop.train(replace(job, **changed))
 
 
 def trained(config, folder, **options):

@@ -1,4 +1,4 @@
-"""The wheel, as a user gets it."""
+"""The package, as a user gets it: imported, and as a wheel."""
 
 import subprocess
 import sys
@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_a_program_that_trains_finds_its_process_as_it_left_it(tmp_path):
+    subprocess.run([sys.executable, ROOT / "tests" / "as_a_library.py"], cwd=tmp_path, check=True)
 
 
 @pytest.mark.slow

@@ -1,21 +1,24 @@
-"""The README is held to the code: its commands exist, its files exist, its test command is the one that CI runs."""
+"""The README's first screen, its outputs, its walk-through, and its length."""
 
 import re
 import shlex
-from itertools import pairwise
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
+from rich.console import Console
 
-from ppocli.config.load import config_path, load_config
+from ppocli.config.load import preset_names
+from ppocli.evaluation.statistics import Statistics
+from ppocli.views import results
+from tests.test_docs import ROOT, shell_lines
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-SHELL_LINES = [
-    line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
-]
-# Every `ppocli …` in them, up to whatever ends a command.
-PPOCLI_COMMANDS = [shlex.split(command) for line in SHELL_LINES for command in re.findall(r"\bppocli ([^#&;>]+)", line)]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language, text):
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for its_language, block in found if its_language == language]
 
 
 def test_the_two_commands_of_the_first_screen():
@@ -31,36 +34,65 @@ def test_ci_runs_the_readmes_own_test_command():
     assert matches == ['python3 -m venv .venv && .venv/bin/pip install -e ".[dev]" && .venv/bin/pytest']
 
 
-@pytest.mark.parametrize("command", PPOCLI_COMMANDS, ids=" ".join)
-def test_every_command_exists_with_its_options_and_presets(ppocli, command):
-    help_text = ppocli(command[0], "--help").stdout
-    assert help_text
-    for option in (word for word in command if word.startswith("--")):
-        assert f"{option} " in help_text
-    for option, value in pairwise(command):
-        if option == "--config" and value != "$preset":
-            assert (ROOT / config_path(value)).exists()
-        if option == "--set":
-            load_config("lunar", [value])
+def test_it_is_short():
+    assert len(README.splitlines()) <= 230
 
 
-def test_commands_of_every_kind_are_shown():
-    assert {command[0] for command in PPOCLI_COMMANDS} == {
-        *("train", "evaluate", "render", "random-baseline", "plot", "report", "runs"),
-    }
+def test_it_names_every_preset():
+    assert [name for name in preset_names() if f"`{name}`" not in README] == []
 
 
-def test_every_file_of_the_code_map_exists_and_none_is_missing():
-    code_map = README.split("## Code map")[1].split("```")[1]
-    named = set(re.findall(r"[\w/]+\.py", code_map))
-    real = {path.name for path in (ROOT / "ppocli").rglob("*.py") if not path.name.startswith("__")}
-    assert named == real
+def test_an_evaluation_looks_as_it_shows(monkeypatch, capsys):
+    """The same numbers come out as the same table."""
+    (shown,) = [block for block in blocks("", README) if "random policy" in block]
+    header, *rows = [re.split(r" *[┃│] *", line[1:-1].strip()) for line in shown.splitlines() if line[0] in "┃│"]
+    labels, *columns = zip(*rows, strict=True)
+    monkeypatch.setattr(results, "out", Console(file=sys.stdout, width=80, highlight=False, markup=False))
+    columns = [dict(zip(labels, column, strict=True)) for column in columns]
+    print(shown.splitlines()[0])
+    results.statistics({name: statistics(column) for name, column in zip(header[-2:], columns, strict=True)})
+    assert capsys.readouterr().out == shown
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\((?!https://)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+def statistics(column):
+    def share(text):
+        return float(text.removesuffix("%")) / 100
+
+    return Statistics(
+        env_id="CartPole-v1",
+        episodes=100,
+        seed=0,
+        deterministic=True,
+        target_return=475.0,
+        return_mean=float(column["return, mean"]),
+        return_std=float(column["standard deviation"]),
+        return_median=float(column["median"]),
+        return_iqm=float(column["interquartile mean"]),
+        return_iqm_ci95=tuple(map(float, column["its 95 % interval"].split(" to "))),
+        return_min=float(column["lowest"]),
+        return_max=float(column["highest"]),
+        length_mean=float(column["length, mean env steps"]),
+        solved_fraction=share(column["episodes at the target"]),
+        terminated_fraction=share(column["ended by the task"]),
+        truncated_fraction=share(column["ended by time limit"]),
+    )
 
 
-def test_nothing_is_left_to_fill_in():
-    assert not re.findall(r"\b[A-Z]+_TABLE\b|TODO|XXX", README)
+def test_the_walk_through_works(tmp_path):
+    """Its files by copy and paste, and its commands, but for a shorter training."""
+    section = README.partition("## A task of one's own\n")[2].partition("\n## ")[0]
+    for language, name in (("python", "my_task.py"), ("yaml", "my_task.yaml")):
+        assert f"`{name}`" in section
+        (block,) = blocks(language, section)
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    commands = list(shell_lines(section))
+    assert [shlex.split(command)[1] for command in commands] == ["train", "evaluate", "render"]
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "ppocli"
+        shorter = ["--set", "train.env_steps=4096"] if arguments[0] == "train" else []
+        done = subprocess.run(
+            [sys.executable, "-m", "ppocli", *arguments, *shorter], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert Path(tmp_path, "catch.gif").stat().st_size > 0

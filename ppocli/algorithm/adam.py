@@ -16,23 +16,20 @@ class Adam:
     """Adam, arXiv:1412.6980 algorithm 1. The parameters and their gradients become views of one vector each.
 
     A step is then a few operations on two vectors, however many layers there are. Whatever gives the parameters other
-    memory (`module.to`, `load_state_dict(assign=True)`) must come before, and is asserted not to come after.
-
-    PyTorch's own optimizers do the same arithmetic, but importing them brings in its compiler, which takes longer than
-    a hundred updates.
+    memory (`module.to`, `load_state_dict(assign=True)`) must come before, and is asserted not to come after. PyTorch's
+    own optimizers do the same arithmetic, but importing them brings in its compiler, which takes longer than a hundred
+    updates.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        parameters = list(parameters)
-        self._parameters = parameters
+        self._parameters = parameters = list(parameters)
         self.weights = parameters_to_vector(parameters).detach()
         vector_to_parameters(self.weights, parameters)
         self.gradient = torch.zeros_like(self.weights)
         parts = torch.split(self.gradient, [parameter.numel() for parameter in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
-        self.exp_avg = torch.zeros_like(self.weights)
-        self.exp_avg_sq = torch.zeros_like(self.weights)
+        self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
         self.steps = 0
 
     def zero_gradient(self) -> None:
@@ -66,10 +63,7 @@ class Adam:
         self.weights.addcdiv_(self.exp_avg, denominator, value=-learning_rate / (1 - BETA1**self.steps))
 
     def check_finite(self, means: Mapping[str, float]) -> None:
-        """Raise NonFiniteError unless the `means` of an update, its weights and what the next builds on are finite.
-
-        The weights are worthless then.
-        """
+        """Raise NonFiniteError unless the `means` of an update, its weights and what the next builds on are finite."""
         wrong = [name for name, number in means.items() if not math.isfinite(number)]
         if wrong or not all(bool(tensor.isfinite().all()) for tensor in (self.weights, self.exp_avg, self.exp_avg_sq)):
             raise NonFiniteError(

@@ -18,10 +18,8 @@ class Agent(nn.Module):
     """Actor and critic, two networks of the same shape that share no weights.
 
     The actor's last layer begins so small that the policy starts near uniform, or near 0; see `make_network`.
-    `generator` is the only source of randomness.
-
-    With `normalize_obs` the agent sees observations through running statistics of its own, saved with its weights; all
-    methods take observations as they come from the environment.
+    `generator` is the only source of randomness. With `normalize_obs` the agent sees observations through running
+    statistics of its own, saved with its weights; all methods take observations as they come from the environment.
     """
 
     def __init__(

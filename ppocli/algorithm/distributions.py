@@ -46,37 +46,26 @@ class Categorical:
 
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
         """Draw actions with the Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as the softmax."""
-        return (outputs + noise).argmax(-1)
+        return self.mode(outputs + noise)
 
     def mode(self, outputs: Tensor) -> Tensor:
-        """See `Distribution.mode`."""
         return outputs.argmax(-1)
 
     def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Distribution.log_prob_and_entropy`."""
         log_probs = outputs.log_softmax(-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1), entropy
 
 
-class MultiCategorical:
+class MultiCategorical(Categorical):
     """Several choices at once, independent of each other given the observation: actions (..., parts), int64."""
 
     def __init__(self, num_choices: Sequence[int]) -> None:
-        self.num_outputs = sum(num_choices)
+        super().__init__(sum(num_choices))
         self._parts = [Categorical(number) for number in num_choices]
         self._sizes = list(num_choices)
 
-    def draw_noise(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
-        """See `Distribution.draw_noise`; standard Gumbel."""
-        return rng.gumbel(size=(*shape, self.num_outputs)).astype(np.float32)
-
-    def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
-        """Draw actions; see `Categorical.sample`."""
-        return self.mode(outputs + noise)
-
     def mode(self, outputs: Tensor) -> Tensor:
-        """See `Distribution.mode`."""
         return torch.stack([logits.argmax(-1) for logits in torch.split(outputs, self._sizes, -1)], -1)
 
     def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,7 +108,7 @@ class Gaussian(nn.Module):
         return -0.5 * standardized.square().sum(-1) - log_normalizer, entropy.expand(outputs.shape[:-1])
 
 
-def distribution_of(spec: ActionSpec, log_std_init: float) -> Categorical | MultiCategorical | Gaussian:
+def distribution_of(spec: ActionSpec, log_std_init: float) -> Categorical | Gaussian:
     """Return the distribution over such actions; `log_std_init` is for real numbers."""
     match spec:
         case Discrete():

@@ -56,6 +56,5 @@ def explained_variance(values: Tensor, returns: Tensor) -> float:
 
 def _assert_samples(*tensors: Tensor) -> None:
     """(B,) beside (B, 1) would be broadcast to (B, B), and give a wrong number."""
-    shapes = [tuple(tensor.shape) for tensor in tensors]
-    assert len(set(shapes)) == 1, f"one number a sample, each (B,), and not {shapes}"
-    assert len(shapes[0]) == 1, f"one number a sample, each (B,), and not {shapes}"
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    assert [len(shape) for shape in shapes] == [1], f"one number a sample, each (B,), and not {shapes}"

@@ -9,13 +9,7 @@ from torch import nn
 from ppocli.config.models import NetworkConfig
 from ppocli.envs.api import ObsSpec, Vector
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
 def make_network(
@@ -24,22 +18,15 @@ def make_network(
     """Return a network from observations (B, *spec.shape) to (B, num_outputs).
 
     With `init: orthogonal` weights are orthogonal with gain √2, the last layer's with `head_gain`, and biases are zero;
-    with `uniform` all are drawn from ±1/√inputs, as PyTorch does by itself. `generator` is the only source of their
-    randomness.
+    with `uniform` all are drawn from ±1/√inputs, as PyTorch does by itself. All randomness comes from `generator`.
     """
     match spec:
         case Vector():
-            return _mlp(spec.size, num_outputs, head_gain, config, generator)
-
-
-def _mlp(
-    num_inputs: int, num_outputs: int, head_gain: float, config: NetworkConfig, generator: torch.Generator | None
-) -> nn.Sequential:
-    sizes = (num_inputs, *config.hidden_sizes)
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        layers += [_linear(inputs, outputs, sqrt(2), config.init, generator), ACTIVATIONS[config.activation]()]
-    return nn.Sequential(*layers, _linear(sizes[-1], num_outputs, head_gain, config.init, generator))
+            sizes = (spec.size, *config.hidden_sizes)
+            layers: list[nn.Module] = []
+            for inputs, outputs in itertools.pairwise(sizes):
+                layers += [_linear(inputs, outputs, sqrt(2), config.init, generator), ACTIVATIONS[config.activation]()]
+            return nn.Sequential(*layers, _linear(sizes[-1], num_outputs, head_gain, config.init, generator))
 
 
 def _linear(inputs: int, outputs: int, gain: float, init: str, generator: torch.Generator | None) -> nn.Linear:

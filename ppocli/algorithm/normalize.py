@@ -12,10 +12,7 @@ OBS_LIMIT = 10.0
 
 
 class RunningStatistics(nn.Module):
-    """Mean and variance of all that was ever added, as buffers, in float64 until the module is told otherwise.
-
-    Before anything is added they are 0 and 1.
-    """
+    """Mean and variance of all that was ever added, 0 and 1 before: buffers, float64 unless the module is moved."""
 
     mean: Tensor
     var: Tensor

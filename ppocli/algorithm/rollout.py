@@ -19,20 +19,13 @@ from ppocli.envs.episodes import Episode, Episodes
 class Rollout:
     """T steps in each of N environments; every row is a real transition."""
 
-    obs: NDArray[Any]
-    """(T, N, *obs_spec.shape)"""
-    actions: NDArray[Any]
-    """(T, N, ...), as the agent's distribution drew them"""
-    rewards: NDArray[np.float32]
-    """(T, N), raw"""
-    next_obs: NDArray[Any]
-    """(T, N, *obs_spec.shape): what the action led to, before any reset"""
-    terminated: NDArray[np.bool_]
-    """(T, N)"""
-    truncated: NDArray[np.bool_]
-    """(T, N)"""
-    episodes: list[Episode]
-    """The episodes that ended in this rollout, in the order in which they did."""
+    obs: NDArray[Any]  # (T, N, *obs_spec.shape)
+    actions: NDArray[Any]  # (T, N, ...), as the agent's distribution drew them
+    rewards: NDArray[np.float32]  # (T, N), raw
+    next_obs: NDArray[Any]  # (T, N, *obs_spec.shape): what the action led to, before any reset
+    terminated: NDArray[np.bool_]  # (T, N)
+    truncated: NDArray[np.bool_]  # (T, N)
+    episodes: list[Episode]  # that ended in this rollout, in the order in which they did
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,7 @@ class Batch:
 def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rollout:
     """Take T steps in each environment with actions drawn from the policy; episodes continue where they stood.
 
-    `noise`: (T, N, ...), see `Agent.draw_noise`. Values and log-probabilities are not needed to act; `make_batch`
-    computes them for all steps at once.
+    `noise`: (T, N, ...), see `Agent.draw_noise`. `make_batch` computes values and log-probabilities, all at once.
     """
     horizon, num_envs = steps = noise.shape[:2]
     obs_spec, action_spec = episodes.envs.obs_spec, episodes.envs.action_spec
@@ -72,7 +64,7 @@ def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rol
     return Rollout(obs, actions, rewards, next_obs, terminated, truncated, finished)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # and not inference_mode, whose tensors an update could not learn from
 def make_batch(rollout: Rollout, agent: Agent, gamma: float, gae_lambda: float, reward_scale: float) -> Batch:
     """Evaluate a rollout with the agent that collected it: log-probs, values, advantages and value targets.
 
@@ -82,23 +74,12 @@ def make_batch(rollout: Rollout, agent: Agent, gamma: float, gae_lambda: float, 
     log_probs, _ = agent.log_prob_and_entropy(obs, actions)
     values = agent.value(obs)
     next_values = agent.value(agent.tensor(rollout.next_obs))
+    rewards, ends = rollout.rewards * np.float32(reward_scale), (rollout.terminated, rollout.truncated)
     advantages, returns = compute_gae(
-        rollout.rewards * np.float32(reward_scale),
-        values.cpu().numpy(),
-        next_values.cpu().numpy(),
-        rollout.terminated,
-        rollout.truncated,
-        gamma,
-        gae_lambda,
+        rewards, values.cpu().numpy(), next_values.cpu().numpy(), *ends, gamma, gae_lambda
     )
-    return Batch(
-        obs=obs.flatten(0, 1),
-        actions=actions.flatten(0, 1),
-        log_probs=log_probs.flatten(),
-        values=values.flatten(),
-        advantages=agent.tensor(advantages).flatten(),
-        returns=agent.tensor(returns).flatten(),
-    )
+    parts = (obs, actions, log_probs, values, agent.tensor(advantages), agent.tensor(returns))
+    return Batch(*(part.flatten(0, 1) for part in parts))
 
 
 def minibatches(batch: Batch, size: int, rng: np.random.Generator, *, norm_adv: bool) -> Iterator[Batch]:

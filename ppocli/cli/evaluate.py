@@ -148,7 +148,7 @@ def render_command(
         path, run = find_checkpoint(target, runs_dir)
         saved = checkpoint.load(path)
         settings = saved.config
-        folder = Path() if run is None else run.videos
+        folder = Path() if run is None else run.path / "videos"
         stem = f"{path.stem}-stochastic" if sampled else path.stem
     output = output or folder / f"{stem}-seed{seed}.mp4"
     if human:

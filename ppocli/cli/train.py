@@ -114,8 +114,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         from ppocli.training.setup import inexactness
         from ppocli.views.progress import training_progress
         from ppocli.views.results import training_result
-    saved = job.resumption.saved if job.resumption else None
-    if saved is not None and (changes := inexactness(saved)):
+    if job.saved is not None and (changes := inexactness(job.saved)):
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
     keep_freed_memory()
     outcome = Outcome(job)

@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from yaml.constructor import ConstructorError
 
 from ppocli.config.models import KEYS, RENAMED, Config, EnvConfig, by_todays_names
 from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Schedule
 from ppocli.errors import UsageError
 
-_ERRORS_SHOWN = 5
 _DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
 
 
@@ -68,7 +68,7 @@ def parse_config(values: Any, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[:_ERRORS_SHOWN]
+        first = error.errors()[:5]
         others = f"; and {error.error_count() - len(first)} more" if error.error_count() > len(first) else ""
         raise UsageError(f"{source}: {'; '.join(map(_describe, first))}{others}") from error
 
@@ -77,9 +77,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UsageError(f"--set {override}: write it as KEY=VALUE, for example --set update.learning_rate=3e-4")
-    whole, dot, part = key.partition(".")
-    first, more, rest = part.partition(".")
-    *parents, last = (RENAMED.get(f"{whole}{dot}{first}", f"{whole}{dot}{first}") + more + rest).split(".")
+    words = key.split(".")
+    whole = ".".join(words[:2])
+    *parents, last = [*RENAMED.get(whole, whole).split("."), *words[2:]]
     target, default = values, _DEFAULTS
     for depth, parent in enumerate(parents):
         default = default.get(parent, {}) if isinstance(default, dict) else {}
@@ -98,9 +98,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 def _describe(details: ErrorDetails) -> str:
     """Put one of pydantic's errors into the words of the config."""
-    keys = [
-        str(part) for position, part in enumerate(details["loc"]) if position != 2 or part not in (NUMBER, SCHEDULE)
-    ]
+    place = details["loc"]
+    keys = [str(part) for number, part in enumerate(place) if number != 2 or part not in (NUMBER, SCHEDULE)]
     name, value = ".".join(keys), details["input"]
     shown = SHORT.repr(value)
     match details["type"]:
@@ -147,11 +146,10 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+                raise ConstructorError(None, None, "a key must be a word", key_node.start_mark)
             if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands here twice", key_node.start_mark
-                )
+                problem = f"the key {key_node.value!r} stands here twice"
+                raise ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
@@ -160,16 +158,13 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
+for _type, _begins_with, _pattern in (
+    ("bool", "tTfF", r"(?:true|True|TRUE|false|False|FALSE)$"),
+    ("int", "-+0123456789", r"[-+]?[0-9][0-9_]*$"),
+    ("float", "-+0123456789.", r"(?i:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:e[-+]?[0-9]+)?|[-+]?\.inf|\.nan)$"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_type}", re.compile(_pattern), list(_begins_with))
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))  # PyYAML takes 010 for 8
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", re.IGNORECASE),
-    list("-+0123456789."),
-)
 
 
 def parse_yaml(text: str, source: str) -> Any:

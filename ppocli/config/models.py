@@ -4,29 +4,14 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import model_validator
 
-from ppocli.config.values import (
-    Count,
-    EnvId,
-    EnvKwargs,
-    Finite,
-    Fraction,
-    HiddenSizes,
-    NonNegative,
-    NumberOrSchedule,
-    Positive,
-    Schedule,
-    Section,
-    Seed,
-    Switch,
-    Workers,
-    real_number,
-    whole_number,
-)
+from ppocli.config import values
 
 MAX_WEIGHTS = 50_000_000
 """Between hidden layers. Far more than CPUs train in useful time; a checkpoint is then still below 2 GB."""
@@ -46,103 +31,103 @@ class Key:
     """Whether runs that differ in it belong together: results are not meant to depend on it."""
 
 
-class EnvConfig(Section):
+class EnvConfig(values.Section):
     """The task: which environment, with which arguments, and how many copies of it."""
 
-    id: Annotated[EnvId, Key("env")]
+    id: Annotated[values.EnvId, Key("env")]
     """The Gymnasium id of the task."""
-    kwargs: Annotated[EnvKwargs, Key("env_kwargs")] = {}  # noqa: RUF012 - copied
+    kwargs: Annotated[values.EnvKwargs, Key("env_kwargs")] = {}  # noqa: RUF012 - copied
     """Arguments of the environment."""
-    num_envs: Annotated[int, whole_number(1, 10_000), Key("n_envs")] = 16
+    num_envs: Annotated[int, values.whole_number(1, 10_000), Key("n_envs")] = 16
     """Copies of the environment that play side by side."""
     backend: Annotated[Literal["gymnasium", "envpool"], Key()] = "gymnasium"
     """What steps them: Gymnasium, or EnvPool's threads of C++ (an extra)."""
-    workers: Annotated[Workers, Key(may_change=True, same_experiment=True)] = "auto"
+    workers: Annotated[values.Workers, Key(may_change=True, same_experiment=True)] = "auto"
     """Processes that share the environments with the main one."""
 
 
-class NetworkConfig(Section):
+class NetworkConfig(values.Section):
     """The shape of the actor's and of the critic's network, which share no weights, and how they begin."""
 
-    hidden_sizes: Annotated[HiddenSizes, Key("net_arch")] = (64, 64)
+    hidden_sizes: Annotated[values.HiddenSizes, Key("net_arch")] = (64, 64)
     """Units of each hidden layer."""
     activation: Annotated[Literal["tanh", "relu", "elu", "gelu", "silu"], Key("activation_fn")] = "tanh"
     """What each hidden layer ends with."""
     init: Annotated[Literal["orthogonal", "uniform"], Key("ortho_init")] = "orthogonal"
     """How weights begin: orthogonal, or as PyTorch draws them by itself."""
-    log_std_init: Annotated[float, real_number(-10, 10), Key("log_std_init")] = 0.0
+    log_std_init: Annotated[float, values.real_number(-10, 10), Key("log_std_init")] = 0.0
     """Logarithm of the standard deviation that real-valued actions begin with."""
-    normalize_obs: Annotated[Switch, Key("VecNormalize norm_obs")] = False
+    normalize_obs: Annotated[values.Switch, Key("VecNormalize norm_obs")] = False
     """Observations less their running mean, over their running standard deviation."""
 
 
-class RolloutConfig(Section):
+class RolloutConfig(values.Section):
     """What an iteration collects, and what it makes of the rewards."""
 
-    horizon: Annotated[int, whole_number(1, 100_000), Key("n_steps")] = 128
+    horizon: Annotated[int, values.whole_number(1, 100_000), Key("n_steps")] = 128
     """Env steps in each environment between two updates."""
-    gamma: Annotated[Fraction, Key("gamma")] = 0.99
+    gamma: Annotated[values.Fraction, Key("gamma")] = 0.99
     """Discount: a reward n steps away counts gamma^n."""
-    gae_lambda: Annotated[Fraction, Key("gae_lambda")] = 0.95
+    gae_lambda: Annotated[values.Fraction, Key("gae_lambda")] = 0.95
     """Advantages between trusting the critic (0) and what really happened (1)."""
-    reward_scale: Annotated[Positive, Key()] = 1.0
+    reward_scale: Annotated[values.Positive, Key()] = 1.0
     """Rewards times this, for learning only."""
-    normalize_rewards: Annotated[Switch, Key("VecNormalize norm_reward")] = False
+    normalize_rewards: Annotated[values.Switch, Key("VecNormalize norm_reward")] = False
     """Rewards over the running standard deviation of discounted returns, for learning only."""
 
 
-class UpdateConfig(Section):
+class UpdateConfig(values.Section):
     """How a batch is learned from, whatever the algorithm."""
 
-    learning_rate: Annotated[NumberOrSchedule, Key("learning_rate")] = Schedule(start=3e-4, end=0.0)
+    learning_rate: Annotated[values.NumberOrSchedule, Key("learning_rate")] = values.Schedule(start=3e-4, end=0.0)
     """Step size of Adam."""
-    minibatch_size: Annotated[int, whole_number(2, MAX_BATCH_SIZE), Key("batch_size")] = 256
+    minibatch_size: Annotated[int, values.whole_number(2, MAX_BATCH_SIZE), Key("batch_size")] = 256
     """Samples in one gradient step; divides horizon × num_envs."""
-    update_epochs: Annotated[int, whole_number(1, 1000), Key("n_epochs")] = 10
+    update_epochs: Annotated[int, values.whole_number(1, 1000), Key("n_epochs")] = 10
     """Passes over each batch."""
-    max_grad_norm: Annotated[Positive | None, Key("max_grad_norm")] = 0.5
+    max_grad_norm: Annotated[values.Positive | None, Key("max_grad_norm")] = 0.5
     """A longer gradient is shortened to this; null for no limit."""
-    ent_coef: Annotated[NumberOrSchedule, Key("ent_coef")] = 0.0
+    ent_coef: Annotated[values.NumberOrSchedule, Key("ent_coef")] = 0.0
     """Reward for a policy that stays random."""
-    vf_coef: Annotated[NonNegative, Key("vf_coef")] = 0.5
+    vf_coef: Annotated[values.NonNegative, Key("vf_coef")] = 0.5
     """Weight of the critic's loss beside the actor's."""
-    norm_adv: Annotated[Switch, Key("normalize_advantage")] = True
+    norm_adv: Annotated[values.Switch, Key("normalize_advantage")] = True
     """Advantages to mean 0, standard deviation 1 in each minibatch."""
 
 
-class PPOConfig(Section):
+class PPOConfig(values.Section):
     """What only PPO knows."""
 
-    clip_coef: Annotated[NumberOrSchedule, Key("clip_range")] = 0.2
+    clip_coef: Annotated[values.NumberOrSchedule, Key("clip_range")] = 0.2
     """How far from 1 an action's probability ratio still earns."""
-    clip_vloss: Annotated[Switch, Key("clip_range_vf")] = False
+    clip_vloss: Annotated[values.Switch, Key("clip_range_vf")] = False
     """The critic, too, gains nothing by moving further than clip_coef."""
-    target_kl: Annotated[Positive | None, Key("target_kl")] = None
+    target_kl: Annotated[values.Positive | None, Key("target_kl")] = None
     """A pass that has moved the policy further is the iteration's last; null for no limit."""
 
 
-class TrainConfig(Section):
+class TrainConfig(values.Section):
     """How long to train, from which seed, and how often to look at what was learned."""
 
-    env_steps: Annotated[Count, Key("total_timesteps", may_change=True)] = 500_000
+    env_steps: Annotated[values.Count, Key("total_timesteps", may_change=True)] = 500_000
     """How long to train, in all environments together, rounded up to whole iterations."""
-    seed: Annotated[Seed, Key("seed", same_experiment=True)] = 0
+    seed: Annotated[values.Seed, Key("seed", same_experiment=True)] = 0
     """Where all random numbers come from."""
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Key("device", same_experiment=True)] = "auto"
     """Where tensors are computed; auto is the CPU."""
-    eval_interval: Annotated[Count, Key("EvalCallback eval_freq")] = 50_000
+    eval_interval: Annotated[values.Count, Key("EvalCallback eval_freq")] = 50_000
     """Env steps from one evaluation of the greedy policy to the next."""
-    eval_episodes: Annotated[int, whole_number(1, 10_000), Key("EvalCallback n_eval_episodes")] = 20
+    eval_episodes: Annotated[int, values.whole_number(1, 10_000), Key("EvalCallback n_eval_episodes")] = 20
     """Episodes of such an evaluation."""
     checkpoint_interval: Annotated[
-        Count, Key("CheckpointCallback save_freq", may_change=True, same_experiment=True)
+        values.Count, Key("CheckpointCallback save_freq", may_change=True, same_experiment=True)
     ] = 100_000
     """Env steps from one checkpoint `last` to the next."""
-    target_return: Annotated[Finite | None, Key("StopTrainingOnRewardThreshold")] = None
+    target_return: Annotated[values.Finite | None, Key("StopTrainingOnRewardThreshold")] = None
     """Mean return that counts as solved; null for the task's own threshold."""
 
 
-class Config(Section):
+class Config(values.Section):
     """Everything a run depends on. Only `env.id` has no default."""
 
     algorithm: Annotated[Literal["ppo"], Key()] = "ppo"
@@ -176,8 +161,8 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_todays_names(cls, values: Any) -> Any:
-        return by_todays_names(values) if isinstance(values, dict) else values
+    def _has_todays_names(cls, written: Any) -> Any:
+        return by_todays_names(written) if isinstance(written, dict) else written
 
     @model_validator(mode="after")
     def _network_is_small(self) -> "Config":
@@ -202,12 +187,8 @@ class Config(Section):
 
     def leaves(self) -> dict[str, Any]:
         """Return each value under its dotted key; a schedule and `env.kwargs` are a value as a whole."""
-        values = self.model_dump(mode="json")
-        found = {}
-        for name in KEYS:
-            section, _, key = name.rpartition(".")
-            found[name] = values[section][key] if section else values[key]
-        return found
+        dumped = self.model_dump(mode="json")
+        return {name: reduce(getitem, name.split("."), dumped) for name in KEYS}
 
     def with_seed(self, seed: int) -> "Config":
         """Return the same config with another `train.seed`."""
@@ -222,9 +203,9 @@ class Config(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def _keys(model: type[Section], prefix: str = "") -> Iterator[tuple[str, Key]]:
+def _keys(model: type[values.Section], prefix: str = "") -> Iterator[tuple[str, Key]]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, values.Section):
             yield from _keys(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", next(said for said in field.metadata if isinstance(said, Key))
@@ -236,14 +217,13 @@ RENAMED = {f"ppo.{name.partition('.')[2]}": name for name in KEYS if name.starts
 """What every algorithm shares stood in the section `ppo` once; configs and `--set` may call it so for ever."""
 
 
-def by_todays_names(values: Mapping[str, Any]) -> dict[str, Any]:
+def by_todays_names(written: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config with each key where it stands today, wherever it stood when it was written."""
     # Copied, as YAML may use one mapping in two places.
-    found = {name: dict(section) if isinstance(section, dict) else section for name, section in values.items()}
-    for old, new in RENAMED.items():
-        old_section, _, key = old.partition(".")
-        source, target = found.get(old_section), found.get(new.partition(".")[0], {})
+    found = {name: dict(section) if isinstance(section, dict) else section for name, section in written.items()}
+    for section, _, key in (new.partition(".") for new in RENAMED.values()):
+        source, target = found.get("ppo"), found.get(section, {})
         # What stands there by both names stays, and is refused as an unknown key.
         if isinstance(source, dict) and key in source and isinstance(target, dict) and key not in target:
-            found[new.partition(".")[0]] = target | {key: source.pop(key)}
+            found[section] = target | {key: source.pop(key)}
     return found

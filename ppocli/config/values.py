@@ -3,6 +3,7 @@
 import math
 import re
 import reprlib
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag
@@ -12,44 +13,34 @@ SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 60, 60
 
 
-def _is_number(value: object) -> bool:
+def _must_be(words: str, accepts: Callable[[Any], object]) -> BeforeValidator:
+    """Return the check that lets through what `accepts` is true of, and says of all else what it must be."""
+
+    def check(value: Any) -> Any:
+        if not accepts(value):
+            raise ValueError(f"must be {words}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        is_finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # an integer beyond all floats
         return False
+    return is_finite and low <= value <= high
 
 
 def whole_number(low: int, high: int) -> BeforeValidator:
     """Accept an integer from `low` to `high`; `1e6` is one, `true` and `"3"` are not."""
-
-    def check(value: Any) -> int:
-        if not _is_number(value) or value != int(value) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high:,}")
-        return int(value)
-
-    return BeforeValidator(check)
+    words = f"a whole number from {low} to {high:,}"
+    return _must_be(words, lambda value: _is_number(value, low, high) and value == int(value))
 
 
-def real_number(low: float, high: float = math.inf, *, above_low: bool = False) -> BeforeValidator:
-    """Accept a finite number from `low` (or only above it) to `high`."""
-    words = f"above {low:g}" if above_low else f"of at least {low:g}"
-    if high < math.inf:
-        words = f"{'above' if above_low else 'from'} {low:g} {'and at most' if above_low else 'to'} {high:g}"
-    if low == -math.inf:
-        words = ""
-
-    def check(value: Any) -> float:
-        if not _is_number(value) or not low <= value <= high or (above_low and value == low):
-            raise ValueError(f"must be a finite number {words}".rstrip())
-        return float(value)
-
-    return BeforeValidator(check)
-
-
-def _check_env_id(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value):
-        raise ValueError('must be a Gymnasium id such as "LunarLander-v3" (one that imports a module is not accepted)')
-    return value
+def real_number(low: float, high: float) -> BeforeValidator:
+    """Accept a finite number from `low` to `high`."""
+    return _must_be(f"a finite number from {low:g} to {high:g}", lambda value: _is_number(value, low, high))
 
 
 def _check_env_kwargs(value: Any) -> dict[str, Any]:
@@ -64,35 +55,35 @@ def _check_env_kwargs(value: Any) -> dict[str, Any]:
     return value
 
 
-def _check_workers(value: Any) -> Any:
-    if value != "auto" and (not _is_number(value) or value != int(value) or not 0 <= value <= 64):
-        raise ValueError("must be auto or a whole number from 0 to 64")
-    return value if value == "auto" else int(value)
-
-
-def _check_hidden_sizes(value: Any) -> Any:
-    if not isinstance(value, list | tuple) or len(value) > 8:
-        raise ValueError("must be a list of at most 8 whole numbers, such as [64, 64]")
-    return tuple(value)
-
-
-def _check_switch(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-Switch = Annotated[bool, BeforeValidator(_check_switch)]
+Switch = Annotated[bool, _must_be("true or false", lambda value: isinstance(value, bool))]
 Count = Annotated[int, whole_number(1, 10**12)]
 Seed = Annotated[int, whole_number(0, 2**32 - 1)]
-Finite = Annotated[float, real_number(-math.inf)]
+Finite = Annotated[float, _must_be("a finite number", _is_number)]
 NonNegative = Annotated[float, real_number(0, 1e6)]
-Positive = Annotated[float, real_number(0, above_low=True)]
+Positive = Annotated[float, _must_be("a finite number above 0", lambda value: _is_number(value) and value > 0)]
 Fraction = Annotated[float, real_number(0, 1)]
-EnvId = Annotated[str, BeforeValidator(_check_env_id)]
+EnvId = Annotated[
+    str,
+    _must_be(
+        'a Gymnasium id such as "LunarLander-v3" (one that imports a module is not accepted)',
+        lambda value: isinstance(value, str) and re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value),
+    ),
+]
 EnvKwargs = Annotated[dict[str, bool | int | float | str], BeforeValidator(_check_env_kwargs)]
-Workers = Annotated[int | Literal["auto"], BeforeValidator(_check_workers)]
-HiddenSizes = Annotated[tuple[Annotated[int, whole_number(1, 8192)], ...], BeforeValidator(_check_hidden_sizes)]
+Workers = Annotated[
+    int | Literal["auto"],
+    _must_be(
+        "auto or a whole number from 0 to 64",
+        lambda value: value == "auto" or (_is_number(value, 0, 64) and value == int(value)),
+    ),
+]
+HiddenSizes = Annotated[
+    tuple[Annotated[int, whole_number(1, 8192)], ...],
+    _must_be(
+        "a list of at most 8 whole numbers, such as [64, 64]",
+        lambda value: isinstance(value, list | tuple) and len(value) <= 8,
+    ),
+]
 
 
 class Section(BaseModel):
@@ -109,22 +100,13 @@ class Schedule(Section):
     shape: Literal["linear", "cosine"] = "linear"
 
 
-def _check_scheduled(value: Any) -> Any:
-    if isinstance(value, dict | Schedule):
-        return value
-    if not _is_number(value) or not 0 <= value <= 1e6:
-        raise ValueError("must be a number from 0 to 1e6, or a schedule such as {start: 3e-4, end: 0}")
-    return float(value)
-
-
-def _kind(value: object) -> str:
-    return SCHEDULE if isinstance(value, dict | Schedule) else NUMBER
-
-
 # pydantic puts these into the place of an error, from where `load` takes them out again.
 NUMBER, SCHEDULE = "<number>", "<schedule>"
 NumberOrSchedule = Annotated[
     Annotated[float, Tag(NUMBER)] | Annotated[Schedule, Tag(SCHEDULE)],
-    Discriminator(_kind),
-    BeforeValidator(_check_scheduled),
+    Discriminator(lambda value: SCHEDULE if isinstance(value, dict | Schedule) else NUMBER),
+    _must_be(
+        "a number from 0 to 1e6, or a schedule such as {start: 3e-4, end: 0}",
+        lambda value: isinstance(value, dict | Schedule) or _is_number(value, 0, 1e6),
+    ),
 ]

@@ -1,7 +1,7 @@
 """Vectorised environments behind one small protocol. Knows no torch.
 
 For others: `api` (the protocol, and the forms of observations and actions), `episodes` (episode after episode), `make`
-(from a config to environments).
+(from a config to environments), `gymnasium` (those that can be drawn).
 """
 
-__all__ = ["api", "episodes", "make"]
+__all__ = ["api", "episodes", "gymnasium", "make"]

@@ -17,7 +17,6 @@ class Vector:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one observation."""
         return (self.size,)
 
 
@@ -34,7 +33,6 @@ class Discrete:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one action."""
         return ()
 
 
@@ -47,7 +45,6 @@ class MultiDiscrete:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one action."""
         return (len(self.num_choices),)
 
 
@@ -60,7 +57,6 @@ class Continuous:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one action."""
         return (len(self.bounded),)
 
 
@@ -70,25 +66,18 @@ ActionSpec = Discrete | MultiDiscrete | Continuous
 class Observations(NamedTuple):
     """What N environments show."""
 
-    obs: NDArray[Any]
-    """(N, *obs_spec.shape)"""
-    action_masks: NDArray[np.bool_] | None = None
-    """(N, choices): which actions are allowed; None where all always are."""
+    obs: NDArray[Any]  # (N, *obs_spec.shape)
+    action_masks: NDArray[np.bool_] | None = None  # (N, choices): which actions are allowed; None where all always are
 
 
 class Step(NamedTuple):
     """What one action in each of N environments led to, before any reset."""
 
-    obs: NDArray[Any]
-    """(N, *obs_spec.shape); the last observation of its episode where the episode has ended."""
-    rewards: NDArray[np.float64]
-    """(N,)"""
-    terminated: NDArray[np.bool_]
-    """(N,): the task itself ended the episode."""
-    truncated: NDArray[np.bool_]
-    """(N,): a time limit ended the episode, and its value lives on."""
-    action_masks: NDArray[np.bool_] | None = None
-    """See `Observations`."""
+    obs: NDArray[Any]  # (N, *obs_spec.shape); the last observation of its episode where the episode has ended
+    rewards: NDArray[np.float64]  # (N,)
+    terminated: NDArray[np.bool_]  # (N,): the task itself ended the episode
+    truncated: NDArray[np.bool_]  # (N,): a time limit ended the episode, and its value lives on
+    action_masks: NDArray[np.bool_] | None = None  # (N, choices): which actions are allowed; None where all always are
 
 
 class VectorEnv(Protocol):
@@ -114,16 +103,3 @@ class VectorEnv(Protocol):
 
     def close(self) -> None:
         """Free what the environments hold."""
-
-
-class DrawnVectorEnv(VectorEnv, Protocol):
-    """One whose first environment can be looked at."""
-
-    frames_per_second: float
-    """How many steps make a second of the environment's own time."""
-
-    def render(self) -> Any:
-        """Return what the first environment draws: (height, width, 3) of uint8, or None for a window on the screen.
-
-        Raises PpocliError where it cannot draw.
-        """

@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 from ppocli.config.models import EnvConfig
 from ppocli.envs.api import ActionSpec, Discrete, Observations, ObsSpec, Step, Vector
 
-_FIRST_STATES = 0.05
-"""An episode starts with all four numbers of its state drawn from ± so much."""
-
 
 class CartPoleVectorEnv:
     """N environments that do, bit for bit, what `gymnasium.make("CartPole-v1")` does.
 
-    Only the equations of motion and the time limit are Gymnasium's: its vector environment starts episodes by itself,
-    from one random generator for all.
+    Only the motion and the time limit are Gymnasium's: its vector environment starts episodes from one generator.
     """
 
     obs_spec: ObsSpec = Vector(4)
@@ -38,17 +34,15 @@ class CartPoleVectorEnv:
         self._playing = np.zeros(num_envs, dtype=bool)
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        """See `VectorEnv.reset`."""
         state = self._state()
         for index, seed in zip(indices, seeds, strict=True):
             rng, _ = gym.utils.seeding.np_random(seed)
-            state[:, index] = rng.uniform(-_FIRST_STATES, _FIRST_STATES, size=4)
+            state[:, index] = rng.uniform(-0.05, 0.05, size=4)  # as `reset` of Gymnasium's single environment does
         self._dynamics.steps[list(indices)] = 0
         self._playing[list(indices)] = True
         return Observations(state.T.astype(np.float32))
 
     def step(self, actions: NDArray[Any]) -> Step:
-        """See `VectorEnv.step`."""
         waiting = np.flatnonzero(~self._playing)
         waiting_states = self._state()[:, waiting]
         _, paid, terminated, truncated, _ = self._dynamics.step(actions)

@@ -19,30 +19,25 @@ _LARGEST = np.finfo(np.float32).max
 class Episode:
     """A finished episode."""
 
-    environment: int
-    """Index of the environment that played it."""
+    environment: int  # index of the environment that played it
     seed: int
-    episode_return: float
-    """Sum of the raw rewards."""
-    episode_length: int
-    """Env steps."""
+    episode_return: float  # sum of the raw rewards
+    episode_length: int  # env steps
     terminated: bool
     truncated: bool
-    env_steps: int
-    """Env steps that all environments together had taken when it ended."""
+    env_steps: int  # env steps that all environments together had taken when it ended
 
 
 class Episodes:
     """Plays environments on and on: knows where each episode stands, which have finished, and what seed comes next.
 
     `seed_of(environment, number)` is the seed of the environment's `number`-th episode, None when it has no more.
+    Raises NonFiniteError for an observation or a reward that is not finite.
 
     With the `state` that `state_dict` of other Episodes returned, they go on where those stood: an environment cannot
     be saved, but an episode is its seed and its actions, which are played again. Raises ReplayError when that leads
     elsewhere, CheckpointError for a state of other environments. With `replay` off each environment begins its next
     episode instead.
-
-    Raises NonFiniteError for an observation or a reward that is not finite.
     """
 
     def __init__(
@@ -140,14 +135,9 @@ class Episodes:
     def _replay(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Play the current episodes of `state` from their seeds, so that all arrive at the same step."""
         self.seeds = [self._seed_of(index, number - 1) for index, number in enumerate(self._numbers.tolist())]
-        lengths = np.array(state["lengths"])
-        ends = np.cumsum(lengths)
-        longest = int(lengths.max())
-        spec = self.envs.obs_spec
-        self.obs = np.zeros((self.envs.num_envs, *spec.shape), spec.dtype)
-        ended_early = np.zeros(self.envs.num_envs, dtype=bool)
-        for t in range(longest + 1):
-            left = longest - t
+        lengths, ends = state["lengths"], np.cumsum(state["lengths"])
+        differs = np.zeros(self.envs.num_envs, dtype=bool)
+        for left in reversed(range(int(lengths.max()) + 1)):
             starting = np.flatnonzero(lengths == left).tolist()
             if starting:
                 self.obs = self.envs.reset(starting, [self._seed(index) for index in starting]).obs
@@ -155,13 +145,17 @@ class Episodes:
             if left:
                 actions = np.zeros(self._no_actions().shape[1:], dtype=self.envs.action_spec.dtype)
                 actions[self._playing] = state["actions"][ends[self._playing] - left]
-                step = self._step_again(actions)
+                try:
+                    step = self.envs.step(actions)
+                except Exception as error:
+                    raise ReplayError(f"an environment does not take the same actions again: {error}") from error
                 self.obs = step.obs
                 self._returns += step.rewards
                 self._lengths += self._playing
                 self._actions.append(actions)
-                ended_early |= step.terminated | step.truncated
-        differs = ended_early | (self.obs != state["obs"]).any(1) | (self._returns != state["returns"])
+                differs |= step.terminated | step.truncated
+        differs |= self._returns != state["returns"]
+        differs |= (self.obs != state["obs"]).reshape(len(lengths), -1).any(1)
         if differs.any():
             index = int(np.flatnonzero(differs)[0])
             raise ReplayError(
@@ -169,26 +163,17 @@ class Episodes:
                 f"the same {lengths[index]} actions, so that it depends on more than these"
             )
 
-    def _step_again(self, actions: NDArray[Any]) -> Step:
-        try:
-            return self.envs.step(actions)
-        except Exception as error:
-            raise ReplayError(f"an environment does not take the same actions again: {error}") from error
-
     def _check_form(self, state: Mapping[str, NDArray[Any]]) -> None:
-        num_envs, spec = self.envs.num_envs, self.envs.action_spec
-        num_actions = int(state["lengths"].sum()) if "lengths" in state else 0
+        num_envs, num_actions = self.envs.num_envs, int(state["lengths"].sum()) if "lengths" in state else 0
         expected = {
             "env_steps": (),
-            "numbers": (num_envs,),
-            "lengths": (num_envs,),
-            "returns": (num_envs,),
+            **dict.fromkeys(("numbers", "lengths", "returns"), (num_envs,)),
             "obs": (num_envs, *self.envs.obs_spec.shape),
-            "actions": (num_actions, *spec.shape),
+            "actions": (num_actions, *self.envs.action_spec.shape),
         }
         shapes = {name: values.shape for name, values in state.items()}
-        kinds = {name: values.dtype.kind for name, values in state.items()}
-        whole = all(kinds.get(name) == "i" for name in ("env_steps", "numbers", "lengths"))
+        integers = {name for name, values in state.items() if values.dtype.kind == "i"}
+        whole = integers >= {"env_steps", "numbers", "lengths"}
         if shapes != expected or not whole or state["lengths"].min() < 0 or state["numbers"].min() < 1:
             raise CheckpointError("the episodes in the checkpoint are not those of such environments")
 
@@ -203,9 +188,8 @@ class Episodes:
         for index in environments:
             self.seeds[index] = self._seed_of(index, int(self._numbers[index]))
             self._playing[index] = self.seeds[index] is not None
-            self._numbers[index] += 1
-            self._returns[index] = 0.0
-            self._lengths[index] = 0
+        self._numbers[environments] += 1
+        self._returns[environments], self._lengths[environments] = 0.0, 0
         starting = [index for index in environments if self._playing[index]]
         obs = self.envs.reset(starting, [self._seed(index) for index in starting]).obs
         self._check_finite("observation", obs)

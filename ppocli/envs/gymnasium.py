@@ -18,8 +18,7 @@ KEEP_THEIR_WORLD = {"BipedalWalker", "BipedalWalkerHardcore", "CarRacing"}
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
-    """Make one environment. Raises UsageError for an id or arguments that Gymnasium does not know, and
-    PpocliError where a package that the environment needs is missing.
+    """Make one environment. Raises UsageError for what Gymnasium does not know, PpocliError for a missing package.
 
     Without a render mode it draws nothing and keeps nothing to draw (LunarLander would keep every puff of exhaust).
     """
@@ -58,6 +57,7 @@ class GymnasiumVectorEnv:
         """What Gymnasium made the environments from."""
         self.reward_threshold = first.spec.reward_threshold if first.spec else None
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)
+        """How many steps make a second of the environment's own time."""
         self._made_anew = first.spec is not None and first.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
         self._playing = np.zeros(num_envs, dtype=bool)
@@ -66,7 +66,6 @@ class GymnasiumVectorEnv:
         self._obs = np.zeros((num_envs, *self.obs_spec.shape), self.obs_spec.dtype)
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        """See `VectorEnv.reset`."""
         for index, seed in zip(indices, seeds, strict=True):
             if self._made_anew and index in self._envs:
                 self._envs.pop(index).close()
@@ -82,10 +81,8 @@ class GymnasiumVectorEnv:
         return Observations(self._obs.copy())
 
     def step(self, actions: NDArray[Any]) -> Step:
-        """See `VectorEnv.step`."""
         rewards = np.zeros(self.num_envs)
-        terminated = np.zeros(self.num_envs, dtype=bool)
-        truncated = np.zeros(self.num_envs, dtype=bool)
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=bool)
         chosen = self._to_env(actions)
         if chosen.ndim == 1:
             chosen = chosen.tolist()  # plain numbers, which environments compute faster with
@@ -103,12 +100,11 @@ class GymnasiumVectorEnv:
 
     def _note_place(self, error: Exception, index: int) -> None:
         """Let the traceback of an environment that fails end with how to come to that point again."""
-        error.add_note(
-            f"raised by {self._config.id} in step {self._steps[index]} of its episode with seed {self._seeds[index]}"
-        )
+        step, seed = self._steps[index], self._seeds[index]
+        error.add_note(f"raised by {self._config.id} in step {step} of its episode with seed {seed}")
 
     def render(self) -> Any:
-        """See `DrawnVectorEnv.render`."""
+        """Return what the first environment draws, (height, width, 3), uint8; None for a window. Raises PpocliError."""
         try:
             return self._envs[0].render()
         except Exception as error:  # each library that draws has errors of its own
@@ -118,6 +114,5 @@ class GymnasiumVectorEnv:
             ) from error
 
     def close(self) -> None:
-        """See `VectorEnv.close`."""
         for env in self._envs.values():
             env.close()

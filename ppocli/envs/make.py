@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ppocli.config.models import Config, EnvConfig
-from ppocli.envs.api import ActionSpec, DrawnVectorEnv, VectorEnv
+from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
@@ -30,7 +30,6 @@ class Environments:
     evaluation: VectorEnv
 
     def close(self) -> None:
-        """Close both."""
         self.training.close()
         self.evaluation.close()
 
@@ -38,11 +37,15 @@ class Environments:
 def make_environments(config: Config, iterations: int = 0) -> Environments:
     """Make the environments of a training run, which has so many iterations behind it.
 
-    Raises UsageError and PpocliError as the backends do.
-
-    Their worker processes take a while to start: what else takes long is best done after this.
+    Their worker processes take a while to start: what else takes long is best done after this. Raises UsageError and
+    PpocliError as the backends do.
     """
-    training = _training_envs(config, iterations)
+    if config.env.backend == "envpool":
+        # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
+        seed = training_seeds(config.train.seed)(0, iterations)
+        training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
+    else:
+        training = _gymnasium_envs(config.env, config.env.num_envs)
     try:
         evaluation = evaluation_envs(config.env)
     except BaseException:
@@ -58,19 +61,12 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
     return environments
 
 
-def _training_envs(config: Config, iterations: int) -> VectorEnv:
-    if config.env.backend == "envpool":
-        # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
-        return EnvPoolVectorEnv(config.env, config.env.num_envs, training_seeds(config.train.seed)(0, iterations))
-    return _gymnasium_envs(config.env, config.env.num_envs)
-
-
 def evaluation_envs(config: EnvConfig) -> VectorEnv:
     """Return the environments to evaluate in: Gymnasium's own, whatever backend trained."""
     return _gymnasium_envs(config, NUM_EVAL_ENVS)
 
 
-def drawn_envs(config: EnvConfig, render_mode: Literal["human", "rgb_array"]) -> DrawnVectorEnv:
+def drawn_envs(config: EnvConfig, render_mode: Literal["human", "rgb_array"]) -> GymnasiumVectorEnv:
     """Return the environments to watch an agent in: as many as an evaluation has, so that it acts as it does there."""
     return GymnasiumVectorEnv(config, NUM_EVAL_ENVS, render_mode)
 

@@ -38,10 +38,7 @@ def _is_flat(space: Space[Any]) -> bool:
 
 
 def actions(env_id: str, space: Space[Any]) -> tuple[ActionSpec, Callable[[Array], Array]]:
-    """Return what the agent's actions are, and what turns a batch of them into the environment's own.
-
-    Raises UsageError for a space that is not supported.
-    """
+    """Return what the agent's actions are, and what turns a batch of them into the environment's. Raises UsageError."""
     if isinstance(space, spaces.Discrete):
         return Discrete(int(space.n)), lambda actions: actions + space.start
     if isinstance(space, spaces.MultiDiscrete):

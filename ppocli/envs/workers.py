@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Semaphore
@@ -53,10 +54,11 @@ class WorkerVectorEnv:
         start_resource_tracker()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for them
         for start, stop in itertools.pairwise(bounds[1:]):
-            self._workers.append(_Worker(context, self._own.spec, config, buffer, row, start, stop))
+            go, done = context.Semaphore(0), context.Semaphore(0)
+            share = _Share(self._own.spec, config, buffer, row, start, stop, go, done)
+            self._workers.append(_Worker(context, share))
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        """See `VectorEnv.reset`."""
         rows = self._rows
         rows["seed"][list(indices)] = seeds
         concerned = [worker for worker in self._workers if (rows["seed"][worker.start : worker.stop] >= 0).any()]
@@ -68,7 +70,6 @@ class WorkerVectorEnv:
         return Observations(rows["obs"].copy())
 
     def step(self, actions: NDArray[Any]) -> Step:
-        """See `VectorEnv.step`."""
         rows = self._rows
         rows["action"] = actions
         for worker in self._workers:
@@ -110,25 +111,27 @@ def _step(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
     rows["obs"], rows["reward"], rows["terminated"], rows["truncated"], _ = envs.step(rows["action"])
 
 
-class _Worker:
-    """This process's end of a worker: it steps the environments from `start` up to `stop`."""
+@dataclass(frozen=True)
+class _Share:
+    """What a worker is told: which environments, and where it finds what concerns those from `start` up to `stop`."""
 
-    def __init__(
-        self,
-        context: Any,
-        spec: EnvSpec | None,
-        config: EnvConfig,
-        buffer: Any,
-        row: np.dtype[Any],
-        start: int,
-        stop: int,
-    ) -> None:
-        self.start, self.stop = start, stop
-        self.go: Semaphore = context.Semaphore(0)
-        self._done: Semaphore = context.Semaphore(0)
+    spec: EnvSpec | None
+    config: EnvConfig
+    buffer: Any
+    row: np.dtype[Any]
+    start: int
+    stop: int
+    go: Semaphore
+    done: Semaphore
+
+
+class _Worker:
+    """This process's end of a worker."""
+
+    def __init__(self, context: Any, share: _Share) -> None:
+        self.start, self.stop, self.go, self._done = share.start, share.stop, share.go, share.done
         self._last_words, words_out = context.Pipe(duplex=False)
-        arguments = (spec, config, buffer, row, start, stop, self.go, self._done, words_out)
-        self._process: SpawnProcess = context.Process(target=_work, args=arguments, daemon=True)
+        self._process: SpawnProcess = context.Process(target=_work, args=(share, words_out), daemon=True)
         # Nor is a signal the worker's that comes before it has imported what ignores them.
         with _main_module_hidden(), stop_signals_held_back():
             self._process.start()
@@ -157,33 +160,23 @@ class _Worker:
         return f"exit code {code}; env.workers=0 steps everything in one process"
 
 
-def _work(
-    spec: EnvSpec | None,
-    config: EnvConfig,
-    buffer: Any,
-    row: np.dtype[Any],
-    start: int,
-    stop: int,
-    go: Semaphore,
-    done: Semaphore,
-    last_words: "connection.Connection[str, str]",
-) -> None:
+def _work(share: _Share, last_words: "connection.Connection[str, str]") -> None:
     """Be a worker process until the parent kills it or is no more."""
     ignore_stop_signals()  # a signal to the whole group is the parent's to answer
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        if spec is not None:  # of an environment that perhaps only the parent has registered
-            gym.registry.setdefault(spec.id, spec)
-        envs = GymnasiumVectorEnv(config, stop - start)
-        rows = np.frombuffer(buffer, row)[start:stop]
+        if share.spec is not None:  # of an environment that perhaps only the parent has registered
+            gym.registry.setdefault(share.spec.id, share.spec)
+        envs = GymnasiumVectorEnv(share.config, share.stop - share.start)
+        rows = np.frombuffer(share.buffer, share.row)[share.start : share.stop]
         while True:
-            if not _spin(go):
-                go.acquire()
+            if not _spin(share.go):
+                share.go.acquire()
             if (rows["seed"] >= 0).any():
                 _reset(envs, rows)
             else:
                 _step(envs, rows)
-            done.release()
+            share.done.release()
     except Exception as error:
         last_words.send(f"{type(error).__name__}: {' '.join([str(error), *getattr(error, '__notes__', ())])}")
         sys.exit(1)

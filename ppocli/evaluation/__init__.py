@@ -4,7 +4,7 @@ For others: `agents` (from a checkpoint to an agent), `play` (who plays, and how
 (afterwards), `statistics`, `estimates`, `curves` and `health` (what it all amounts to).
 """
 
-__all__ = ["agents", "curves", "estimates", "health", "judge", "play", "results", "statistics"]
+__all__ = ["NUM_EPISODES", "agents", "curves", "estimates", "health", "judge", "play", "results", "statistics"]
 
 NUM_EPISODES = 100
 """That an evaluation, a baseline and a solved check have unless somebody asks for more or less, and that a running mean

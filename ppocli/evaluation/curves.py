@@ -18,11 +18,8 @@ from ppocli.records.run import Run
 
 WINDOW = NUM_EPISODES
 """Episodes that a running mean is over: as many as `train` shows, and as decide when it asks whether it has solved."""
-POINTS = 300
-"""Places at which the curves of several runs are compared."""
-TAIL = 0.02
-"""How much longer than the shortest a run must be, as a share, for its end to be shown by itself."""
-
+POINTS = 300  # places at which the curves of several runs are compared
+TAIL = 0.02  # how much longer than the shortest a run must be, as a share, for its end to be shown by itself
 SAME_EXPERIMENT = {name for name, key in KEYS.items() if key.same_experiment}
 _KEYS_SHOWN = 3
 Floats = NDArray[np.float64]
@@ -57,10 +54,8 @@ class Group:
     """Runs of one environment with one config, but for the seed."""
 
     env_id: str
-    label: str
-    """What tells its config from the others'; empty for the only group of its environment."""
-    target: float | None
-    """The mean return that counts as solved."""
+    label: str  # what tells its config from the others'; empty for the only group of its environment
+    target: float | None  # the mean return that counts as solved
     runs: tuple[Run, ...]
 
 
@@ -68,14 +63,10 @@ class Group:
 class Band:
     """A learning curve over the runs of a group."""
 
-    x: Floats
-    """(G,) env steps or seconds, where every run has something to say."""
-    center: Floats
-    """(G,) the statistic over the runs."""
-    interval: tuple[Floats, Floats] | None
-    """(G,) each: its 95 % bootstrap interval over the runs, None for a single run."""
-    tails: tuple[tuple[Floats, Floats], ...]
-    """x and y of what each run has beyond that, where it is a good deal."""
+    x: Floats  # (G,) env steps or seconds, where every run has something to say
+    center: Floats  # (G,) the statistic over the runs
+    interval: tuple[Floats, Floats] | None  # (G,) each: 95 % bootstrap interval over the runs, None for a single one
+    tails: tuple[tuple[Floats, Floats], ...]  # x and y of what each run has beyond that, where it is a good deal
 
 
 def running_mean(values: Sequence[float], window: int = WINDOW) -> Floats:
@@ -126,10 +117,10 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run
     The same seed of the same config is the same run again, so it counts once; of such runs the one that went farthest
     stays. Raises UsageError, RunError for a run whose config or episodes cannot be read.
     """
-    alike: dict[tuple[str, str, int], list[Run]] = {}
+    alike: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         config = run.config
-        alike.setdefault((config.env.id, repr(_settings(config)), config.train.seed), []).append(run)
+        alike.setdefault((repr(_settings(config)), config.train.seed), []).append(run)
     kept, repeats = [], []
     for members in alike.values():
         farthest = max(members, key=_last_env_step) if len(members) > 1 else members[0]
@@ -143,41 +134,30 @@ def _last_env_step(run: Run) -> int:
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Sort runs by environment, and then by config, in the order in which they come.
-
-    Raises UsageError, RunError for a run whose config cannot be read.
-    """
+    """Sort runs by environment, then by config, in the order in which they come. Raises UsageError, RunError."""
     environments: dict[str, dict[str, tuple[dict[str, Any], list[Run]]]] = {}
     for run in runs:
-        config = run.config
-        settings = _settings(config)
-        environments.setdefault(config.env.id, {}).setdefault(repr(settings), (settings, []))[1].append(run)
+        settings = _settings(run.config)
+        environments.setdefault(settings["env.id"], {}).setdefault(repr(settings), (settings, []))[1].append(run)
     found = []
     for env_id, configs in environments.items():
-        infos = [members[0].info for _, members in configs.values()]
-        labels = _labels(infos, [settings for settings, _ in configs.values()])
-        for (_, members), first, label in zip(configs.values(), infos, labels, strict=True):
-            found.append(Group(env_id, label, first.target_return, tuple(members)))
+        firsts = [(members[0].info, settings) for settings, members in configs.values()]
+        for (info, settings), (_, members) in zip(firsts, configs.values(), strict=True):
+            label = _label(info, settings, firsts) if len(firsts) > 1 else ""
+            found.append(Group(env_id, label, info.target_return, tuple(members)))
     return found
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """Return what of a config makes a run's group, the environment aside."""
-    return {key: value for key, value in config.leaves().items() if key not in {*SAME_EXPERIMENT, "env.id"}}
+    """Return what of a config makes a run's group."""
+    return {key: value for key, value in config.leaves().items() if key not in SAME_EXPERIMENT}
 
 
-def _labels(infos: Sequence[RunInfo], settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return for each config of an environment, and a run that has it, what it is called.
-
-    Where that is the same for several, or not known, the values that tell them apart follow.
-    """
-    if len(infos) == 1:
-        return [""]
-    names, labels = [info.config_name for info in infos], []
-    for info, name, own in zip(infos, names, settings, strict=True):
-        alike = [others for other, others in zip(names, settings, strict=True) if other == name or not name]
-        labels.append(", ".join(filter(None, [name, _differences(own, alike) or _overrides(info)])))
-    return labels
+def _label(info: RunInfo, own: Mapping[str, Any], firsts: Sequence[tuple[RunInfo, Mapping[str, Any]]]) -> str:
+    """Return what a config is called, and where others are called so, or it has no name, what tells them apart."""
+    name = info.config_name
+    alike = [settings for other, settings in firsts if other.config_name == name or not name]
+    return ", ".join(filter(None, [name, _differences(own, alike) or _overrides(info)]))
 
 
 def _overrides(info: RunInfo) -> str:

@@ -6,17 +6,12 @@ from statistics import fmean, median
 
 from ppocli.records.logs import Metrics
 
-WINDOW = 10
-"""Iterations that are looked at together, so that a hint does not come and go with each of them."""
-FIRST_ITERATION = WINDOW + 1
-"""Nothing is said before: an untrained critic is rightly poor, and first steps are rightly large."""
+WINDOW = 10  # iterations that are looked at together, so that a hint does not come and go with each of them
+FIRST_ITERATION = WINDOW + 1  # nothing is said before: an untrained critic is rightly poor, first steps rightly large
 
-LARGEST_APPROX_KL = 0.03
-"""Twice what the presets ever come to; those who end updates early by a target_kl choose 0.01 to 0.05."""
-LARGEST_CLIP_FRACTION = 0.3
-"""The presets stay below 0.18. Clipped samples teach nothing more, so that epochs are wasted."""
-SMALLEST_EXPLAINED_VARIANCE = 0.0
-"""By its definition, 1 is a perfect critic, and 0 one that is as good as a constant."""
+LARGEST_APPROX_KL = 0.03  # twice what the presets come to; those who end updates early by a target_kl take 0.01 to 0.05
+LARGEST_CLIP_FRACTION = 0.3  # the presets stay below 0.18; clipped samples teach nothing more: epochs are wasted
+SMALLEST_EXPLAINED_VARIANCE = 0.0  # by its definition, 1 is a perfect critic, and 0 one that is as good as a constant
 SMALLEST_ENTROPY_SHARE = 0.02
 """Of the first iteration's entropy, which is near that of choosing blindly. Presets end, solved, at 0.05 or more."""
 
@@ -25,14 +20,10 @@ SMALLEST_ENTROPY_SHARE = 0.02
 class Finding:
     """One thing that is not as it should be."""
 
-    metric: str
-    """A column of `metrics.csv`."""
-    value: float
-    """Over the last iterations: their mean, or the median for `explained_variance`."""
-    advice: str
-    """What it means and what usually helps, short enough for a line of a terminal."""
-    explanation: str
-    """The same with its reasons, for those who have the time."""
+    metric: str  # a column of `metrics.csv`
+    value: float  # over the last iterations: their mean, or the median for `explained_variance`
+    advice: str  # what it means and what usually helps, short enough for a line of a terminal
+    explanation: str  # the same with its reasons, for those who have the time
 
 
 def findings(

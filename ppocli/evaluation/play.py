@@ -21,7 +21,7 @@ def greedy(agent: Agent) -> Policy:
 
     @torch.inference_mode()
     def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
-        return _numpy(agent.mode(agent.tensor(obs)))
+        return agent.mode(agent.tensor(obs)).cpu().numpy()
 
     return policy
 
@@ -32,7 +32,7 @@ def stochastic(agent: Agent) -> Policy:
     @torch.inference_mode()
     def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
         noise = np.stack([agent.draw_noise(rng) for rng in generators])
-        return _numpy(agent.sample(agent.tensor(obs), agent.tensor(noise)))
+        return agent.sample(agent.tensor(obs), agent.tensor(noise)).cpu().numpy()
 
     return policy
 
@@ -54,10 +54,6 @@ def random(spec: ActionSpec) -> Policy:
     return policy
 
 
-def _numpy(actions: torch.Tensor) -> NDArray[Any]:
-    return actions.cpu().numpy()
-
-
 def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
     """Play one episode for each seed; yield after every step the episodes that it finished, before any reset.
 
@@ -77,8 +73,7 @@ def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list
         yield episodes.finished
         episodes.start_next()
         for ended in episodes.finished:
-            seed = episodes.seeds[ended.environment]
-            if seed is not None:
+            if (seed := episodes.seeds[ended.environment]) is not None:
                 generators[ended.environment] = generator(seed, Stream.POLICY)
 
 

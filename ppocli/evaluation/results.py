@@ -16,7 +16,6 @@ from ppocli.evaluation.statistics import AgentResult, BaselineResult, statistics
 from ppocli.files import is_writable
 from ppocli.records import checkpoint, kept
 from ppocli.records.checkpoint import Checkpoint
-from ppocli.records.kept import Evaluation
 from ppocli.records.run import Run
 from ppocli.seeds import Purpose, evaluation_seeds
 
@@ -26,15 +25,14 @@ def evaluate_checkpoint(
 ) -> AgentResult:
     """Play unseen episodes, greedily unless actions are to be `sampled`, and the same ones at random.
 
-    The result is kept with the `run`, every episode of it, unless that is read-only. Raises UsageError and PpocliError
-    as the environments do, OSError.
+    All is kept with the `run`, unless that is read-only. Raises what the environments raise, CheckpointError, OSError.
     """
     return _evaluate(saved, run, num_episodes, seed, sampled=sampled)[0]
 
 
 def _evaluate(
     saved: Checkpoint, run: Run | None, num_episodes: int, seed: int, *, sampled: bool
-) -> tuple[AgentResult, Evaluation]:
+) -> tuple[AgentResult, kept.Evaluation]:
     """Do what `evaluate_checkpoint` does; return each episode, too."""
     env_id = saved.config.env.id
     with closing(evaluation_envs(saved.config.env)) as envs, one_thread():
@@ -47,7 +45,7 @@ def _evaluate(
         checkpoint_env_steps=saved.progress.env_steps,
         random_baseline=statistics(env_id, random_episodes, target, seed=seed, deterministic=False),
     )
-    evaluation = Evaluation(
+    evaluation = kept.Evaluation(
         deterministic=not sampled,
         checkpoint_env_steps=saved.progress.env_steps,
         episode_seeds=[episode.seed for episode in episodes],
@@ -60,10 +58,9 @@ def _evaluate(
     return result, evaluation
 
 
-def evaluation_of(run: Run) -> Evaluation:
-    """Return the evaluation of a run's best agent: the one in the run, or a new one.
+def evaluation_of(run: Run) -> kept.Evaluation:
+    """Return the evaluation of a run's best agent: the run's own, or where that is of another or shorter, a new one.
 
-    A new one where that is of another agent, or of fewer episodes than an evaluation has by itself.
     Raises what `evaluate_checkpoint` and `checkpoint.load` raise.
     """
     saved = checkpoint.load(run.chosen_checkpoint())
@@ -76,10 +73,7 @@ def evaluation_of(run: Run) -> Evaluation:
 
 
 def make_baseline(config: Config, folder: Path, num_episodes: int = NUM_EPISODES, seed: int = 0) -> BaselineResult:
-    """Play random episodes and keep them in a folder; return their statistics.
-
-    Raises UsageError and PpocliError as the environments do, OSError.
-    """
+    """Keep random episodes in a folder; return their statistics. Raises what the environments raise, OSError."""
     started = time.perf_counter()
     with closing(evaluation_envs(config.env)) as envs:
         episodes, target = _play(envs, random(envs.action_spec), num_episodes, seed), target_return(config, envs)
@@ -93,8 +87,7 @@ def make_baseline(config: Config, folder: Path, num_episodes: int = NUM_EPISODES
 def baseline_returns(config: Config, folder: Path) -> list[float]:
     """Return the episode returns of the baseline in a folder, and put one there first where there is none.
 
-    One of the same environment with other arguments is left as it is, and so is a read-only folder. Raises what
-    `make_baseline` raises.
+    One with other arguments is left as it is, and so is a read-only folder. Raises what `make_baseline` raises.
     """
     returns = kept.read_baseline(folder, config.env)
     if returns is None and not folder.exists() and is_writable(folder.parent):

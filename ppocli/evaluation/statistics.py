@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -18,25 +19,18 @@ class Statistics:
 
     env_id: str
     episodes: int
-    seed: int
-    """That chose the episodes."""
+    seed: int  # that chose the episodes
     deterministic: bool
-    target_return: float | None
-    """The mean return that counts as solved, None where the task has none."""
+    target_return: float | None  # the mean return that counts as solved, None where the task has none
     return_mean: float
-    return_std: float
-    """Of these episodes (ddof 0), not of the mean."""
+    return_std: float  # of these episodes (ddof 0), not of the mean
     return_median: float
-    return_iqm: float
-    """Mean of the middle half of the returns, arXiv:2108.13264."""
-    return_iqm_ci95: tuple[float, float] | None
-    """Percentile bootstrap, 10,000 resamples with a fixed seed; None for a single episode."""
+    return_iqm: float  # mean of the middle half of the returns, arXiv:2108.13264
+    return_iqm_ci95: tuple[float, float] | None  # percentile bootstrap, 10,000 resamples, fixed seed; None for one
     return_min: float
     return_max: float
-    length_mean: float
-    """Env steps."""
-    solved_fraction: float | None
-    """Share of episodes whose return reaches the target; None where the task has no target."""
+    length_mean: float  # env steps
+    solved_fraction: float | None  # share of episodes whose return reaches the target; None where there is none
     terminated_fraction: float
     truncated_fraction: float
 
@@ -46,8 +40,7 @@ class AgentResult(Statistics):
     """How an agent did, and beside it the random policy on the same episodes."""
 
     checkpoint: Path
-    checkpoint_env_steps: int
-    """How many env steps the agent had learned from."""
+    checkpoint_env_steps: int  # how many env steps the agent had learned from
     random_baseline: Statistics
 
 
@@ -55,24 +48,18 @@ class AgentResult(Statistics):
 class BaselineResult(Statistics):
     """How the random policy did."""
 
-    run_dir: Path
-    """Where its episodes lie."""
+    run_dir: Path  # where its episodes lie
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What was found out after an iteration."""
 
-    solved_return: float | None
-    """The greedy policy's mean return in the check that has just found the task solved, None when there was none."""
-    eval_return: float | None
-    """The greedy policy's mean return in a periodic evaluation, None when there was none."""
-    is_best: bool
-    """Whether this agent is the best so far."""
-    recent_return: float | None
-    """Mean return of the last 100 training episodes, None before the first has ended."""
-    target: float | None
-    """The mean return that counts as solved, if the task or the config names one."""
+    solved_return: float | None  # greedy policy's mean return in the check that has just found the task solved
+    eval_return: float | None  # greedy policy's mean return in a periodic evaluation, None without one
+    is_best: bool  # whether this agent is the best so far
+    recent_return: float | None  # mean return of the last 100 training episodes, None before the first has ended
+    target: float | None  # the mean return that counts as solved, if the task or the config names one
 
 
 def target_return(config: Config, envs: VectorEnv) -> float | None:
@@ -85,7 +72,6 @@ def statistics(
 ) -> Statistics:
     """Return the statistics of at least one episode; `target` is the return that counts as solved."""
     returns = np.array([episode.episode_return for episode in episodes])
-    bounds = interval(returns, iqm)
     return Statistics(
         env_id=env_id,
         episodes=len(episodes),
@@ -96,11 +82,11 @@ def statistics(
         return_std=float(returns.std()),
         return_median=float(np.median(returns)),
         return_iqm=float(iqm(returns)),
-        return_iqm_ci95=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        return_iqm_ci95=interval(returns, iqm),
         return_min=float(returns.min()),
         return_max=float(returns.max()),
-        length_mean=float(np.mean([episode.episode_length for episode in episodes])),
+        length_mean=fmean(episode.episode_length for episode in episodes),
         solved_fraction=None if target is None else float((returns >= target).mean()),
-        terminated_fraction=float(np.mean([episode.terminated for episode in episodes])),
-        truncated_fraction=float(np.mean([episode.truncated for episode in episodes])),
+        terminated_fraction=fmean(episode.terminated for episode in episodes),
+        truncated_fraction=fmean(episode.truncated for episode in episodes),
     )

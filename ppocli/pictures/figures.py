@@ -55,7 +55,7 @@ def draw(
         (run,) = runs
         baseline = baseline_returns(run.config, run.baseline)
         figure = comparison(run.config.env.id, episodes_of(run), baseline, run.info.target_return)
-        output = output or run.plots / "returns.png"
+        output = output or run.path / "plots" / "returns.png"
     else:
         figure = learning_curves(groups(runs), axis, statistic)
         output = output or common_folder(runs) / "plots" / "learning-curves.png"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ppocli.algorithm.device import one_thread
-from ppocli.envs.api import DrawnVectorEnv
 from ppocli.envs.episodes import Episode
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
 from ppocli.evaluation.play import Policy, play
 from ppocli.files import placing
@@ -25,7 +25,7 @@ _NO_DISPLAY = "--human needs a display and there is none here; leave --human out
 
 
 def record(
-    envs: DrawnVectorEnv, policy: Policy, seeds: Sequence[int], output: Path, *, small: bool = False
+    envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], output: Path, *, small: bool = False
 ) -> list[Episode]:
     """Play an episode for each seed, one after the other, and write them as one video; `envs` draw `rgb_array`.
 
@@ -66,7 +66,7 @@ def _without_a_screen() -> Iterator[None]:
 
 
 def _frames(
-    envs: DrawnVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]
+    envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]
 ) -> Iterator[NDArray[np.uint8]]:
     """Play, yield the picture (height, width, 3) after every step, and append what has finished to `episodes`."""
     for seed in seeds:
@@ -97,7 +97,7 @@ def _write_gif(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_sec
     next(pictures).save(output, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
 
 
-def show(envs: DrawnVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
+def show(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
     """Play an episode for each seed in a window; `envs` draw `human`. Raises PpocliError where no window can open."""
     episodes: list[Episode] = []
     with one_thread():

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,15 +24,11 @@ class RunSummary:
     state: State
     env_steps: int
     total_env_steps: int
-    best_return: float | None
-    """The best mean return of the greedy policy in its evaluations, None before the first."""
-    solved: bool | None
-    """None where the task has no target."""
+    best_return: float | None  # of the greedy policy in its evaluations, None before the first
+    solved: bool | None  # None where the task has no target
     solved_at_env_steps: int | None
-    started: str
-    """UTC, ISO 8601."""
-    error: str | None
-    """What a failed run failed of."""
+    started: str  # UTC, ISO 8601
+    error: str | None  # what a failed run failed of
 
 
 def sort_summaries(
@@ -78,11 +74,9 @@ def all_runs(runs_dir: Path) -> list[Run]:
     return sorted((Run(path.parent) for path in runs_dir.glob("*/*/run.json") if _is_run(path.parent)), key=_age)
 
 
-def run_names(runs_dir: Path) -> Iterator[str]:
-    """Yield each name that a run may be called by: its directory's, alone and with its environment's before it."""
-    for run in all_runs(runs_dir):
-        yield run.path.name
-        yield f"{run.path.parent.name}/{run.path.name}"
+def run_names(runs_dir: Path) -> list[str]:
+    """Return each name that a run may be called by: its directory's, alone and with its environment's before it."""
+    return [name for run in all_runs(runs_dir) for name in (run.path.name, _full_name(run))]
 
 
 def find_run(target: str, runs_dir: Path) -> Run:
@@ -94,11 +88,10 @@ def find_run(target: str, runs_dir: Path) -> Run:
     if not target:
         raise RunError("RUN is empty; it is a run directory, the beginning of a run's name, or `latest`")
     if target == "latest":
-        if not (runs := all_runs(runs_dir)):
-            raise RunError(
-                f"latest: no training run under {runs_dir.absolute()}; train one, or name the folder with --runs-dir"
-            )
-        return runs[-1]
+        if runs := all_runs(runs_dir):
+            return runs[-1]
+        where = runs_dir.absolute()
+        raise RunError(f"latest: no training run under {where}; train one, or name the folder with --runs-dir")
     if path.is_dir():
         home = path.parent if path.name == "checkpoints" else path
         if not _is_run(home):
@@ -108,20 +101,14 @@ def find_run(target: str, runs_dir: Path) -> Run:
 
 
 def find_runs(targets: Sequence[str], runs_dir: Path) -> list[Run]:
-    """Return the training runs that `RUN...` means, each once. Raises RunError.
-
-    What a shell's `*` finds beside runs, and ppocli itself put there, is left out.
-    """
+    """Return the runs that `RUN...` means, each once, without what ppocli puts beside them. Raises RunError."""
     meant = [target for target in targets if not _lies_beside_runs(Path(target))]
     runs = [find_run(target, runs_dir) for target in meant or targets]
     return list({run.path.resolve(): run for run in runs}.values())
 
 
 def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
-    """Return the checkpoint that `RUN|CHECKPOINT` means, and the run it lies in. Raises RunError.
-
-    A run means its best checkpoint, or its last one while none is best yet.
-    """
+    """Return the checkpoint that `RUN|CHECKPOINT` means, of a run its chosen one, and its run. Raises RunError."""
     path = Path(target)
     if not path.is_file():
         run = find_run(target, runs_dir)
@@ -137,20 +124,23 @@ def common_folder(runs: Sequence[Run]) -> Path:
 
 def _run_that_begins(target: str, runs_dir: Path) -> Run:
     runs = all_runs(runs_dir)
-    by_name = {f"{run.path.parent.name}/{run.path.name}": run for run in runs}
-    found = [run for name, run in by_name.items() if target in (name, run.path.name)]  # seed1, and not seed10
-    found = found or [run for name, run in by_name.items() if name.startswith(target)]
+    found = [run for run in runs if target in (_full_name(run), run.path.name)]  # seed1, and not seed10
+    found = found or [run for run in runs if _full_name(run).startswith(target)]
     found = found or [run for run in runs if run.path.name.startswith(target)]
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(f"{run.path.parent.name}/{run.path.name}" for run in found[-3:])
+        names = ", ".join(map(_full_name, found[-3:]))
         raise RunError(f"{target}: {len(found)} runs begin so, among them {names}; write more of its name")
     meant = did_you_mean(target, ["latest", *run_names(runs_dir)])
     raise RunError(
         f"{target}: no such run or checkpoint{meant or ';'} RUN is a run directory, the beginning of a run's name "
         f"under {runs_dir}, `latest`, or a .safetensors file"
     )
+
+
+def _full_name(run: Run) -> str:
+    return f"{run.path.parent.name}/{run.path.name}"
 
 
 def _lies_beside_runs(path: Path) -> bool:

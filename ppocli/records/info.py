@@ -21,8 +21,7 @@ class Solved(BaseModel):
 
     env_steps: Count
     seconds: Number
-    return_mean: Number
-    """Of the greedy policy, over the episodes of the check that showed it."""
+    return_mean: Number  # of the greedy policy, over the episodes of the check that showed it
 
 
 class Command(BaseModel):
@@ -31,10 +30,8 @@ class Command(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     command: list[str] = []
-    config_name: str = ""
-    """What it called its config, without folder and suffix; empty where it named none."""
-    overrides: list[str] = []
-    """Each KEY=VALUE that it set."""
+    config_name: str = ""  # what it called its config, without folder and suffix; empty where it named none
+    overrides: list[str] = []  # each KEY=VALUE that it set
 
     @model_validator(mode="before")
     @classmethod
@@ -50,12 +47,10 @@ class Command(BaseModel):
 class Resumed(Command):
     """When and how a run was resumed."""
 
-    at: str = ""
-    """UTC, ISO 8601."""
-    env_steps: Count = 0
-    """Where it stood."""
-    exact: bool = True
-    """Whether its episodes could be continued."""
+    at: str = ""  # UTC, ISO 8601
+    env_steps: Count = 0  # where it stood
+    exact: bool = True  # whether its episodes could be continued
+    stop_when_solved: bool = False
 
     @property
     def changed_something(self) -> bool:
@@ -66,18 +61,14 @@ class Resumed(Command):
 class RunInfo(Command):
     """What `run.json` says of a run."""
 
-    started: str = ""
-    """UTC, ISO 8601."""
+    started: str = ""  # UTC, ISO 8601
     name: str | None = None
-    target_return: Number | None = None
-    """The mean return that counts as solved, None where the task has none."""
+    target_return: Number | None = None  # the mean return that counts as solved, None where the task has none
     stop_when_solved: bool = False
-    state: State = "interrupted"
-    """`running` stays there for ever when the process is killed."""
+    state: State = "interrupted"  # `running` stays there for ever when the process is killed
     solved: Solved | None = None
     ended: str | None = None
-    error: str | None = None
-    """What a failed run failed of."""
+    error: str | None = None  # what a failed run failed of
     git_commit: str | None = None
     versions: dict[str, str] = {}
     machine: dict[str, str] = {}
@@ -94,10 +85,8 @@ def command_of(words: Sequence[str], config: str, overrides: Sequence[str]) -> C
 
 def _values(option: str, command: Sequence[str]) -> list[str]:
     """Return the values that an option has in a command, in their order."""
-    found = []
-    for word, following in itertools.pairwise([*command, ""]):
-        if word == option:
-            found.append(following)
-        elif word.startswith(f"{option}="):
-            found.append(word.partition("=")[2])
-    return found
+    return [
+        following if word == option else word.partition("=")[2]
+        for word, following in itertools.pairwise([*command, ""])
+        if word == option or word.startswith(f"{option}=")
+    ]

@@ -19,8 +19,7 @@ class Evaluation(BaseModel):
     """The episodes of `evaluation.json`: the agent's, and the random policy's from the same seeds."""
 
     deterministic: bool
-    checkpoint_env_steps: int
-    """How many env steps the agent had learned from."""
+    checkpoint_env_steps: int  # how many env steps the agent had learned from
     episode_seeds: list[int]
     episode_returns: list[Number]
     episode_lengths: list[int] = []

@@ -11,6 +11,9 @@ from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
 from ppocli.files import naming, open_log, regular
 
+LARGEST = 1e100
+"""That a number of a run may be: beyond it there is nothing to learn, and little can be drawn or counted."""
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -46,11 +49,9 @@ class Metrics:
 class LoggedEpisode:
     """A row of `episodes.csv`, the reward log: one a training episode."""
 
-    episode: int
-    """Counted from 1, in the order in which they ended."""
+    episode: int  # counted from 1, in the order in which they ended
     env_steps: int
-    seconds: float
-    """When the rollout that it ended in was over."""
+    seconds: float  # when the rollout that it ended in was over
     environment: int
     seed: int
     episode_return: float
@@ -70,10 +71,6 @@ def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) ->
 R = TypeVar("R", Metrics, LoggedEpisode)
 METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
 EPISODE_COLUMNS = tuple(field.name for field in fields(LoggedEpisode))
-
-
-LARGEST = 1e100
-"""That a number of a run may be: beyond it there is nothing to learn, and little can be drawn or counted."""
 
 
 def _integer(text: str) -> int:
@@ -117,15 +114,14 @@ def open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
     """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
     file = open_log(path)
     try:
-        found = os.fstat(file.fileno()).st_size
-        if found < length:
-            raise RunError(
-                f"{path}: {found:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone"
-            )
+        now = os.fstat(file.fileno()).st_size
+        if now < length:
+            raise RunError(f"{path}: {now:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone")
         with naming(path):
             file.truncate(length)
             if not length:
                 csv.writer(file).writerow(columns)
+                file.flush()  # a run is read before its first iteration is over
     except BaseException:
         file.close()
         raise

@@ -33,25 +33,12 @@ class Run:
         """The folder of its environment's random baseline."""
         return self.path.absolute().parent / _BASELINE
 
-    @property
-    def plots(self) -> Path:
-        """The folder for figures."""
-        return self.path / "plots"
-
-    @property
-    def videos(self) -> Path:
-        """The folder for rendered episodes."""
-        return self.path / "videos"
-
     def checkpoint(self, name: str) -> Path:
         """Return the file of the checkpoint `last`, `previous` or `best`."""
         return self.path / "checkpoints" / f"{name}.safetensors"
 
     def chosen_checkpoint(self) -> Path:
-        """Return the checkpoint that the run stands for: the best, or the last while none is best yet.
-
-        Raises RunError when it has none.
-        """
+        """Return the checkpoint that it stands for: the best, or the last while none is best yet. Raises RunError."""
         for name in ("best", "last", "previous"):
             if self.checkpoint(name).is_file():
                 return self.checkpoint(name)

@@ -22,8 +22,6 @@ from ppocli.records.info import Resumed, RunInfo
 from ppocli.records.logs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, append, logged_episodes, open_csv
 from ppocli.records.run import Run
 
-_PATIENCE_SECONDS = 0.5
-
 
 class RunWriter:
     """Writes a run, from `create` or `resume` to `close`. Nothing is written before."""
@@ -31,73 +29,54 @@ class RunWriter:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._lock: FileLock | None = None
-        self._metrics: TextIO | None = None
-        self._episodes: TextIO | None = None
+        self._logs: list[TextIO] = []  # metrics and episodes
         self._num_episodes = 0
 
-    @property
-    def _folder(self) -> Path:
-        return self.run.path
-
     def create(self, config: Config, info: RunInfo) -> None:
-        """Make the directory with its `config.yaml`, `run.json` and empty logs. Raises RunError, OSError.
-
-        Where somebody has taken its name, the run gets another.
-        """
+        """Make the directory, by another name where its own is taken, and its files. Raises RunError, OSError."""
         self._claim_directory()
         self.lock()
-        (self._folder / "checkpoints").mkdir()
-        self._write_config(config)
+        (self.run.path / "checkpoints").mkdir()
+        write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
         self._open_logs(0, 0)
         # The last to be written: a directory that has it has everything.
         new = info.model_copy(update={"started": _now(), "state": "running", "git_commit": _git_commit()})
-        write_json(self._folder / "run.json", new.model_dump())
+        write_json(self.run.path / "run.json", new.model_dump())
 
     def lock(self) -> None:
         """Keep every other trainer out, until `close` or the end of this process. Raises RunError, OSError."""
-        self._lock = FileLock(self._folder / ".lock")
+        path = self.run.path
+        self._lock = FileLock(path / ".lock")
         try:
-            self._lock.acquire(timeout=_PATIENCE_SECONDS)  # `Run.is_locked` holds it for a moment
+            self._lock.acquire(timeout=0.5)  # `Run.is_locked` holds it for a moment
         except Timeout as error:
-            raise RunError(
-                f"{self._folder}: another ppocli train is at work in this run; wait for it, or stop it"
-            ) from error
+            raise RunError(f"{path}: another ppocli train is at work in this run; wait for it, or stop it") from error
 
-    def resume(self, config: Config, progress: Progress, resumed: Resumed, *, stop_when_solved: bool) -> None:
-        """Continue the logs where they were as long as `progress` knows; what stands after that is removed.
-
-        Raises RunError, OSError.
-        """
+    def resume(self, config: Config, progress: Progress, resumed: Resumed) -> None:
+        """Continue the logs from `progress`; what stands after that is removed. Raises RunError, OSError."""
         known, now = self.run.info, resumed.model_copy(update={"at": _now(), "env_steps": progress.env_steps})
         self._open_logs(progress.metrics_bytes, progress.episodes_bytes)
         self._num_episodes = progress.episodes
         checkpoints = [self.run.checkpoint(name) for name in ("last", "previous", "best")]
-        for path in (self._folder / "config.yaml", self._folder / "run.json", *checkpoints):
+        for path in (self.run.path / "config.yaml", self.run.path / "run.json", *checkpoints):
             remove_leftovers(path)
-        self._write_config(config)
-        self.record(
-            stop_when_solved=stop_when_solved,
-            state="running",
-            error=None,
-            solved=known.solved if progress.solved_at_env_steps is not None else None,
-            resumed=[*known.resumed, now],
-        )
+        write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
+        solved = None if progress.solved_at_env_steps is None else known.solved
+        again = [*known.resumed, now]
+        self.record(state="running", error=None, solved=solved, resumed=again, stop_when_solved=now.stop_when_solved)
 
     def log(self, metrics: Metrics, episodes: Sequence[Episode], seconds: float) -> None:
         """Append an iteration's row, and the episodes that its rollout, over at `seconds`, finished. Raises OSError."""
-        assert self._metrics, "create() or resume() comes first"
-        assert self._episodes
-        with naming(self._folder):
-            append(self._metrics, [metrics])
-            append(self._episodes, logged_episodes(episodes, self._num_episodes, seconds))
+        metrics_log, episodes_log = self._logs
+        with naming(self.run.path):
+            append(metrics_log, [metrics])
+            append(episodes_log, logged_episodes(episodes, self._num_episodes, seconds))
         self._num_episodes += len(episodes)
 
     def sync(self) -> dict[str, int]:
         """Make the logs durable; return how long they are, as `Progress` knows them. Raises OSError."""
-        assert self._metrics
-        assert self._episodes
-        with naming(self._folder):
-            return {"metrics_bytes": _sync(self._metrics), "episodes_bytes": _sync(self._episodes)}
+        with naming(self.run.path):
+            return dict(zip(("metrics_bytes", "episodes_bytes"), map(_sync, self._logs), strict=True))
 
     def save(
         self, names: Sequence[str], config: Config, progress: Progress, versions: dict[str, str], state: State
@@ -110,7 +89,7 @@ class RunWriter:
 
     def record(self, **changed: Any) -> None:
         """Write what has become of the run to `run.json`. Raises RunError, OSError."""
-        write_json(self._folder / "run.json", self.run.info.model_copy(update=changed).model_dump())
+        write_json(self.run.path / "run.json", self.run.info.model_copy(update=changed).model_dump())
 
     def end(self, finished: bool, error: Exception | None) -> None:
         """Write to `run.json` how training ended. A kill does not: such a run says for ever that it is running.
@@ -125,23 +104,19 @@ class RunWriter:
 
     def close(self) -> None:
         """Close the logs, and let others in."""
-        for file in (self._metrics, self._episodes):
-            if file is not None:
-                with suppress(OSError):  # what could not be written has been reported
-                    file.close()
+        for file in self._logs:
+            with suppress(OSError):  # what could not be written has been reported
+                file.close()
         if self._lock is not None:
             self._lock.release()
 
     def _open_logs(self, metrics_bytes: int, episodes_bytes: int) -> None:
-        self._metrics = open_csv(self._folder / "metrics.csv", METRICS_COLUMNS, metrics_bytes)
-        self._episodes = open_csv(self._folder / "episodes.csv", EPISODE_COLUMNS, episodes_bytes)
-
-    def _write_config(self, config: Config) -> None:
-        write_atomically(self._folder / "config.yaml", config.to_yaml().encode())
+        self._logs.append(open_csv(self.run.path / "metrics.csv", METRICS_COLUMNS, metrics_bytes))
+        self._logs.append(open_csv(self.run.path / "episodes.csv", EPISODE_COLUMNS, episodes_bytes))
 
     def _claim_directory(self) -> None:
         """Make the directory, under the first name that nobody has taken: `path`, `path`-2, `path`-3 …"""
-        first = self._folder
+        first = self.run.path
         try:
             first.parent.mkdir(parents=True, exist_ok=True)
             for copy in itertools.count(2):
@@ -153,8 +128,8 @@ class RunWriter:
             for folder in (first.parent, first.parent.parent):
                 sync_folder(folder)  # or a power cut could take the directory's name, and all in it
         except OSError as error:
-            reason = error.strerror
-            raise RunError(f"{first}: cannot make this folder ({reason}); choose another --runs-dir") from error
+            why = error.strerror
+            raise RunError(f"{first}: cannot make this folder ({why}); choose another --runs-dir") from error
 
 
 def machine(device: str) -> dict[str, str]:
@@ -174,10 +149,7 @@ def _now() -> str:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the checkout that this program runs from, None when it is installed without one.
-
-    It ends in `-dirty` where the checkout has changes of its own.
-    """
+    """Return the commit that this program runs from, `-dirty` with changes of its own; None where it is installed."""
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None

@@ -11,29 +11,17 @@ from ppocli.records.writer import RunWriter
 
 
 @dataclass(frozen=True)
-class Resumption:
-    """What an interrupted run is continued from."""
-
-    saved: Checkpoint | None
-    """None where it has no checkpoint yet, and begins again."""
-    allow_inexact: bool = False
-    """Whether environments may begin new episodes where the old ones cannot be continued."""
-
-
-@dataclass(frozen=True)
 class Job:
     """A training that is to be done: a config, and where what comes of it is written."""
 
     config: Config
-    writer: RunWriter
-    """Of a run that does not exist yet; or, locked, of the one that is resumed."""
+    writer: RunWriter  # of a run that does not exist yet; or, locked, of the one that is resumed
     name: str | None = None
-    """What the user calls the run."""
     stop_when_solved: bool = False
-    command: Command = field(default_factory=Command)
-    """Who asked for it."""
-    resumption: Resumption | None = None
-    """None for a new run."""
+    command: Command = field(default_factory=Command)  # who asked for it
+    resumes: bool = False  # whether the run exists already
+    saved: Checkpoint | None = None  # what a resumed run is continued from; without one it begins again
+    allow_inexact: bool = False  # whether environments may begin new episodes where the old ones cannot be continued
 
     @property
     def run(self) -> Run:
@@ -43,8 +31,7 @@ class Job:
     @property
     def progress(self) -> Progress:
         """How far it has come already."""
-        saved = self.resumption.saved if self.resumption else None
-        return saved.progress if saved else Progress()
+        return self.saved.progress if self.saved else Progress()
 
     def is_finished(self, progress: Progress) -> bool:
         """Whether nothing is left to train after so much progress."""

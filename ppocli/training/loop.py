@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
-from ppocli.algorithm.device import choose_device, one_thread
+from ppocli.algorithm.device import one_thread
 from ppocli.envs.make import Environments, make_environments
 from ppocli.evaluation.judge import EvaluationStopped, Judge
 from ppocli.records.checkpoint import State
@@ -13,7 +14,7 @@ from ppocli.records.info import Resumed, RunInfo, Solved
 from ppocli.records.writer import machine
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration
-from ppocli.training.setup import begin, restore, versions
+from ppocli.training.setup import build, versions
 from ppocli.training.state import Training
 
 
@@ -38,15 +39,14 @@ def train(
     dies, OSError when the run cannot be written.
     """
     began = (time.perf_counter() if started is None else started) - job.progress.seconds
-    with ExitStack() as held:
-        writer = held.enter_context(closing(job.writer))
-        environments = environments or make_environments(job.config, job.progress.iterations)
-        held.callback(environments.close)
-        held.enter_context(one_thread())
-        judge = Judge(
-            job.config, environments.evaluation, first_solver_wins=job.stop_when_solved, should_stop=should_stop
-        )
-        training = _open(job, environments, judge, lambda: time.perf_counter() - began)
+    with (
+        closing(job.writer) as writer,
+        closing(environments or make_environments(job.config, job.progress.iterations)) as envs,
+        one_thread(),
+    ):
+        judge = Judge(job.config, envs.evaluation, first_solver_wins=job.stop_when_solved, should_stop=should_stop)
+        training, exact = build(job, envs.training, judge, lambda: time.perf_counter() - began)
+        _open(job, training, exact)
         error: Exception | None = None
         try:
             yield from _iterate(job, training)
@@ -57,28 +57,15 @@ def train(
             writer.end(job.is_finished(training.progress), error)
 
 
-def _open(job: Job, environments: Environments, judge: Judge, clock: Callable[[], float]) -> Training:
-    """Return the training as it begins or continues, its run's directory ready to be written."""
-    config, envs, device = job.config, environments.training, choose_device(job.config.train.device)
-    exact = True
-    if job.resumption is not None and job.resumption.saved is not None:
-        training, exact = restore(config, envs, judge, device, job.resumption, clock)
+def _open(job: Job, training: Training, exact: bool) -> None:
+    """Make the run's directory ready to be written."""
+    known: dict[str, Any] = {**job.command.model_dump(), "stop_when_solved": job.stop_when_solved}
+    if job.resumes:
+        job.writer.resume(job.config, training.progress, Resumed(**known, exact=exact))
     else:
-        training = begin(config, envs, judge, device, clock)
-    if job.resumption is not None:
-        resumed = Resumed(**job.command.model_dump(), exact=exact)
-        job.writer.resume(config, training.progress, resumed, stop_when_solved=job.stop_when_solved)
-        return training
-    info = RunInfo(
-        **job.command.model_dump(),
-        name=job.name,
-        target_return=judge.target,
-        stop_when_solved=job.stop_when_solved,
-        versions=versions(),
-        machine=machine(str(device)),
-    )
-    job.writer.create(config, info)
-    return training
+        target, device = training.judge.target, str(training.agent.device)
+        info = RunInfo(**known, name=job.name, target_return=target, versions=versions(), machine=machine(device))
+        job.writer.create(job.config, info)
 
 
 def _iterate(job: Job, training: Training) -> Generator[Iteration]:
@@ -96,9 +83,8 @@ def _iterate(job: Job, training: Training) -> Generator[Iteration]:
             save("last", state=before)
             return
         row, verdict = iteration.metrics, iteration.verdict
-        if verdict.solved_return is not None:
-            solved = Solved(env_steps=row.env_steps, seconds=row.seconds, return_mean=verdict.solved_return)
-            writer.record(solved=solved)
+        if (solved_return := verdict.solved_return) is not None:
+            writer.record(solved=Solved(env_steps=row.env_steps, seconds=row.seconds, return_mean=solved_return))
         writer.log(row, iteration.episodes, iteration.rollout_ended)
 
         is_due = row.iteration % job.config.checkpoint_iterations == 0

@@ -22,14 +22,10 @@ class Iteration:
 
     metrics: Metrics
     progress: Progress
-    episodes: Sequence[Episode]
-    """The training episodes that ended in it."""
-    rollout_ended: float
-    """Seconds of training after which its rollout was over."""
-    verdict: Verdict
-    """What was found out about the agent after it."""
-    saved: bool = False
-    """Whether a checkpoint was written after it."""
+    episodes: Sequence[Episode]  # the training episodes that ended in it
+    rollout_ended: float  # seconds of training after which its rollout was over
+    verdict: Verdict  # what was found out about the agent after it
+    saved: bool = False  # whether a checkpoint was written after it
 
 
 def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -70,22 +66,16 @@ class TrainingResult:
     env_id: str
     seed: int
     env_steps: int
-    resumed_at_env_steps: int | None
-    """None for a new run."""
+    resumed_at_env_steps: int | None  # None for a new run
     iterations: int
-    wall_seconds: float
-    """Of the command."""
-    seconds: dict[str, float]
-    """The same by phase; they add up to it."""
-    env_steps_per_second: float
-    """All env steps over all seconds of training."""
+    wall_seconds: float  # of the command
+    seconds: dict[str, float]  # the same by phase; they add up to it
+    env_steps_per_second: float  # all env steps over all seconds of training
     solved: bool
     solved_at_env_steps: int | None
     solved_at_seconds: float | None
-    target_return: float | None
-    """The mean return that counts as solved, None where the task has none."""
-    best_return: float | None
-    """The greedy policy's best mean return while training, None before the first evaluation."""
+    target_return: float | None  # the mean return that counts as solved, None where the task has none
+    best_return: float | None  # greedy policy's best mean return while training, None before the first evaluation
     checkpoint: Path
     interrupted: bool
 

@@ -11,25 +11,17 @@ from ppocli.records.checkpoint import Checkpoint
 from ppocli.records.info import Command
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
-from ppocli.training.job import Job, Resumption
+from ppocli.training.job import Job
 
 
 def resume_job(run: Run, command: Command, *, allow_inexact: bool = False) -> Job:
-    """Return what is left to train of a run, which is locked from now on.
-
-    Raises CheckpointError, RunError, and UsageError where the command asks for what it cannot have.
-    """
+    """Return what is left to train of a run, which is now locked. Raises CheckpointError, RunError, UsageError."""
     writer = RunWriter(run)
     writer.lock()
     saved = newest_checkpoint(run)
     config = resumed_config(run, saved, command.overrides)
-    return Job(
-        config,
-        writer,
-        stop_when_solved=stops_when_solved(run, saved, config),
-        command=command,
-        resumption=Resumption(saved, allow_inexact),
-    )
+    ends = stops_when_solved(run, saved, config)
+    return Job(config, writer, None, ends, command, resumes=True, saved=saved, allow_inexact=allow_inexact)
 
 
 def newest_checkpoint(run: Run) -> Checkpoint | None:
@@ -45,21 +37,18 @@ def newest_checkpoint(run: Run) -> Checkpoint | None:
                 found.append(checkpoint.load(path))
             except CheckpointError as error:
                 broken.append(error)
-    if not found:
-        if broken:
-            raise broken[0]
-        return None
-    newest = max(found, key=lambda saved: saved.progress.iterations)
-    if newest.path != run.checkpoint("last"):
+    if broken and not found:
+        raise broken[0]
+    newest = max(found, key=lambda saved: saved.progress.iterations, default=None)
+    if newest is not None and newest.path != run.checkpoint("last"):
         write_atomically(run.checkpoint("last"), newest.path.read_bytes())
     return newest
 
 
 def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str]) -> Config:
-    """Return the config to go on with: the run's own `config.yaml`, and `--set`.
+    """Return the config to continue with: the run's own `config.yaml`, and `--set`.
 
-    Raises UsageError, with the difference, where it is not the one that the run began with, or asks for fewer env steps
-    than it has behind it; RunError for what is no run.
+    Raises UsageError where it is not the one that the run began with, or ends before now; RunError for what is no run.
     """
     if not run.exists:
         raise RunError(f"{run.path}: not a training run, or one that ended before it began; train it anew")
@@ -68,15 +57,12 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
     old, new = began.leaves(), config.leaves()
     changed = [key for key in sorted(old) if old[key] != new[key] and not KEYS[key].may_change]
     if changed:
-        differences = ", ".join(f"{key}: {old[key]} → {new[key]}" for key in changed)
-        may_change = ", ".join(name for name, key in KEYS.items() if key.may_change)
-        raise UsageError(
-            f"{run.path}: a run goes on as it began, but for {may_change}; train a new one for {differences}"
-        )
+        changes = ", ".join(f"{key}: {old[key]} → {new[key]}" for key in changed)
+        free = ", ".join(name for name, key in KEYS.items() if key.may_change)
+        raise UsageError(f"{run.path}: a run continues as it began, but for {free}; train a new one for {changes}")
     if saved is not None and config.num_iterations < saved.progress.iterations:
-        raise UsageError(
-            f"train.env_steps: {config.train.env_steps:,} are fewer than this run's {saved.progress.env_steps:,} so far"
-        )
+        asked, done = config.train.env_steps, saved.progress.env_steps
+        raise UsageError(f"train.env_steps: {asked:,} are fewer than this run's {done:,} so far")
     return config
 
 

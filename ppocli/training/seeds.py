@@ -14,21 +14,15 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
+from ppocli import signals
 from ppocli.config.models import Config
 from ppocli.errors import PpocliError, UsageError
-from ppocli.evaluation.estimates import Estimate, interval, iqm, mean
+from ppocli.evaluation.estimates import interval, iqm, mean
 from ppocli.evaluation.statistics import AgentResult
-from ppocli.signals import (
-    heed_only_sigterm,
-    let_stop_signals_in,
-    signal_name,
-    start_resource_tracker,
-    stop_request,
-    stop_signals_held_back,
-)
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration, Outcome, TrainingResult, follow
 
@@ -48,16 +42,14 @@ class Failure:
 class SeedResult(TrainingResult):
     """What the training of one seed ended with."""
 
-    evaluation: AgentResult | None
-    """Of its best agent, None after an interruption."""
+    evaluation: AgentResult | None  # of its best agent, None after an interruption
 
 
 @dataclass(frozen=True)
 class SeedsResult:
     """What the trainings of several seeds ended with, each and together.
 
-    Each evaluated seed counts once, with the mean return of its best agent over unseen episodes; intervals are 95 %
-    bootstraps over the seeds.
+    An evaluated seed counts by its best agent's mean return over unseen episodes; intervals are 95 % bootstraps.
     """
 
     env_id: str
@@ -70,15 +62,12 @@ class SeedsResult:
     return_mean_ci95: tuple[float, float] | None
     return_iqm: float | None
     return_iqm_ci95: tuple[float, float] | None
-    solved_fraction: float | None
-    """Of the evaluated seeds; None where the task has no target."""
+    solved_fraction: float | None  # of the evaluated seeds; None where the task has no target
     solved_at_env_steps_median: float | None
     solved_at_seconds_median: float | None
-    figure: Path | None
-    """None where nothing was drawn."""
+    figure: Path | None  # None where nothing was drawn
     runs: list[SeedResult]
-    failures: dict[int, str]
-    """Why a seed has no result."""
+    failures: dict[int, str]  # why a seed has no result
 
 
 Message = Iteration | SeedResult | Failure
@@ -120,14 +109,13 @@ def train_seeds(
 ) -> Generator[tuple[int, Message]]:
     """Do jobs, so many at a time; yield what each has to say, with its seed.
 
-    After `should_stop` no other one begins, and those at work write their last checkpoints. Closing the generator early
-    kills them.
+    After `should_stop` no other begins, and those at work write their last checkpoints. Closing early kills them.
     """
     context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
     waiting = deque(jobs)
     at_work: dict[Connection, tuple[int, SpawnProcess]] = {}
     told_to_stop = False
-    start_resource_tracker()
+    signals.start_resource_tracker()
     try:
         while at_work or (waiting and not told_to_stop):
             while waiting and len(at_work) < at_a_time and not told_to_stop:
@@ -135,7 +123,7 @@ def train_seeds(
                 ours, theirs = context.Pipe(duplex=False)
                 arguments = (theirs, job, tuple(imports), time.perf_counter())
                 process = context.Process(target=_train_seed, args=arguments)
-                with stop_signals_held_back():  # until it is ready for them
+                with signals.stop_signals_held_back():  # until it is ready for them
                     process.start()
                 theirs.close()  # so that its end is the end of the pipe
                 at_work[ours] = (job.config.train.seed, process)
@@ -168,7 +156,7 @@ def _receive(connection: Connection, process: SpawnProcess) -> Message:
     except (EOFError, OSError):
         process.join()
         code = process.exitcode or 0
-        ended = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        ended = f"was killed by {signals.signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         message = Failure(f"its process {ended}")
     process.join()
     connection.close()
@@ -177,10 +165,10 @@ def _receive(connection: Connection, process: SpawnProcess) -> Message:
 
 def _train_seed(connection: Connection, job: Job, imports: Sequence[str], started: float) -> None:
     """Train one seed, evaluate its best agent, and send what there is to say: the whole of a child process."""
-    heed_only_sigterm()  # which the parent sends, whatever signal it gets itself
-    with stop_request() as stop:
+    signals.ignore_stop_signals(but_sigterm=True)  # which the parent sends, whatever signal it gets itself
+    with signals.stop_request() as stop:
         stop.acknowledgement = b""
-        let_stop_signals_in()
+        signals.let_stop_signals_in()
         try:
             for name in imports:
                 importlib.import_module(name)
@@ -193,9 +181,7 @@ def _train_seed(connection: Connection, job: Job, imports: Sequence[str], starte
             connection.send(Failure(f"{error.filename or 'files'}: {error.strerror or error}"))
 
 
-def _trained(
-    job: Job, started: float, should_stop: Callable[[], bool], send: Callable[[Iteration], object]
-) -> SeedResult:
+def _trained(job: Job, started: float, should_stop: Callable[[], bool], send: Callable[[Iteration], Any]) -> SeedResult:
     from ppocli.algorithm.device import keep_freed_memory
     from ppocli.evaluation.results import evaluate_checkpoint
     from ppocli.records import checkpoint
@@ -215,13 +201,11 @@ def over_seeds(
     env_id: str, seeds: Sequence[int], ended: Mapping[int, Message], *, at_a_time: int, seconds: float, stopped: bool
 ) -> SeedsResult:
     """Return what trainings of some seeds, which took so many seconds, have `ended` with, together."""
-    results = [message for _, message in sorted(ended.items()) if isinstance(message, SeedResult)]
-    evaluations = [result.evaluation for result in results if result.evaluation is not None]
-    returns = [evaluation.return_mean for evaluation in evaluations]
+    runs = [end for _, end in sorted(ended.items()) if isinstance(end, SeedResult)]
+    evaluations = [run.evaluation for run in runs if run.evaluation is not None]
+    returns = np.array([evaluation.return_mean for evaluation in evaluations])
     has_target = any(evaluation.target_return is not None for evaluation in evaluations)
-    solved = [result for result in results if result.solved and result.evaluation is not None]
-    return_mean, return_mean_ci95 = _with_interval(returns, mean)
-    return_iqm, return_iqm_ci95 = _with_interval(returns, iqm)
+    solved = [run for run in runs if run.solved and run.evaluation is not None]
     return SeedsResult(
         env_id=env_id,
         seeds=list(seeds),
@@ -229,21 +213,14 @@ def over_seeds(
         wall_seconds=seconds,
         interrupted=stopped,
         seeds_evaluated=len(evaluations),
-        return_mean=return_mean,
-        return_mean_ci95=return_mean_ci95,
-        return_iqm=return_iqm,
-        return_iqm_ci95=return_iqm_ci95,
+        return_mean=float(returns.mean()) if evaluations else None,
+        return_mean_ci95=interval(returns, mean),
+        return_iqm=float(iqm(returns)) if evaluations else None,
+        return_iqm_ci95=interval(returns, iqm),
         solved_fraction=len(solved) / len(evaluations) if has_target else None,
         solved_at_env_steps_median=median(one.solved_at_env_steps or 0 for one in solved) if solved else None,
         solved_at_seconds_median=median(one.solved_at_seconds or 0 for one in solved) if solved else None,
         figure=None,
-        runs=results,
+        runs=runs,
         failures={seed: end.message for seed, end in sorted(ended.items()) if isinstance(end, Failure)},
     )
-
-
-def _with_interval(returns: Sequence[float], estimate: Estimate) -> tuple[float | None, tuple[float, float] | None]:
-    if not returns:
-        return None, None
-    bounds = interval(np.array(returns), estimate)
-    return float(estimate(np.array(returns))), None if bounds is None else (float(bounds[0]), float(bounds[1]))

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-import numpy as np
 import torch
 
 from ppocli import __version__
 from ppocli.algorithm.agent import new_agent, on_device
+from ppocli.algorithm.device import choose_device
 from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.updates.make import make_update
 from ppocli.config.models import Config
@@ -18,51 +18,41 @@ from ppocli.envs.episodes import Episodes
 from ppocli.errors import ReplayError
 from ppocli.evaluation.agents import fitting, load_agent
 from ppocli.evaluation.judge import Judge
-from ppocli.records.checkpoint import Checkpoint, Progress
+from ppocli.records.checkpoint import Checkpoint
 from ppocli.seeds import Stream, generator, training_seeds
-from ppocli.training.job import Resumption
+from ppocli.training.job import Job
 from ppocli.training.state import Training
 
 
-def begin(config: Config, envs: VectorEnv, judge: Judge, device: torch.device, clock: Callable[[], float]) -> Training:
-    """Return everything as it is at the start."""
-    rng = generator(config.train.seed, Stream.WEIGHTS)
-    agent = new_agent(envs.obs_spec, envs.action_spec, config.network, rng, device)
-    update = make_update(config, agent)
-    rewards = RewardNormalizer(config.env.num_envs, config.rollout.gamma)
-    episodes = Episodes(envs, training_seeds(config.train.seed))
-    return Training(config, agent, update, rewards, episodes, judge, Progress(), clock)
+def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -> tuple[Training, bool]:
+    """Return everything as it is at the start or as it was saved, and whether its episodes are just as they were.
 
-
-def restore(
-    config: Config,
-    envs: VectorEnv,
-    judge: Judge,
-    device: torch.device,
-    resumption: Resumption,
-    clock: Callable[[], float],
-) -> tuple[Training, bool]:
-    """Return everything as it was saved, and whether its episodes are just as they were.
-
-    Raises CheckpointError where the parts of the checkpoint are not for such a config, ReplayError.
+    Raises CheckpointError where what was saved is not for such a config, ReplayError, PpocliError for lack of a device.
     """
-    saved = resumption.saved
-    assert saved is not None
-    agent = on_device(load_agent(saved, envs), device)
+    config, saved, device = job.config, job.saved, choose_device(job.config.train.device)
+    if saved is None:
+        rng = generator(config.train.seed, Stream.WEIGHTS)
+        agent = new_agent(envs.obs_spec, envs.action_spec, config.network, rng, device)
+    else:
+        agent = on_device(load_agent(saved, envs), device)
     update = make_update(config, agent)
-    update.load_state_dict(fitting(saved, "optimizer", update.state_dict()))
     rewards = RewardNormalizer(config.env.num_envs, config.rollout.gamma)
-    rewards.load_state_dict(fitting(saved, "rewards", rewards.state_dict()))
-    judge.load_state_dict(saved.part("judge"))
-    episodes, exact = _episodes(config, envs, saved, resumption.allow_inexact)
+    if saved is not None:
+        update.load_state_dict(fitting(saved, "optimizer", update.state_dict()))
+        rewards.load_state_dict(fitting(saved, "rewards", rewards.state_dict()))
+        judge.load_state_dict(saved.part("judge"))
+    episodes, exact = _episodes(config, envs, saved, job.allow_inexact)
     if not exact:
-        rewards.returns = np.zeros_like(rewards.returns)  # of the episodes that are given up
-    return Training(config, agent, update, rewards, episodes, judge, saved.progress, clock), exact
+        rewards.returns[:] = 0.0  # of the episodes that are given up
+    return Training(config, agent, update, rewards, episodes, judge, job.progress, clock), exact
 
 
-def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint, allow_inexact: bool) -> tuple[Episodes, bool]:
+def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_inexact: bool) -> tuple[Episodes, bool]:
     """Return the episodes, and whether they stand just where they stood. Raises ReplayError."""
-    seeds, state = training_seeds(config.train.seed), saved.part("episodes")
+    seeds = training_seeds(config.train.seed)
+    if saved is None:
+        return Episodes(envs, seeds), True
+    state = saved.part("episodes")
     try:
         if config.env.backend == "envpool":
             raise ReplayError("EnvPool's environments cannot be brought back to where they stood")
@@ -75,13 +65,10 @@ def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint, allow_inexact:
         return Episodes(envs, seeds, state, replay=False), False
 
 
-_PACKAGES = ("torch", "gymnasium", "box2d", "numpy", "mujoco", "envpool")
-
-
 def versions() -> dict[str, str]:
-    """Return them, and the type of machine."""
+    """Return the versions of everything that results depend on, and the type of machine."""
     packages = {}
-    for name in _PACKAGES:
+    for name in ("torch", "gymnasium", "box2d", "numpy", "mujoco", "envpool"):
         with suppress(PackageNotFoundError):  # some are extras
             packages[name] = version(name)
     machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
@@ -90,10 +77,6 @@ def versions() -> dict[str, str]:
 
 def inexactness(saved: Checkpoint) -> list[str]:
     """Return what is not as it was when the checkpoint was made, so that the last bits may come out differently."""
-    now = versions()
-    names = sorted(now.keys() | saved.versions.keys())
-    return [
-        f"{name} {saved.versions.get(name)} → {now.get(name)}"
-        for name in names
-        if saved.versions.get(name) != now.get(name)
-    ]
+    then, now = saved.versions, versions()
+    differing = [name for name in sorted(now.keys() | then.keys()) if then.get(name) != now.get(name)]
+    return [f"{name} {then.get(name)} → {now.get(name)}" for name in differing]

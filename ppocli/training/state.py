@@ -38,8 +38,7 @@ class Training:
     def step(self) -> Iteration:
         """Do one iteration: collect, make a batch, update, judge.
 
-        Raises NonFiniteError, what the environments raise, and EvaluationStopped: the iteration is not over then, and
-        only a `snapshot` from before it is of use.
+        Raises NonFiniteError, what environments raise, EvaluationStopped: only a `snapshot` from before is of use then.
         """
         config, agent, iteration = self.config, self.agent, self.progress.iterations
         start = self.clock()
@@ -59,21 +58,21 @@ class Training:
         verdict = self.judge.judge(agent, iteration, rollout.episodes)
         judged = self.clock()
 
+        env_steps, before = self.episodes.env_steps, self.progress
+        solved = verdict.solved_return is not None
         self.progress = replace(
-            self.progress,
+            before,
             iterations=iteration + 1,
-            env_steps=self.episodes.env_steps,
+            env_steps=env_steps,
             seconds=judged,
-            episodes=self.progress.episodes + len(rollout.episodes),
+            episodes=before.episodes + len(rollout.episodes),
             best_return=self.judge.best_return,
+            solved_at_env_steps=env_steps if solved else before.solved_at_env_steps,
+            solved_at_seconds=judged if solved else before.solved_at_seconds,
         )
-        if verdict.solved_return is not None:
-            self.progress = replace(
-                self.progress, solved_at_env_steps=self.progress.env_steps, solved_at_seconds=judged
-            )
         metrics = Metrics(
-            iteration=self.progress.iterations,
-            env_steps=self.progress.env_steps,
+            iteration=iteration + 1,
+            env_steps=env_steps,
             seconds=judged,
             env_steps_per_second=config.batch_size / (updated - start),
             rollout_seconds=collected - start,
@@ -99,9 +98,7 @@ class Training:
 
     def snapshot(self) -> Callable[[], State]:
         """Return what gives the `state` of this moment later. It costs little until it is asked."""
-        parts = {
-            part: {name: values.copy() for name, values in named.items()} for part, named in self._small_parts().items()
-        }
+        parts = {part: {name: array.copy() for name, array in own.items()} for part, own in self._small_parts().items()}
         episodes = self.episodes.snapshot()
         return lambda: {**parts, "episodes": episodes.state_dict()}
 

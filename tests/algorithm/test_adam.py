@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ppocli.algorithm.adam import Adam
+from ppocli.errors import NonFiniteError
 
 
 def make_networks():
@@ -34,11 +35,19 @@ def test_the_steps_are_those_of_torch():
 
 
 @pytest.mark.parametrize("name", ["weights", "exp_avg", "exp_avg_sq"])
-def test_what_is_not_finite_is_found(name):
+def test_a_state_that_is_not_finite_is_found(name):
     adam = Adam(make_networks()[0].parameters())
-    assert adam.is_finite()
+    adam.check_finite({"policy loss": 1.0})
     getattr(adam, name)[7] = torch.inf
-    assert not adam.is_finite()
+    with pytest.raises(NonFiniteError, match=r"^no longer a finite number: weights; a lower update.learning_rate or "):
+        adam.check_finite({"policy loss": 1.0})
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_means_that_are_not_finite_are_named(number):
+    adam = Adam(make_networks()[0].parameters())
+    with pytest.raises(NonFiniteError, match=r"^no longer a finite number: value loss, gradient; "):
+        adam.check_finite({"policy loss": 1.0, "value loss": number, "entropy": 0.0, "gradient": number})
 
 
 @pytest.mark.parametrize("max_norm", [0.01, 1e6])
@@ -51,3 +60,61 @@ def test_clipping_is_that_of_torch(max_norm):
     torch.testing.assert_close(norm, torch.nn.utils.clip_grad_norm_(theirs.parameters(), max_norm))
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_without_a_limit_nothing_is_clipped():
+    ours, theirs = make_networks()
+    adam = Adam(ours.parameters())
+    (1e6 * loss(ours, 0)).backward()
+    (1e6 * loss(theirs, 0)).backward()
+    norm = adam.clip_gradient(None)
+    assert norm > 1e6
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert one.grad.equal(other.grad)
+
+
+def test_a_gradient_that_was_forgotten_is_zero_and_still_the_parameters_own():
+    network, _ = make_networks()
+    adam = Adam(network.parameters())
+    loss(network, 0).backward()
+    assert adam.gradient.any()
+    adam.zero_gradient()
+    assert not any(parameter.grad.any() for parameter in network.parameters())
+
+
+def other_memory(network):
+    for parameter in network.parameters():
+        parameter.data = parameter.data.clone()
+
+
+def one_parameter_elsewhere(network):
+    network[1].bias.data = network[1].bias.data.clone()
+
+
+def no_gradient(network):
+    network.zero_grad(set_to_none=True)
+
+
+def other_gradient(network):
+    network[1].weight.grad = network[1].weight.grad.clone()
+
+
+@pytest.mark.parametrize(
+    "leave", [torch.nn.Module.double, other_memory, one_parameter_elsewhere, no_gradient, other_gradient]
+)
+def test_parameters_that_have_left_the_optimizer_are_noticed(leave):
+    network, _ = make_networks()
+    adam = Adam(network.parameters())
+    adam.zero_gradient()
+    leave(network)
+    with pytest.raises(AssertionError, match="the parameters have left the optimizer"):
+        adam.zero_gradient()
+
+
+def test_parameters_that_are_only_overwritten_have_not_left():
+    network, other = make_networks()
+    adam = Adam(network.parameters())
+    network.load_state_dict({name: tensor + 1 for name, tensor in other.state_dict().items()})
+    network.to("cpu", torch.float32)
+    adam.zero_gradient()
+    assert torch.equal(adam.weights, torch.nn.utils.parameters_to_vector(other.parameters()) + 1)

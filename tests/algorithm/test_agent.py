@@ -6,15 +6,17 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.distributions import Categorical
-from ppocli.envs.api import Continuous, Discrete
+from ppocli.config.models import NetworkConfig
+from ppocli.envs.api import Continuous, Discrete, Vector
 
+THREE_CHOICES = Discrete(3)
 LOGITS = torch.tensor([[0.0, 1.0, 2.0]])
 PROBABILITIES = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()
 
 
-def agent(**changes):
-    settings = {"obs_size": 4, "action_spec": Discrete(3), "hidden_sizes": (8, 6), "activation": "tanh"} | changes
-    return Agent(**settings, generator=torch.Generator().manual_seed(0))
+def agent(action_spec=THREE_CHOICES, **changes):
+    network = NetworkConfig(**{"hidden_sizes": (8, 6), "activation": "tanh"} | changes)
+    return Agent(Vector(4), action_spec, network, torch.Generator().manual_seed(0))
 
 
 def test_log_prob_and_entropy():

@@ -6,7 +6,10 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.normalize import ObsNormalizer, RewardNormalizer, RunningStatistics
-from ppocli.envs.api import Discrete
+from ppocli.config.models import Config, NetworkConfig
+from ppocli.envs.api import Discrete, Vector
+from ppocli.records import checkpoint
+from tests.jobs import trained
 
 DATA = np.random.default_rng(0).normal([0, 1e4, -3], [1, 0.5, 100], size=(600, 3))
 
@@ -37,20 +40,24 @@ def test_small_differences_of_large_numbers_are_not_lost():
 
 def test_nothing_seen_changes_nothing_but_the_limit():
     obs = torch.tensor([[0.5, -3.0, 11.0]])
-    torch.testing.assert_close(ObsNormalizer(3)(obs), torch.tensor([[0.5, -3.0, 10.0]]))
+    torch.testing.assert_close(ObsNormalizer((3,))(obs), torch.tensor([[0.5, -3.0, 10.0]]))
 
 
 def test_observations_by_hand():
-    normalizer = ObsNormalizer(2)
+    normalizer = ObsNormalizer((2,))
     normalizer.statistics.add(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, deviations 1 and 0
     seen = normalizer(torch.tensor([[2.0, 5.0], [2.5, 6.0], [-20.0, 4.0]]))
     assert seen.dtype == torch.float32
     assert seen.tolist() == [[0.0, 0.0], [0.5, 10.0], [-10.0, -10.0]]
 
 
+def make_agent(*, normalize_obs):
+    network = NetworkConfig(normalize_obs=normalize_obs)
+    return Agent(Vector(2), Discrete(2), network, torch.Generator().manual_seed(0))
+
+
 def test_the_agent_sees_through_its_statistics_and_only_learn_obs_moves_them():
-    agent = Agent(2, Discrete(2), normalize_obs=True, generator=torch.Generator().manual_seed(0))
-    plain = Agent(2, Discrete(2), generator=torch.Generator().manual_seed(0))
+    agent, plain = make_agent(normalize_obs=True), make_agent(normalize_obs=False)
     agent.learn_obs(torch.tensor([[1.0, 10.0], [3.0, 30.0]]))
     before = {name: tensor.clone() for name, tensor in agent.state_dict().items()}
     obs, as_seen = torch.tensor([[3.0, 20.0]]), torch.tensor([[1.0, 0.0]])
@@ -64,9 +71,27 @@ def test_the_agent_sees_through_its_statistics_and_only_learn_obs_moves_them():
 
 
 def test_without_normalisation_there_is_nothing_to_save():
-    agent = Agent(2, Discrete(2))
+    agent = make_agent(normalize_obs=False)
     agent.learn_obs(torch.ones(3, 2))
     assert not [name for name in agent.state_dict() if "normalizer" in name]
+
+
+def test_training_learns_what_was_acted_on_and_not_what_it_led_to(tmp_path):
+    """`Counting` shows 0, 1, 2 before its actions, and 1, 2, 3 after them."""
+    config = Config.model_validate(
+        {
+            "env": {"id": "Counting-v0", "num_envs": 2, "workers": 0},
+            "network": {"hidden_sizes": [4], "normalize_obs": True},
+            "rollout": {"horizon": 6},
+            "update": {"minibatch_size": 12},
+            "train": {"env_steps": 24, "eval_episodes": 1},
+        }
+    )
+    run, _ = trained(config, tmp_path / "run")
+    agent = checkpoint.load(run.checkpoint("last")).part("agent")
+    assert agent["normalizer.statistics.count"] == 24
+    assert agent["normalizer.statistics.mean"][0] == pytest.approx(1)
+    assert agent["normalizer.statistics.var"][0] == pytest.approx(2 / 3)
 
 
 def test_discounted_returns_by_hand():

@@ -1,5 +1,6 @@
 """Five tasks so small that each isolates one fault; all of them through the real training loop."""
 
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 
 from ppocli.config.models import Config
 from ppocli.envs.make import evaluation_envs
+from ppocli.evaluation.agents import load_agent
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
-from ppocli.training.loop import train
+from tests.jobs import train
 
 
 def trained_agent(kind, folder, iterations):
@@ -18,15 +20,16 @@ def trained_agent(kind, folder, iterations):
         {
             "env": {"id": "Probe-v0", "kwargs": {"kind": kind}, "num_envs": 8},
             "network": {"hidden_sizes": [16]},
-            "ppo": {"horizon": 16, "minibatch_size": 32, "learning_rate": 0.01, "gamma": 0.5, "max_grad_norm": 10},
+            "rollout": {"horizon": 16, "gamma": 0.5},
+            "update": {"minibatch_size": 32, "learning_rate": 0.01, "max_grad_norm": 10},
             "train": {"env_steps": 1_000_000, "eval_interval": 1_000_000},
         }
     )
     run = Run(folder / kind)
-    for _ in islice(reports := train(config, run), iterations):
-        pass
-    reports.close()
-    return checkpoint.load(run.checkpoint("last")).build_agent(evaluation_envs(config.env))
+    with closing(train(config, run)) as training:
+        for _ in islice(training, iterations):
+            pass
+    return load_agent(checkpoint.load(run.checkpoint("last")), evaluation_envs(config.env))
 
 
 def values(agent, *observations):

@@ -1,55 +1,65 @@
 """The command in terminals of every kind, in pipes that end early, on disks that are full: as people run it."""
 
-import contextlib
-import json
+import itertools
 import os
 import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import closing
 
+import gymnasium as gym
 import pytest
 
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
+from ppocli.records.writer import RunWriter
+from tests.cli.commands import FAST, PATIENCE_SECONDS, error_line, strict_json
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells")
 
 PPOCLI = f"{sys.executable} -m ppocli"
-TRAIN = (
-    f"{PPOCLI} train --config cartpole --set env.num_envs=8 --set ppo.horizon=32 --set ppo.minibatch_size=256 "
-    "--set train.eval_interval=1024 --set train.eval_episodes=2 --set train.env_steps=2048"
-)
+TRAIN = f"{PPOCLI} train --config cartpole {' '.join(FAST)}"
+ENDLESS = ("--set", "train.env_steps=1e9", "--set", "train.eval_interval=1e9")
 
 
 def shell(command, folder, **variables):
-    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=os.environ | path | variables, capture_output=True, text=True
+        ["bash", "-c", command], cwd=folder, env=os.environ | variables, capture_output=True, text=True
     )
+
+
+def in_one_process(*commands):
+    """Return a shell's command that runs several of ours, one after the other, and imports torch once."""
+    program = (
+        "import sys\nfrom ppocli.cli import main\n"
+        f"for command in {commands!r}:\n"
+        "    sys.argv = ['ppocli', *command.split()]\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as end:\n        assert end.code == 0\n"
+    )
+    return f'{sys.executable} -c "{program}"'
 
 
 @pytest.mark.parametrize(
     "variables",
     [
-        {"TERM": "dumb"},
+        {"TERM": "dumb", "DISPLAY": "", "LC_ALL": "C"},
         {"COLUMNS": "10"},
-        {"LC_ALL": "C"},
         {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
-        {"DISPLAY": ""},
     ],
     ids=str,
 )
 def test_any_terminal(tmp_path, variables):
-    outcome = shell(f"{TRAIN} && {PPOCLI} evaluate latest --episodes 3", tmp_path, **variables)
+    train = f"train --config cartpole {' '.join(FAST)}"
+    outcome = shell(in_one_process(train, "evaluate latest --episodes 3"), tmp_path, **variables)
     assert outcome.returncode == 0, outcome.stderr
     assert "Traceback" not in outcome.stderr
     assert "agent, greedy" in outcome.stdout.replace("\n", " ") or variables == {"COLUMNS": "10"}
 
 
 def test_a_reader_that_leaves_early(tmp_path):
-    outcome = shell(f"set -o pipefail; {TRAIN} | head -1; {PPOCLI} evaluate latest --episodes 3 | head -1", tmp_path)
+    outcome = shell(f"set -o pipefail; {TRAIN} | head -1; {PPOCLI} runs | head -1", tmp_path)
     assert outcome.returncode == 0
     assert "Traceback" not in outcome.stderr
     assert "Exception" not in outcome.stderr
@@ -65,10 +75,14 @@ def test_progress_that_nobody_reads_does_not_end_the_run(tmp_path):
 def test_a_terminal_that_is_closed_leaves_a_run_that_was_asked_to_stop(tmp_path):
     """The program answers the hang-up, although there is nothing left to draw on."""
     terminal, end = os.openpty()
-    command = [*TRAIN.split(), "--set", "train.env_steps=1e9", "--set", "train.eval_interval=1e9"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm"}
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
+        [*TRAIN.split(), *ENDLESS],
+        cwd=tmp_path,
+        env=os.environ | {"TERM": "xterm"},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
     )
     os.close(end)
     seen = b""
@@ -76,31 +90,31 @@ def test_a_terminal_that_is_closed_leaves_a_run_that_was_asked_to_stop(tmp_path)
         seen += os.read(terminal, 1000)
     os.close(terminal)
     process.send_signal(signal.SIGHUP)  # as the system does to the terminal's own session
-    assert process.wait(60) == 128 + signal.SIGHUP
+    assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGHUP
     (last,) = tmp_path.rglob("last.safetensors")
     checkpoint.load(last)
 
 
-def test_signals_at_any_moment_of_the_start_print_no_traceback(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    for number in range(8):
-        process = subprocess.Popen(
-            [*TRAIN.split(), "--set", "env.id=Acrobot-v1", "--set", "env.workers=1", "--set", "train.env_steps=1e9"],
-            cwd=tmp_path,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.4 + number / 4)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all its processes
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGINT, errors
-        assert "Traceback" not in errors
+CLOSED = [
+    " ".join(closing) for count in range(1, 4) for closing in itertools.combinations(["<&-", ">&-", "2>&-"], count)
+]
 
 
-@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "< /dev/null > /dev/full"])
+@pytest.mark.parametrize("closing", CLOSED)
+def test_a_file_never_gets_the_number_of_a_stream_that_is_closed(tmp_path, closing):
+    program = (
+        "import os, sys; from ppocli.cli.process import make_streams_safe; make_streams_safe(); "
+        "file = open('log', 'w'); print('result'); print('error', file=sys.stderr); os.write(2, b'a last word'); "
+        "print(sys.stdin.read(), file=file); assert file.fileno() > 2"
+    )
+    outcome = shell(f'{sys.executable} -c "{program}" {closing}', tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (tmp_path / "log").read_text() == "\n"
+    assert outcome.stdout == ("" if ">&-" in closing.split() else "result\n")
+    assert outcome.stderr == ("" if "2>&-" in closing.split() else "error\na last word")
+
+
+@pytest.mark.parametrize("closing", ["<&- >&- 2>&-", "< /dev/null > /dev/full"])
 def test_closed_and_full_streams_do_not_hurt_the_run(tmp_path, closing):
     outcome = shell(f"{TRAIN} {closing}", tmp_path)
     assert "Traceback" not in outcome.stderr
@@ -108,44 +122,32 @@ def test_closed_and_full_streams_do_not_hurt_the_run(tmp_path, closing):
     assert checkpoint.load(run / "checkpoints" / "last.safetensors").progress.env_steps == 2048
 
 
-def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path):
+def test_a_full_disk_is_one_line_and_what_was_saved_stays(ppocli, tmp_path):
     """A limit on the size of files fails their writes just so."""
-
-    def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-
-    command = [*TRAIN.split(), "--set", "train.env_steps=1e9", "--set", "train.checkpoint_interval=1024"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    outcome = subprocess.run(
-        [*command, "--set", "network.hidden_sizes=[16]"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        preexec_fn=limited,
-    )
-    assert outcome.returncode == 1
-    error = outcome.stderr.splitlines()[-1]
-    assert error.startswith("error: ")
-    assert "File too large" in error
-    assert "Traceback" not in outcome.stderr
+    options = ("--set", "train.checkpoint_interval=1024", "--set", "network.hidden_sizes=[16]", "--quiet")
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
+    try:
+        outcome = ppocli("train", "--config", "cartpole", *FAST, *ENDLESS, *options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert "File too large" in error_line(outcome, 1)
     (run,) = (tmp_path / "runs" / "CartPole-v1").iterdir()
     assert checkpoint.load(run / "checkpoints" / "last.safetensors").progress.iterations > 4
     assert not list(run.rglob("*.tmp"))
 
 
-def test_resume_through_the_command_line(tmp_path):
-    outcome = shell(
-        f"{TRAIN} --json > first.json && {PPOCLI} train --resume latest --json > again.json && "
-        f"{PPOCLI} train --resume latest --set train.env_steps=3000 --json > more.json",
-        tmp_path,
+def test_resume_through_the_command_line(ppocli, run_dir):
+    (before,) = strict_json(ppocli("runs", "--json").stdout)["runs"]
+    again, more = (
+        strict_json(ppocli("train", "--resume", "latest", *options, "--json").stdout)
+        for options in ((), ("--set", "train.env_steps=3000"))
     )
-    assert outcome.returncode == 0, outcome.stderr
-    first, again, more = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("first", "again", "more"))
-    assert first["run_dir"] == again["run_dir"] == more["run_dir"]
-    timeless = ("env_steps", "iterations", "solved", "best_return", "checkpoint")
-    assert [first[key] for key in timeless] == [again[key] for key in timeless]
-    assert (first["env_steps"], more["env_steps"]) == (2048, 3072)
+    assert before["run_dir"] == again["run_dir"] == more["run_dir"] == str(run_dir)
+    assert {key: again[key] for key in ("env_steps", "solved", "best_return")}.items() <= before.items()
+    assert again["checkpoint"] == str(run_dir / "checkpoints" / "best.safetensors")
+    assert [again[key] for key in ("resumed_at_env_steps", "env_steps", "iterations")] == [2048, 2048, 8]
+    assert [more[key] for key in ("resumed_at_env_steps", "env_steps", "iterations")] == [2048, 3072, 12]
 
 
 @pytest.mark.parametrize(
@@ -159,40 +161,45 @@ def test_resume_through_the_command_line(tmp_path):
     ],
 )
 def test_wrong_ways_to_resume_and_import(ppocli, arguments, code, message):
-    outcome = ppocli(*arguments.split())
-    assert (outcome.exit_code, outcome.stdout) == (code, "")
-    assert message in outcome.stderr
-    assert len(outcome.stderr.splitlines()) == 1
+    assert message in error_line(ppocli(*arguments.split()), code)
 
 
-def test_two_trainers_in_one_directory(tmp_path):
-    train = [*TRAIN.split(), "--set", "train.env_steps=1e9", "--set", "train.checkpoint_interval=256"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    first = subprocess.Popen(train, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+def test_two_trainers_in_one_directory(ppocli, tmp_path):
+    idle = ("--set", "train.checkpoint_interval=256", "--set", "update.learning_rate=1e-9")  # episodes stay short
+    endless = [*TRAIN.split(), *ENDLESS, *idle]
+    first = subprocess.Popen(endless, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         first.stderr.readline()
-        outcome = shell(f"{PPOCLI} train --resume latest", tmp_path)
-        assert (outcome.returncode, outcome.stdout) == (1, "")
-        assert "another ppocli train is at work in this run" in outcome.stderr
-        outcome = shell(f"{PPOCLI} evaluate latest --episodes 2 && {PPOCLI} render latest", tmp_path)
-        assert outcome.returncode == 0, outcome.stderr  # readers are always let in
+        line = error_line(ppocli("train", "--resume", "latest"), 1)
+        assert "another ppocli train is at work in this run" in line
+        for reader in ("evaluate", "render"):  # readers are always let in
+            assert ppocli(reader, "latest", "--episodes", "1").exit_code == 0
     finally:
         first.kill()  # the lock dies with its holder
         first.communicate()
     (run,) = (tmp_path / "runs" / "CartPole-v1").iterdir()
-    Run(run).lock()
+    with closing(RunWriter(Run(run))) as other:
+        other.lock()
 
 
-def test_an_environment_of_ones_own(tmp_path):
+def test_an_environment_of_ones_own(ppocli, tmp_path):
     (tmp_path / "my_tasks.py").write_text(
         "import gymnasium as gym\n"
         "from gymnasium.envs.classic_control import CartPoleEnv\n"
         'gym.register("Mine-v0", CartPoleEnv, max_episode_steps=50)\n'
     )
-    sets = "--set env.id=Mine-v0 --set env.workers=1"
-    outcome = shell(
-        f"{TRAIN} {sets} --import my_tasks && {PPOCLI} evaluate latest --episodes 3 --import my_tasks", tmp_path
-    )
-    assert outcome.returncode == 0, outcome.stderr
-    assert "unseen episodes of Mine-v0" in outcome.stdout
-    assert shell(f"{PPOCLI} evaluate latest", tmp_path).returncode != 0
+
+    def anew(*arguments):
+        """Run a command in a process that has not imported the environment."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "path", [*sys.path])
+            outcome = ppocli(*arguments)
+        sys.modules.pop("my_tasks", None)
+        gym.registry.pop("Mine-v0", None)
+        return outcome
+
+    mine = ("--set", "env.id=Mine-v0", "--set", "env.workers=1", "--import", "my_tasks")
+    assert anew("train", "--config", "cartpole", *FAST, *mine).exit_code == 0
+    outcome = anew("evaluate", "latest", "--episodes", "3", "--import", "my_tasks")
+    assert (outcome.exit_code, "unseen episodes of Mine-v0" in outcome.stdout) == (0, True)
+    assert "'Mine-v0' is not an environment" in error_line(anew("evaluate", "latest"), 2)

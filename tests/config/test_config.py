@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from ppocli.config.load import load_config, parse_config, parse_yaml, preset_names
-from ppocli.config.models import Config
+from ppocli.config.models import KEYS, RENAMED, Config
 from ppocli.config.values import Schedule
 from ppocli.errors import UsageError
 
@@ -28,7 +28,7 @@ def config_file(tmp_path):
 
 def test_only_the_environment_is_required():
     config = parse_config({"env": {"id": "CartPole-v1"}}, "my.yaml")
-    assert (config.ppo.gamma, config.train.seed, config.train.device) == (0.99, 0, "auto")
+    assert (config.algorithm, config.rollout.gamma, config.train.seed, config.train.device) == ("ppo", 0.99, 0, "auto")
     assert parse_config({"env": {"id": "Acrobot-v1"}}, "my.yaml").num_iterations > 0
 
 
@@ -59,25 +59,36 @@ def test_missing_environment():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"ppo": {"gama": 0.9}}, "my.yaml: ppo.gama: unknown key, did you mean gamma?"),
-        ({"pppo": {}}, "my.yaml: pppo: unknown key, did you mean ppo?"),
-        ({"ppo": {"gamma": 1.5}}, "my.yaml: ppo.gamma: 1.5 must be a finite number from 0 to 1"),
-        ({"ppo": {"gamma": True}}, "my.yaml: ppo.gamma: True must be a finite number from 0 to 1"),
-        ({"ppo": {"gamma": "0.9"}}, "my.yaml: ppo.gamma: '0.9' must be a finite number from 0 to 1"),
-        ({"ppo": {"max_grad_norm": 0}}, "my.yaml: ppo.max_grad_norm: 0 must be a finite number above 0"),
-        ({"ppo": {"vf_coef": float("nan")}}, "my.yaml: ppo.vf_coef: nan must be a finite number from 0 to 1e+06"),
-        ({"ppo": {"horizon": 0}}, "my.yaml: ppo.horizon: 0 must be a whole number from 1 to 100,000"),
-        ({"ppo": {"horizon": 1.5}}, "my.yaml: ppo.horizon: 1.5 must be a whole number from 1 to 100,000"),
-        ({"ppo": {"horizon": True}}, "my.yaml: ppo.horizon: True must be a whole number from 1 to 100,000"),
-        ({"ppo": {"minibatch_size": 1}}, "my.yaml: ppo.minibatch_size: 1 must be a whole number from 2 to 10,000,000"),
+        ({"rollout": {"gama": 0.9}}, "my.yaml: rollout.gama: unknown key, did you mean gamma? (known: horizon, gamma,"),
+        ({"ppo": {"gama": 0.9}}, "my.yaml: ppo.gama: unknown key, did you mean rollout.gamma? (known: clip_coef,"),
+        ({"ppo": {"gamma": 1.5}}, "my.yaml: rollout.gamma: 1.5 must be a finite number from 0 to 1"),
         (
-            {"ppo": {"learning_rate": -1}},
-            "my.yaml: ppo.learning_rate: -1 must be a number from 0 to 1e6, or a schedule such as",
+            {"train": {"learning_rate": 1}},
+            "train.learning_rate: unknown key, did you mean update.learning_rate? (known:",
+        ),
+        ({"num_envs": 1}, "my.yaml: num_envs: unknown key, did you mean env.num_envs? (known: algorithm, env,"),
+        ({"algorithm": "a2c"}, "my.yaml: algorithm: 'a2c' must be one of 'ppo'"),
+        ({"pppo": {}}, "my.yaml: pppo: unknown key, did you mean ppo?"),
+        ({"rollout": {"gamma": 1.5}}, "my.yaml: rollout.gamma: 1.5 must be a finite number from 0 to 1"),
+        ({"rollout": {"gamma": True}}, "my.yaml: rollout.gamma: True must be a finite number from 0 to 1"),
+        ({"rollout": {"gamma": "0.9"}}, "my.yaml: rollout.gamma: '0.9' must be a finite number from 0 to 1"),
+        ({"update": {"max_grad_norm": 0}}, "my.yaml: update.max_grad_norm: 0 must be a finite number above 0"),
+        ({"update": {"vf_coef": float("nan")}}, "my.yaml: update.vf_coef: nan must be a finite number from 0 to 1e+06"),
+        ({"rollout": {"horizon": 0}}, "my.yaml: rollout.horizon: 0 must be a whole number from 1 to 100,000"),
+        ({"rollout": {"horizon": 1.5}}, "my.yaml: rollout.horizon: 1.5 must be a whole number from 1 to 100,000"),
+        ({"rollout": {"horizon": True}}, "my.yaml: rollout.horizon: True must be a whole number from 1 to 100,000"),
+        (
+            {"update": {"minibatch_size": 1}},
+            "my.yaml: update.minibatch_size: 1 must be a whole number from 2 to 10,000,000",
         ),
         (
-            {"ppo": {"learning_rate": {"start": 1, "stop": 0}}},
-            "my.yaml: ppo.learning_rate.end: missing; give it a value; "
-            "ppo.learning_rate.stop: unknown key (known: start, end, shape)",
+            {"update": {"learning_rate": -1}},
+            "my.yaml: update.learning_rate: -1 must be a number from 0 to 1e6, or a schedule such as",
+        ),
+        (
+            {"update": {"learning_rate": {"start": 1, "stop": 0}}},
+            "my.yaml: update.learning_rate.end: missing; give it a value; "
+            "update.learning_rate.stop: unknown key (known: start, end, shape)",
         ),
         (
             {"ppo": {"clip_coef": {"start": 1, "end": 0, "shape": "step"}}},
@@ -85,12 +96,12 @@ def test_missing_environment():
         ),
         ({"network": {"hidden_sizes": [64, 0]}}, "network.hidden_sizes.1: 0 must be a whole number from 1 to 8,192"),
         ({"network": {"hidden_sizes": 64}}, "64 must be a list of at most 8 whole numbers, such as [64, 64]"),
-        ({"ppo": {"vf_coef": 10**400}}, "must be a finite number from 0 to 1e+06"),
+        ({"update": {"vf_coef": 10**400}}, "must be a finite number from 0 to 1e+06"),
         ({"schedule": 1}, "my.yaml: schedule: unknown key"),
         ({"env_id": "A-v1"}, "my.yaml: env_id: unknown key, did you mean env.id?"),
         ({"ppo": {"clip_coef": {"start:1": None, "end": 0}}}, "ppo.clip_coef.start:1: not a key; YAML wants a space"),
         ({"ppo": {"schedule": 1}}, "my.yaml: ppo.schedule: unknown key"),
-        ({"ppo": {"learning_rate": "fast"}}, "'fast' must be a number from 0 to 1e6, or a schedule"),
+        ({"update": {"learning_rate": "fast"}}, "'fast' must be a number from 0 to 1e6, or a schedule"),
         ({"network": {"activation": "sin"}}, "my.yaml: network.activation: 'sin' must be one of 'tanh', 'relu'"),
         ({"network": {"normalize_obs": 1}}, "my.yaml: network.normalize_obs: 1 must be true or false"),
         ({"network": {"init": "zero"}}, "my.yaml: network.init: 'zero' must be one of 'orthogonal' or 'uniform'"),
@@ -107,22 +118,29 @@ def test_refusals_name_key_value_and_range(values, expected):
     assert expected in refusal(values)
 
 
-def test_a_minibatch_must_divide_the_batch_and_what_would_is_named():
-    message = refusal({"env": {"id": "A-v1", "num_envs": 6}, "ppo": {"horizon": 50, "minibatch_size": 64}})
-    assert "64 does not divide env.num_envs × ppo.horizon = 6 × 50 = 300; 60 would" in message
-    assert "7 would" in refusal({"env": {"id": "A-v1", "num_envs": 7}, "ppo": {"horizon": 1, "minibatch_size": 3}})
+@pytest.mark.parametrize(
+    ("num_envs", "horizon", "minibatch_size", "message"),
+    [
+        (6, 50, 64, "64 does not divide env.num_envs × rollout.horizon = 6 × 50 = 300; 60 would"),
+        (7, 1, 3, "3 does not divide env.num_envs × rollout.horizon = 7 × 1 = 7; 7 would"),
+    ],
+)
+def test_a_minibatch_must_divide_the_batch_and_what_would_is_named(num_envs, horizon, minibatch_size, message):
+    update = {"minibatch_size": minibatch_size}
+    refused = refusal({"env": {"id": "A-v1", "num_envs": num_envs}, "rollout": {"horizon": horizon}, "update": update})
+    assert refused == f"my.yaml: update.minibatch_size: {message}"
 
 
 @pytest.mark.parametrize(("num_envs", "horizon"), [(1, 1), (10_000, 100_000)])
 def test_batches_that_cannot_be_learned_from(num_envs, horizon):
-    message = refusal({"env": {"id": "A-v1", "num_envs": num_envs}, "ppo": {"horizon": horizon}})
+    message = refusal({"env": {"id": "A-v1", "num_envs": num_envs}, "rollout": {"horizon": horizon}})
     assert f"= {num_envs * horizon} samples; an update learns from 2 to 10,000,000" in message
 
 
 def test_frozen():
     config = parse_config({"env": {"id": "CartPole-v1"}}, "my.yaml")
     with pytest.raises(ValidationError):
-        config.ppo.gamma = 0.5
+        config.rollout.gamma = 0.5
 
 
 @pytest.mark.parametrize(
@@ -173,25 +191,27 @@ def test_env_steps_are_rounded_up_to_whole_iterations():
 
 
 def test_set_overrides_any_key(config_file):
-    path = config_file("env: {id: CartPole-v1}\nppo: {learning_rate: {start: 1e-3, end: 0}}")
-    config = load_config(path, ["ppo.learning_rate.end=1e-4", "train.env_steps=1e4", "env.kwargs.gravity=5"], seed=7)
-    assert config.ppo.learning_rate == Schedule(start=1e-3, end=1e-4)
+    path = config_file("env: {id: CartPole-v1}\nupdate: {learning_rate: {start: 1e-3, end: 0}}")
+    config = load_config(path, ["update.learning_rate.end=1e-4", "train.env_steps=1e4", "env.kwargs.gravity=5"], seed=7)
+    assert config.update.learning_rate == Schedule(start=1e-3, end=1e-4)
     assert config.train.env_steps == 10_000
     assert config.train.seed == 7
     assert config.env.kwargs == {"gravity": 5}
-    config = load_config(path, ["ppo.learning_rate={start: 1, end: 0, shape: cosine}"])
-    assert config.ppo.learning_rate == Schedule(start=1, end=0, shape="cosine")
+    config = load_config(path, ["update.learning_rate={start: 1, end: 0, shape: cosine}", "algorithm=ppo"])
+    assert config.update.learning_rate == Schedule(start=1, end=0, shape="cosine")
+    assert config.algorithm == "ppo"
+    assert load_config(path, ["train.seed=1", "train.seed=2"]).train.seed == 2
 
 
 def test_set_enters_a_schedule_that_is_only_a_default(config_file):
-    config = load_config(config_file("env: {id: CartPole-v1}\nppo:"), ["ppo.learning_rate.start=1e-3"])
-    assert config.ppo.learning_rate == Schedule(start=1e-3, end=0)
+    config = load_config(config_file("env: {id: CartPole-v1}\nupdate:"), ["update.learning_rate.start=1e-3"])
+    assert config.update.learning_rate == Schedule(start=1e-3, end=0)
 
 
 def test_set_changes_one_place_even_where_yaml_uses_a_mapping_twice(config_file):
-    path = config_file("env: {id: A-v1}\nppo: {learning_rate: &s {start: 1, end: 0}, ent_coef: *s}")
-    config = load_config(path, ["ppo.ent_coef.start=0.5"])
-    assert (config.ppo.learning_rate.start, config.ppo.ent_coef.start) == (1, 0.5)
+    path = config_file("env: {id: A-v1}\nupdate: {learning_rate: &s {start: 1, end: 0}, ent_coef: *s}")
+    config = load_config(path, ["update.ent_coef.start=0.5"])
+    assert (config.update.learning_rate.start, config.update.ent_coef.start) == (1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +221,9 @@ def test_set_changes_one_place_even_where_yaml_uses_a_mapping_twice(config_file)
         ("=3", "write it as KEY=VALUE"),
         ("ppo.clip_coef.end=0", "ppo.clip_coef is 0.2 here and has no parts"),
         ("ppo.gamma=[", "--set ppo.gamma, line 1, column 2: not valid YAML"),
-        ("ppo.gamma=", "ppo.gamma: None must be a finite number from 0 to 1"),
+        ("ppo.gamma=", "rollout.gamma: None must be a finite number from 0 to 1"),
+        ("rollout.gamma=", "rollout.gamma: None must be a finite number from 0 to 1"),
+        ("ppo.gamma.start=1", "--set ppo.gamma.start: rollout.gamma is 0.99 here and has no parts"),
         ("ppo.lr=1", "ppo.lr: unknown key"),
     ],
 )
@@ -213,7 +235,7 @@ def test_bad_set(config_file, override, message):
 
 
 def test_a_config_survives_its_own_yaml(config_file):
-    text = "env: {id: CartPole-v1, kwargs: {a: true, b: 1.5e-7, c: word}}\nppo: {ent_coef: {start: 1e-2, end: 0}}"
+    text = "env: {id: CartPole-v1, kwargs: {a: true, b: 1.5e-7, c: word}}\nupdate: {ent_coef: {start: 1e-2, end: 0}}"
     config = load_config(config_file(text))
     assert load_config(config_file(config.to_yaml())) == config
 
@@ -236,13 +258,134 @@ def test_presets_are_found_by_name_and_files_by_path(tmp_path):
         load_config(f"{tmp_path}/list.yaml")
 
 
-def test_every_section_has_the_words_of_the_field():
-    assert set(Config.model_fields) == {"env", "network", "ppo", "train"}
+def test_every_key_says_what_it_is():
+    assert list(Config.model_fields) == ["algorithm", "env", "network", "rollout", "update", "ppo", "train"]
+    config = parse_config({"env": {"id": "CartPole-v1"}}, "my.yaml")
+    assert list(config.leaves()) == list(KEYS)
+    for name in KEYS:
+        *sections, key = name.split(".")
+        model = Config
+        for section in sections:
+            model = model.model_fields[section].annotation
+        words = model.model_fields[key].description
+        assert words, name
+        assert words.rstrip().endswith("."), name
+
+
+def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_in():
+    assert {name for name, key in KEYS.items() if key.may_change} == {
+        "env.workers",
+        "train.env_steps",
+        "train.checkpoint_interval",
+    }
+    assert {name for name, key in KEYS.items() if key.same_experiment} == {
+        "env.workers",
+        "train.seed",
+        "train.device",
+        "train.checkpoint_interval",
+    }
+
+
+def test_a_schedule_and_arguments_of_the_environment_are_one_value_each():
+    values = {"env": {"id": "A-v1", "kwargs": {"a": 1}}, "update": {"learning_rate": {"start": 1, "end": 0}}}
+    leaves = parse_config(values, "my.yaml").leaves()
+    assert leaves["env.kwargs"] == {"a": 1}
+    assert leaves["update.learning_rate"] == {"start": 1.0, "end": 0.0, "shape": "linear"}
+    assert leaves["ppo.clip_coef"] == 0.2
+    assert leaves["algorithm"] == "ppo"
+
+
+def test_the_same_config_with_one_value_changed():
+    config = parse_config({"env": {"id": "A-v1"}, "train": {"env_steps": 3}}, "my.yaml")
+    assert (config.with_seed(8).train.seed, config.with_workers(3).env.workers) == (8, 3)
+    for other in (config.with_seed(8), config.with_workers(3)):
+        assert other.with_seed(0).with_workers("auto") == config
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What every algorithm shares stood in the section `ppo` once
+
+
+OLD = """
+env: {id: CartPole-v1, num_envs: 4}
+ppo: {horizon: 32, gamma: 0.9, minibatch_size: 64, learning_rate: {start: 1e-3, end: 1e-5}, clip_coef: 0.1}
+"""
+TODAYS = """
+env: {id: CartPole-v1, num_envs: 4}
+rollout: {horizon: 32, gamma: 0.9}
+update: {minibatch_size: 64, learning_rate: {start: 1e-3, end: 1e-5}}
+ppo: {clip_coef: 0.1}
+"""
+
+
+def test_every_old_name_has_a_new_one():
+    old = {
+        *("horizon", "gamma", "gae_lambda", "reward_scale", "normalize_rewards"),
+        *("learning_rate", "minibatch_size", "update_epochs", "max_grad_norm", "ent_coef", "vf_coef", "norm_adv"),
+    }
+    assert set(RENAMED) == {f"ppo.{name}" for name in old}
+    assert RENAMED["ppo.gae_lambda"] == "rollout.gae_lambda"
+    assert RENAMED["ppo.norm_adv"] == "update.norm_adv"
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_an_old_name_means_the_new_one(name):
+    section, _, key = RENAMED[name].partition(".")
+    value = {"horizon": 64, "minibatch_size": 128, "normalize_rewards": True, "norm_adv": False, "update_epochs": 3}
+    old = Config.model_validate({"env": {"id": "A-v1"}, "ppo": {key: value.get(key, 0.25)}})
+    assert old == Config.model_validate({"env": {"id": "A-v1"}, section: {key: value.get(key, 0.25)}})
+    assert old != Config.model_validate({"env": {"id": "A-v1"}})
+
+
+def test_files_may_have_old_names(config_file):
+    old = load_config(config_file(OLD))
+    assert old == load_config(config_file(TODAYS))
+    assert (old.rollout.gamma, old.update.minibatch_size, old.ppo.clip_coef) == (0.9, 64, 0.1)
+    assert "gamma: 0.9" in old.to_yaml().partition("rollout:")[2].partition("update:")[0]  # written as today
+    mixed = "env: {id: A-v1}\nppo: {gamma: 0.9}\nrollout: {horizon: 64}"
+    config = load_config(config_file(mixed))
+    assert (config.rollout.gamma, config.rollout.horizon) == (0.9, 64)
+
+
+@pytest.mark.parametrize("text", [OLD, TODAYS])
+@pytest.mark.parametrize("sections", [("ppo", "ppo"), ("rollout", "update")])
+def test_an_override_wins_over_a_file_by_whichever_name(config_file, text, sections):
+    rollout, update = sections
+    overrides = [f"{rollout}.gamma=0.5", f"{update}.learning_rate.start=2e-3", f"{update}.ent_coef=0.01"]
+    config = load_config(config_file(text), overrides)
+    assert (config.rollout.gamma, config.update.ent_coef) == (0.5, 0.01)
+    assert config.update.learning_rate == Schedule(start=2e-3, end=1e-5)
+    assert (config.rollout.horizon, config.ppo.clip_coef) == (32, 0.1)  # which stay as they are
+
+
+def test_the_last_override_wins_by_whichever_name(config_file):
+    path = config_file(TODAYS)
+    assert load_config(path, ["ppo.gamma=0.5", "rollout.gamma=0.6"]).rollout.gamma == 0.6
+    assert load_config(path, ["rollout.gamma=0.6", "ppo.gamma=0.5"]).rollout.gamma == 0.5
+
+
+def test_an_old_name_enters_a_schedule_that_is_only_a_default(config_file):
+    config = load_config(config_file("env: {id: CartPole-v1}"), ["ppo.learning_rate.start=1e-3"])
+    assert config.update.learning_rate == Schedule(start=1e-3, end=0)
+
+
+def test_a_key_by_both_names_in_one_file_is_refused(config_file):
+    path = config_file("env: {id: A-v1}\nppo: {gamma: 0.9}\nrollout: {gamma: 0.9}")
+    with pytest.raises(UsageError, match=r"ppo.gamma: unknown key, did you mean rollout.gamma\?"):
+        load_config(path)
+    with pytest.raises(UsageError, match=r"ppo.gamma: unknown key"):
+        load_config(path, ["rollout.gamma=0.5"])
+
+
+def test_reading_a_config_changes_no_mapping_that_it_came_from():
+    values = {"env": {"id": "A-v1"}, "ppo": {"gamma": 0.9}, "rollout": {"horizon": 64}}
+    Config.model_validate(values)
+    assert values == {"env": {"id": "A-v1"}, "ppo": {"gamma": 0.9}, "rollout": {"horizon": 64}}
 
 
 def test_an_installed_package_has_its_presets_inside(tmp_path, monkeypatch):
     (tmp_path / "ppocli" / "configs" / "sub").mkdir(parents=True)
     (tmp_path / "ppocli" / "configs" / "sub" / "mine.yaml").write_text("env: {id: CartPole-v1}")
-    monkeypatch.setattr("ppocli.config.__file__", str(tmp_path / "ppocli" / "config.py"))
+    monkeypatch.setattr("ppocli.config.load.__file__", str(tmp_path / "ppocli" / "config" / "load.py"))
     assert preset_names() == ["sub/mine"]
     assert load_config("sub/mine").env.id == "CartPole-v1"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ppocli.config.models import Config, EnvConfig
-from ppocli.envs.api import Continuous, Discrete
+from ppocli.envs.api import Continuous, Discrete, Vector
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.make import make_environments
 from ppocli.errors import PpocliError, UsageError
@@ -19,7 +19,7 @@ def make(env_id, num_envs, seed=0, **kwargs):
 
 def play(envs, num_steps):
     rng = np.random.default_rng(0)
-    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
+    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs)).obs]
     for _ in range(num_steps):
         spec = envs.action_spec
         real = isinstance(spec, Continuous)
@@ -27,7 +27,7 @@ def play(envs, num_steps):
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:
-            seen.append(envs.reset(ended, ended))
+            seen.append(envs.reset(ended, ended).obs)
     return seen
 
 
@@ -43,7 +43,7 @@ def play(envs, num_steps):
 )
 def test_the_same_seed_gives_the_same_episodes_and_another_gives_others(env_id, obs_size, action_spec):
     envs = make(env_id, 3)
-    assert (envs.obs_size, envs.action_spec) == (obs_size, action_spec)
+    assert (envs.obs_spec, envs.action_spec) == (Vector(obs_size), action_spec)
     one, same, other = play(envs, 300), play(make(env_id, 3), 300), play(make(env_id, 3, seed=1), 300)
     assert all(np.array_equal(left, right) for left, right in zip(one, same, strict=True))
     assert not all(np.array_equal(left, right) for left, right in zip(one, other, strict=False))
@@ -59,7 +59,7 @@ def test_a_task_of_another_form_than_gymnasiums_is_refused():
 def test_actions_mean_the_same_as_in_gymnasium():
     """Pendulum's reward is a formula of its observation and its torque: −θ² − 0.1 θ'² − 0.001 u²."""
     envs = make("Pendulum-v1", 2)
-    cos, sin, speed = envs.reset([0, 1], [0, 1]).astype(float).T
+    cos, sin, speed = envs.reset([0, 1], [0, 1]).obs.astype(float).T
     rewards = envs.step(np.array([[0.5], [-7.0]], np.float32)).rewards
     angle = np.arctan2(sin, cos)
     np.testing.assert_allclose(rewards, -(angle**2 + 0.1 * speed**2 + 0.001 * np.array([1.0, -2.0]) ** 2), rtol=1e-4)
@@ -77,7 +77,7 @@ def test_what_has_ended_waits_untouched():
     assert np.array_equal(waiting.obs[ended_at], step.obs[ended_at])
     assert waiting.rewards[ended_at] == 0
     assert not waiting.terminated[ended_at]
-    first = envs.reset([ended_at], [0])
+    first = envs.reset([ended_at], [0]).obs
     assert np.abs(first[ended_at]).max() <= 0.05
     assert np.array_equal(first[1 - ended_at], waiting.obs[1 - ended_at])
     assert envs.step(np.array([0, 0])).rewards[ended_at] == 1

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from ppocli.config.models import EnvConfig
-from ppocli.envs.api import Continuous, Discrete
-from ppocli.envs.gymnasium import GymnasiumVectorEnv, reward_threshold
+from ppocli.envs.api import Continuous, Discrete, Vector
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError, UsageError
 
 
@@ -19,7 +19,7 @@ def test_only_the_named_environments_are_reset():
     envs = make("Counting-v0", 3)
     envs.reset([0, 1, 2], [10, 11, 12])
     envs.step(actions(0, 0, 0))
-    obs = envs.reset([1], [21])
+    obs = envs.reset([1], [21]).obs
     assert obs.tolist() == [[1, 10], [0, 21], [1, 12]]
 
 
@@ -38,7 +38,7 @@ def test_what_has_ended_waits_untouched():
 
 def test_observations_already_handed_out_do_not_change():
     envs = make("Counting-v0")
-    first = envs.reset([0, 1], [0, 1])
+    first = envs.reset([0, 1], [0, 1]).obs
     second = envs.step(actions(0, 0)).obs
     envs.step(actions(0, 0))
     assert first[:, 0].tolist() == [0, 0]
@@ -47,8 +47,8 @@ def test_observations_already_handed_out_do_not_change():
 
 def test_box_is_flattened_and_actions_start_where_the_space_does():
     envs = make("Shifted-v0", 1)
-    assert (envs.obs_size, envs.action_spec) == (4, Discrete(2))
-    np.testing.assert_allclose(envs.reset([0], [0]), [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
+    assert (envs.obs_spec, envs.action_spec) == (Vector(4), Discrete(2))
+    np.testing.assert_allclose(envs.reset([0], [0]).obs, [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
     assert envs.step(actions(1)).rewards.tolist() == [6.0]
 
 
@@ -65,7 +65,7 @@ def test_an_episode_depends_on_its_seed_and_actions_alone(env_id):
 
     def play(envs, index):
         rng = np.random.default_rng(0)
-        seen = [envs.reset([index], [123])[index]]
+        seen = [envs.reset([index], [123]).obs[index]]
         seen += [envs.step(drawn(envs, rng)).obs[index] for _ in range(60)]
         return np.array(seen)
 
@@ -121,5 +121,14 @@ def test_kwargs_reach_the_environment():
 
 
 def test_reward_threshold():
-    assert reward_threshold(EnvConfig(id="LunarLander-v3")) == 200
-    assert reward_threshold(EnvConfig(id="Counting-v0")) is None
+    assert make("LunarLander-v3").reward_threshold == 200
+    assert make("Counting-v0").reward_threshold is None
+
+
+def test_where_it_was_is_said_of_what_an_environment_raises():
+    envs = make("Broken-v0", 2, how="error")
+    envs.reset([0, 1], [10, 11])
+    envs.step(actions(0, 0))
+    with pytest.raises(ValueError, match="the motor is on fire") as failed:
+        envs.step(actions(0, 0))
+    assert failed.value.__notes__ == ["raised by Broken-v0 in step 2 of its episode with seed 10"]

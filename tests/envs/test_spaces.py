@@ -1,5 +1,7 @@
 """Spaces to vectors and back, against numbers worked out by hand and against Gymnasium's own `contains`."""
 
+from contextlib import closing
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,16 +13,16 @@ from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import evaluation_envs
 from ppocli.evaluation.play import evaluate, random
 from ppocli.records.run import Run
-from ppocli.training.loop import train
 from tests.environments import Echo
+from tests.jobs import train
 
 KINDS = list(Echo.SPACES)
 
 
 def flat(space, obs):
-    size, flatten = spaces.observations("X-v0", space)
+    spec, flatten = spaces.observations("X-v0", space)
     vector = flatten(obs)
-    assert vector.shape == (size,)
+    assert vector.shape == spec.shape
     return vector.tolist()
 
 
@@ -93,10 +95,10 @@ def test_each_kind_of_space_trains(env_id, kwargs, tmp_path):
         {
             "env": {"id": env_id, "kwargs": kwargs, "num_envs": 2, "workers": 0},
             "network": {"hidden_sizes": [8], "normalize_obs": True},
-            "ppo": {"horizon": 32, "minibatch_size": 32, "normalize_rewards": True},
+            "rollout": {"horizon": 32, "normalize_rewards": True},
+            "update": {"minibatch_size": 32},
             "train": {"env_steps": 128, "eval_episodes": 1, "target_return": 1e9},
         }
     )
-    reports = train(config, Run(tmp_path / "run"))
-    assert next(reports).progress.env_steps == 64
-    reports.close()
+    with closing(train(config, Run(tmp_path / "run"))) as training:
+        assert next(training).progress.env_steps == 64

@@ -39,13 +39,13 @@ def drawn(spec, rng):
 def play(envs, num_steps):
     """Everything that envs say over so many steps with fixed actions, each ended episode followed by the next."""
     rng = np.random.default_rng(0)
-    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
+    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs)).obs]
     for number in range(num_steps):
         step = envs.step(np.array([drawn(envs.action_spec, rng) for _ in range(envs.num_envs)]))
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:
-            seen.append(envs.reset(ended, [1000 * number + index for index in ended]))
+            seen.append(envs.reset(ended, [1000 * number + index for index in ended]).obs)
     return seen
 
 
@@ -65,7 +65,7 @@ def test_what_has_ended_waits_and_only_the_named_are_reset(make):
     envs.reset([0, 1, 2], [10, 11, 12])
     envs.step(np.zeros(3, int))
     assert envs.step(np.zeros(3, int)).terminated.all()
-    assert envs.reset([2], [7]).tolist() == [[2, 10], [2, 11], [0, 7]]
+    assert envs.reset([2], [7]).obs.tolist() == [[2, 10], [2, 11], [0, 7]]
     step = envs.step(np.zeros(3, int))
     assert step.obs.tolist() == [[2, 10], [2, 11], [1, 7]]
     assert step.rewards.tolist() == [0, 0, 1]
@@ -74,7 +74,7 @@ def test_what_has_ended_waits_and_only_the_named_are_reset(make):
 
 def test_what_was_handed_out_does_not_change(make):
     envs = make("Counting-v0", 2)
-    first = envs.reset([0, 1], [0, 1])
+    first = envs.reset([0, 1], [0, 1]).obs
     second = envs.step(np.zeros(2, int))
     envs.step(np.zeros(2, int))
     assert first[:, 0].tolist() == [0, 0]
@@ -120,7 +120,7 @@ def test_an_unknown_environment_is_refused_before_any_worker_starts(make):
 
 SCRIPT = """
 import os, signal
-from ppocli.config import EnvConfig
+from ppocli.config.models import EnvConfig
 from ppocli.envs.workers import WorkerVectorEnv
 envs = WorkerVectorEnv(EnvConfig(id="CartPole-v1"), 2, 1)
 envs.reset([0, 1], [0, 1])
@@ -155,7 +155,7 @@ def test_signals_that_are_held_back_stay_so_while_workers_start():
     """multiprocessing's resource tracker, which comes with the first of them, lets in what was held back."""
     code = (
         "import signal\n"
-        "from ppocli.config import EnvConfig\n"
+        "from ppocli.config.models import EnvConfig\n"
         "from ppocli.envs.workers import WorkerVectorEnv\n"
         "from ppocli.signals import stop_signals_held_back\n"
         "if __name__ == '__main__':\n"

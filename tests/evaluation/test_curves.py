@@ -88,7 +88,7 @@ def test_groups_are_by_environment_and_config_but_for_what_changes_no_result(tmp
     runs = [
         run_with(tmp_path / "0", target=475, train={"seed": 0}),
         run_with(tmp_path / "1", train={"seed": 1, "checkpoint_interval": 5}),
-        run_with(tmp_path / "2", ppo={"gamma": 0.9, "learning_rate": 1e-3}),
+        run_with(tmp_path / "2", rollout={"gamma": 0.9}, update={"learning_rate": 1e-3}),
         run_with(tmp_path / "3", env={"id": "Acrobot-v1", "workers": 0}),
         run_with(tmp_path / "4", env={"id": "Acrobot-v1", "workers": 1}),
     ]
@@ -107,31 +107,58 @@ def test_groups_are_by_environment_and_config_but_for_what_changes_no_result(tmp
 
 
 def test_a_label_stays_short_and_yet_tells_all_apart(tmp_path):
-    many = {"gamma": 0.9, "gae_lambda": 0.8, "vf_coef": 0.1, "update_epochs": 3}
-    configs = [{}, many, many | {"gae_lambda": 0.7}]
-    found = groups([run_with(tmp_path / str(number), ppo=ppo) for number, ppo in enumerate(configs)])
+    update = {"vf_coef": 0.1, "update_epochs": 3}
+    first, second, third = (
+        {},
+        {"rollout": {"gamma": 0.9, "gae_lambda": 0.8}, "update": update},
+        {"rollout": {"gamma": 0.9, "gae_lambda": 0.7}, "update": update},
+    )
+    found = groups([run_with(tmp_path / str(number), **one) for number, one in enumerate((first, second, third))])
     assert [group.label for group in found] == ["gae_lambda 0.95 …", "gae_lambda 0.8 …", "gae_lambda 0.7 …"]
     # of two keys that split all the same, the first; then another, for those that it leaves together
-    configs = [
-        {"gamma": 0.9, "gae_lambda": 0.8, "vf_coef": value, "update_epochs": epochs}
-        for value, epochs in ((0.1, 3), (0.2, 3), (0.1, 4), (0.2, 4))
+    rollouts = [{"gamma": 0.5, "gae_lambda": 0.5}, *[{"gamma": 0.9, "gae_lambda": 0.8}] * 3]
+    updates = [
+        {"vf_coef": value, "update_epochs": epochs} for value, epochs in ((0.1, 3), (0.2, 3), (0.1, 4), (0.2, 4))
     ]
-    configs[0]["gamma"] = configs[0]["gae_lambda"] = 0.5
-    found = groups([run_with(tmp_path / f"x{number}", ppo=ppo) for number, ppo in enumerate(configs)])
-    assert len({group.label for group in found}) == 4
+    configs = enumerate(zip(rollouts, updates, strict=True))
+    found = groups([run_with(tmp_path / f"x{number}", rollout=one, update=two) for number, (one, two) in configs])
+    assert [group.label for group in found] == [
+        "gamma 0.5, update_epochs 3, vf_coef 0.1 …",
+        "gamma 0.9, update_epochs 3, vf_coef 0.2 …",
+        "gamma 0.9, update_epochs 4, vf_coef 0.1 …",
+        "gamma 0.9, update_epochs 4, vf_coef 0.2 …",
+    ]
 
 
 def test_values_that_look_alike_are_told_apart(tmp_path):
     configs = [{"gamma": 0.9999999}, {"gamma": 0.9999998}]
-    found = groups([run_with(tmp_path / f"g{number}", ppo=ppo) for number, ppo in enumerate(configs)])
+    found = groups([run_with(tmp_path / f"g{number}", rollout=rollout) for number, rollout in enumerate(configs)])
     assert [group.label for group in found] == ["gamma 0.9999999", "gamma 0.9999998"]
     configs = [{"learning_rate": {"start": 3e-4, "end": 0, "shape": shape}} for shape in ("linear", "cosine")]
-    found = groups([run_with(tmp_path / f"s{number}", ppo=ppo) for number, ppo in enumerate(configs)])
+    found = groups([run_with(tmp_path / f"s{number}", update=update) for number, update in enumerate(configs)])
     assert [group.label for group in found] == ["learning_rate 0.0003 → 0", "learning_rate 0.0003 → 0 (cosine)"]
 
 
 def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tmp_path):
-    runs = [run_with(tmp_path / str(number), ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8, 0.7, 0.6))]
+    gammas = enumerate((0.9, 0.8, 0.7, 0.6))
+    runs = [run_with(tmp_path / str(number), rollout={"gamma": gamma}) for number, gamma in gammas]
+
+    def says(run, **info):
+        (run.path / "run.json").write_text(json.dumps(info))
+
+    for run, name in zip(runs, ("lunar", "lunar", "own", ""), strict=True):
+        says(run, config_name=name, overrides=[])
+    labels = ["lunar, gamma 0.9", "lunar, gamma 0.8", "own", "gamma 0.6"]
+    assert [group.label for group in groups(runs)] == labels
+    says(runs[0], config_name="notebook/lunar", overrides=["train.seed=7", "rollout.gamma=0.9"])
+    says(runs[1], config_name="small", overrides=[])
+    assert [group.label for group in groups(runs)] == ["notebook/lunar, gamma 0.9", "small", *labels[2:]]
+    assert [group.label for group in groups(runs[2:3])] == [""]
+
+
+def test_runs_of_version_0_1_go_by_the_words_of_their_command(tmp_path):
+    gammas = enumerate((0.9, 0.8, 0.7, 0.6))
+    runs = [run_with(tmp_path / str(number), rollout={"gamma": gamma}) for number, gamma in gammas]
     commands = [["--config", "lunar"], ["--config=configs/lunar.yaml", "--seed", "3"], ["--config", "my/own.yaml"], []]
     for run, command in zip(runs, commands, strict=True):
         (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "train", *command]}))
@@ -141,7 +168,14 @@ def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tm
     (runs[0].path / "run.json").write_text(json.dumps({"command": command}))  # the last --config is the one that counts
     (runs[1].path / "run.json").write_text(json.dumps({"command": ["--config", "C:\\Users\\me\\small.yaml"]}))
     assert [group.label for group in groups(runs)] == ["notebook/lunar, gamma 0.9", "small", *labels[2:]]
-    assert [group.label for group in groups(runs[2:3])] == [""]
+
+
+def test_a_config_is_the_same_by_its_old_names(tmp_path):
+    new = run_with(tmp_path / "new", rollout={"gamma": 0.9}, update={"norm_adv": False})
+    old = run_with(tmp_path / "old")
+    (old.path / "config.yaml").write_text("env: {id: CartPole-v1}\nppo: {gamma: 0.9, norm_adv: false}\n")
+    other = run_with(tmp_path / "other", rollout={"gamma": 0.8})
+    assert [group.runs for group in groups([new, old, other])] == [(new, old), (other,)]
 
 
 def test_the_same_seed_of_a_config_counts_once(tmp_path):
@@ -150,7 +184,7 @@ def test_the_same_seed_of_a_config_counts_once(tmp_path):
         tmp_path / "long", [episode(1, 8, 1, 3.0), episode(2, 64, 1, 3.0)], env={"id": "CartPole-v1", "workers": 0}
     )
     again = run_with(tmp_path / "again")
-    others = [run_with(tmp_path / "seed", train={"seed": 1}), run_with(tmp_path / "config", ppo={"gamma": 0.9})]
+    others = [run_with(tmp_path / "seed", train={"seed": 1}), run_with(tmp_path / "config", rollout={"gamma": 0.9})]
     kept, repeats = without_repeats([short, others[0], long, again, others[1]])
     assert kept == [long, *others]
     assert repeats == [(short, long), (again, long)]

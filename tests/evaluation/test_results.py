@@ -7,22 +7,18 @@ import pytest
 
 from ppocli.config.models import Config
 from ppocli.evaluation import results
-from ppocli.evaluation.results import (
-    baseline_returns,
-    evaluate_checkpoint,
-    evaluation_of,
-    make_baseline,
-    stored_baseline,
-)
+from ppocli.evaluation.results import baseline_returns, evaluate_checkpoint, evaluation_of, make_baseline
 from ppocli.records import checkpoint
-from ppocli.records.run import Run
-from ppocli.training.loop import train
+from ppocli.records.kept import read_baseline
+from ppocli.seeds import Purpose, evaluation_seeds
+from tests.jobs import trained
 
 CONFIG = Config.model_validate(
     {
         "env": {"id": "CartPole-v1", "num_envs": 2},
         "network": {"hidden_sizes": [4]},
-        "ppo": {"horizon": 16, "minibatch_size": 16},
+        "rollout": {"horizon": 16},
+        "update": {"minibatch_size": 16},
         "train": {"env_steps": 64, "eval_episodes": 1},
     }
 )
@@ -30,9 +26,7 @@ CONFIG = Config.model_validate(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    run = Run(tmp_path_factory.mktemp("runs") / "run")
-    list(train(CONFIG, run))
-    return run
+    return trained(CONFIG, tmp_path_factory.mktemp("runs") / "run")[0]
 
 
 def test_an_evaluation_stays_with_the_run_until_its_agent_is_another(run, monkeypatch):
@@ -57,30 +51,53 @@ def test_an_evaluation_stays_with_the_run_until_its_agent_is_another(run, monkey
 def test_the_statistics_are_those_of_the_episodes(run):
     result = evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, num_episodes=10)
     stored = json.loads(run.evaluation.read_text())
-    assert sum(stored["episode_returns"]) / 10 == pytest.approx(result["return_mean"])
-    assert sum(stored["random_episode_returns"]) / 10 == pytest.approx(result["random_baseline"]["return_mean"])
+    assert sum(stored["episode_returns"]) / 10 == pytest.approx(result.return_mean)
+    assert sum(stored["episode_lengths"]) / 10 == pytest.approx(result.length_mean)
+    assert sum(stored["random_episode_returns"]) / 10 == pytest.approx(result.random_baseline.return_mean)
     assert len(stored["episode_seeds"]) == 10
     assert stored["episode_seeds"] == evaluation_of(run).episode_seeds[:10]
-    assert "episode_returns" not in result
+    assert (result.deterministic, result.random_baseline.deterministic) == (True, False)
+    assert (result.checkpoint, result.checkpoint_env_steps) == (run.checkpoint("best").absolute(), 64)
 
 
-def test_a_baseline_is_made_once(tmp_path):
+def test_the_file_holds_the_result_and_each_episode(run):
+    result = evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, num_episodes=3, seed=5, sampled=True)
+    stored = json.loads(run.evaluation.read_text())
+    lists = {"episode_seeds", "episode_returns", "episode_lengths", "random_episode_returns"}
+    assert stored.keys() == vars(result).keys() | lists
+    assert all(len(stored[name]) == 3 for name in lists)
+    assert stored["episode_seeds"] == evaluation_seeds(5, Purpose.EVALUATION, 3)
+    assert stored["checkpoint"] == str(result.checkpoint)
+    assert stored["return_iqm_ci95"] == list(result.return_iqm_ci95)
+    assert (stored["seed"], stored["deterministic"], stored["random_baseline"]["seed"]) == (5, False, 5)
+
+
+def test_a_checkpoint_without_a_run_is_evaluated_and_nothing_is_kept(run):
+    run.evaluation.unlink(missing_ok=True)
+    saved = checkpoint.load(run.checkpoint("best"))
+    assert evaluate_checkpoint(saved, None, num_episodes=2) == evaluate_checkpoint(saved, None, num_episodes=2)
+    assert not run.evaluation.exists()
+
+
+def test_a_baseline_is_made_once(tmp_path, monkeypatch):
     folder = tmp_path / "random-baseline"
-    assert stored_baseline(CONFIG, folder) is None
+    assert read_baseline(folder, CONFIG.env) is None
     returns = baseline_returns(CONFIG, folder)
     assert len(returns) == 100
     assert json.loads((folder / "evaluation.json").read_text())["episode_returns"] == returns
-    make_baseline(CONFIG, folder, num_episodes=3)
-    assert baseline_returns(CONFIG, folder) == stored_baseline(CONFIG, folder) == returns[:3]
+    result = make_baseline(CONFIG, folder, num_episodes=3)
+    assert (result.episodes, result.run_dir, result.target_return) == (3, folder, 475)
+    monkeypatch.setattr(results, "_play", None)  # nothing is played again
+    assert baseline_returns(CONFIG, folder) == read_baseline(folder, CONFIG.env) == returns[:3]
 
 
 def test_a_baseline_with_other_arguments_is_neither_taken_nor_replaced(tmp_path):
     folder = tmp_path / "random-baseline"
     other = CONFIG.model_copy(update={"env": CONFIG.env.model_copy(update={"kwargs": {"sutton_barto_reward": True}})})
     make_baseline(other, folder, num_episodes=3)
-    assert stored_baseline(CONFIG, folder) is None
+    assert read_baseline(folder, CONFIG.env) is None
     assert len(baseline_returns(CONFIG, folder)) == 100
-    assert len(stored_baseline(other, folder)) == 3
+    assert len(read_baseline(folder, other.env)) == 3
 
 
 def test_what_cannot_be_kept_is_known_all_the_same(run, tmp_path, monkeypatch):
@@ -89,12 +106,7 @@ def test_what_cannot_be_kept_is_known_all_the_same(run, tmp_path, monkeypatch):
     run.evaluation.unlink()
     monkeypatch.setattr(results, "is_writable", lambda folder: False)  # which nothing is to the superuser
     assert evaluation_of(run) == kept
-    assert evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, num_episodes=2)["episodes"] == 2
+    assert evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, num_episodes=2).episodes == 2
     assert not run.evaluation.exists()
     assert len(baseline_returns(CONFIG, tmp_path / "random-baseline")) == 100
     assert not (tmp_path / "random-baseline").exists()
-
-
-def test_the_baseline_of_a_run_lies_beside_it(tmp_path):
-    run = Run(tmp_path / "CartPole-v1" / "x")
-    assert run.baseline == tmp_path / "CartPole-v1" / "random-baseline"

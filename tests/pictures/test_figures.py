@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,15 +8,16 @@ from PIL import Image
 
 from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluation.curves import Axis, Statistic, groups
-from ppocli.pictures import figures as plot
-from tests.test_curves import episode, run_with
+from ppocli.files import check_output
+from ppocli.pictures import figures
+from tests.evaluation.test_curves import episode, run_with
 
 EPISODES = [episode(number, 10 * number, number / 2, float(number)) for number in range(1, 151)]
 BASELINE = [-5.0, -7.0]
 
 
 def test_the_agent_stands_beside_the_random_policy_on_the_same_axis():
-    figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0)
+    figure = figures.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0)
     agent, random = figure.axes
     assert agent.get_ylim() == random.get_ylim()
     dots = agent.collections[0].get_offsets()
@@ -33,7 +35,7 @@ def test_the_agent_stands_beside_the_random_policy_on_the_same_axis():
 
 
 def test_without_a_target_no_line_is_drawn():
-    agent, random = plot.comparison("Pendulum-v1", EPISODES, BASELINE, target=None).axes
+    agent, random = figures.comparison("Pendulum-v1", EPISODES, BASELINE, target=None).axes
     assert (len(agent.lines), len(random.lines)) == (1, 1)
 
 
@@ -41,10 +43,10 @@ def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
     runs = [
         run_with(tmp_path / "0", EPISODES, target=475, train={"seed": 0}),
         run_with(tmp_path / "1", EPISODES, target=475, train={"seed": 1}),
-        run_with(tmp_path / "2", EPISODES, target=475, ppo={"gamma": 0.9}),
+        run_with(tmp_path / "2", EPISODES, target=475, rollout={"gamma": 0.9}),
         run_with(tmp_path / "3", EPISODES, env={"id": "Pendulum-v1"}),
     ]
-    first, second = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    first, second = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     assert (first.get_title(), second.get_title()) == ("CartPole-v1", "Pendulum-v1")
     assert [text.get_text() for text in first.get_legend().get_texts()] == [
         "gamma 0.99 (mean of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band)",
@@ -62,14 +64,14 @@ def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
 
 def test_the_axis_of_seconds(tmp_path):
     run = run_with(tmp_path / "0", EPISODES)
-    (axes,) = plot.learning_curves(groups([run]), Axis.SECONDS, Statistic.IQM).axes
+    (axes,) = figures.learning_curves(groups([run]), Axis.SECONDS, Statistic.IQM).axes
     assert axes.lines[0].get_xdata()[-1] == 75
     assert axes.get_xlabel() == "seconds of training"
 
 
 def test_runs_that_go_on_after_the_first_has_ended_are_drawn_by_themselves(tmp_path):
     runs = [run_with(tmp_path / "0", EPISODES), run_with(tmp_path / "1", EPISODES[:50], train={"seed": 1})]
-    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.IQM).axes
+    (axes,) = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.IQM).axes
     together, alone = axes.lines
     assert (together.get_xdata()[-1], alone.get_xdata()[0], alone.get_xdata()[-1]) == (500, 500, 1500)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
@@ -79,17 +81,19 @@ def test_runs_that_go_on_after_the_first_has_ended_are_drawn_by_themselves(tmp_p
 
 
 def test_episodes_that_have_all_ended_at_once_are_a_point(tmp_path):
-    (axes,) = plot.learning_curves(
+    (axes,) = figures.learning_curves(
         groups([run_with(tmp_path / "0", EPISODES[:1])]), Axis.ENV_STEPS, Statistic.MEAN
     ).axes
     assert axes.lines[0].get_marker() == "o"
 
 
 def test_long_labels_are_broken(tmp_path):
-    runs = [run_with(tmp_path / str(number), EPISODES, ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))]
+    runs = [
+        run_with(tmp_path / str(number), EPISODES, rollout={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))
+    ]
     for run, name in zip(runs, ("short", "a_name_that_is_so_long_that_it_would_hide_the_curves"), strict=True):
         (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "--config", name]}))
-    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    (axes,) = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "short (1 seed)",
         "a_name_that_is_so_long_that_it_would_hide_the_curv\nes (1 seed)",
@@ -97,20 +101,22 @@ def test_long_labels_are_broken(tmp_path):
 
 
 def test_a_config_may_be_called_what_it_likes(tmp_path):
-    runs = [run_with(tmp_path / str(number), EPISODES, ppo={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))]
+    runs = [
+        run_with(tmp_path / str(number), EPISODES, rollout={"gamma": gamma}) for number, gamma in enumerate((0.9, 0.8))
+    ]
     for run, name in zip(runs, ("$a_{$", "_hidden"), strict=True):
         (run.path / "run.json").write_text(json.dumps({"command": ["ppocli", "--config", f"{name}.yaml"]}))
-    plot.draw(runs, tmp_path / "x.png")
-    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    figures.draw(runs, tmp_path / "x.png")
+    (axes,) = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert [label.removesuffix(" (1 seed)").strip() for label in labels] == ["$a_{$", "_hidden"]
 
 
 def test_formats(tmp_path):
-    figure = plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None)
+    figure = figures.comparison("CartPole-v1", EPISODES, BASELINE, target=None)
     for name, start in (("x.png", b"\x89PNG"), ("new/x.svg", b"<?xml"), ("x.PDF", b"%PDF")):
-        plot.check_output(tmp_path / name)
-        plot._write(figure, tmp_path / name)
+        check_output(tmp_path / name, figures.FORMATS)
+        figures._write(figure, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(start)
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (1350, 675)
@@ -118,35 +124,35 @@ def test_formats(tmp_path):
 
 def test_the_same_figure_is_the_same_file_and_a_small_one(tmp_path):
     for name in ("first.svg", "again.svg"):
-        plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / name)
+        figures._write(figures.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / name)
     first = (tmp_path / "first.svg").read_bytes()
     assert (tmp_path / "again.svg").read_bytes() == first
     assert len(first) < 200_000
-    many = plot.comparison("CartPole-v1", EPISODES * 100, BASELINE, target=None)
-    plot._write(many, tmp_path / "many.svg")
+    many = figures.comparison("CartPole-v1", EPISODES * 100, BASELINE, target=None)
+    figures._write(many, tmp_path / "many.svg")
     assert (tmp_path / "many.svg").stat().st_size < 1_000_000  # 15,000 dots are one picture in it
 
 
 def test_a_users_own_style_with_tex_does_not_matter(tmp_path):
     with rc_context({"text.usetex": True}):
-        plot._write(plot.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0), tmp_path / "x.png")
+        figures._write(figures.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0), tmp_path / "x.png")
 
 
 def test_what_cannot_be_written(tmp_path):
     with pytest.raises(UsageError, match=r"--output x.jpg: the name must end in .png, .svg or .pdf"):
-        plot.check_output(tmp_path.__class__("x.jpg"))
+        check_output(Path("x.jpg"), figures.FORMATS)
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UsageError, match="this is a folder"):
-        plot.check_output(tmp_path / "folder.png")
+        check_output(tmp_path / "folder.png", figures.FORMATS)
     (tmp_path / "file").touch()
     with pytest.raises(PpocliError, match="cannot write there"):
-        plot._write(plot.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
+        figures._write(figures.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
 
 
 def test_the_band_is_as_wide_as_the_interval(tmp_path):
     high = [episode(number, 10 * number, number / 2, 100.0 + number) for number in range(1, 151)]
     runs = [run_with(tmp_path / "0", EPISODES), run_with(tmp_path / "1", high, train={"seed": 1})]
-    (axes,) = plot.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    (axes,) = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((1.0, 200.5))
     assert axes.lines[0].get_ydata()[[0, -1]] == pytest.approx([51.0, 150.5])

@@ -10,10 +10,11 @@ from PIL import Image, ImageSequence
 from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Discrete
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.make import SLOTS, evaluation_envs
+from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
 from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluation.play import evaluate, random
-from ppocli.pictures.films import check_display, check_output, record
+from ppocli.files import check_output
+from ppocli.pictures.films import FORMATS, check_display, record
 from ppocli.seeds import Purpose, evaluation_seeds
 
 SEEDS = evaluation_seeds(0, Purpose.EVALUATION, 2)
@@ -22,7 +23,7 @@ SEEDS = evaluation_seeds(0, Purpose.EVALUATION, 2)
 def recorded(output):
     """Record two random episodes of CartPole, and check that evaluate plays the same; return their env steps."""
     config = EnvConfig(id="CartPole-v1")
-    episodes = record(GymnasiumVectorEnv(config, SLOTS, "rgb_array"), random(Discrete(2)), SEEDS, output)
+    episodes = record(GymnasiumVectorEnv(config, NUM_EVAL_ENVS, "rgb_array"), random(Discrete(2)), SEEDS, output)
     evaluated = evaluate(evaluation_envs(config), random(Discrete(2)), SEEDS)
     assert [(e.seed, e.episode_return) for e in episodes] == [(e.seed, e.episode_return) for e in evaluated]
     return sum(episode.episode_length for episode in episodes)
@@ -55,7 +56,7 @@ def test_hopper_is_drawn_without_a_screen(tmp_path, monkeypatch):
     pytest.importorskip("mujoco", reason="MuJoCo is an extra")
     for name in ("DISPLAY", "MUJOCO_GL"):
         monkeypatch.delenv(name, raising=False)
-    with closing(GymnasiumVectorEnv(EnvConfig(id="Hopper-v5"), SLOTS, "rgb_array")) as envs:
+    with closing(GymnasiumVectorEnv(EnvConfig(id="Hopper-v5"), NUM_EVAL_ENVS, "rgb_array")) as envs:
         episodes = record(envs, random(envs.action_spec), SEEDS[:1], tmp_path / "hopper.mp4")
     with closing(imageio.get_reader(tmp_path / "hopper.mp4")) as reader:
         frames = [frame for frame in reader]  # noqa: C416 - see above
@@ -75,9 +76,9 @@ def test_what_cannot_be_drawn_is_said_in_a_line(tmp_path):
 
 
 def test_only_formats_that_can_be_written():
-    check_output(Path("x.MP4"))
+    check_output(Path("x.MP4"), FORMATS)
     with pytest.raises(UsageError, match=r"--output x.avi: the name must end in .mp4 or .gif"):
-        check_output(Path("x.avi"))
+        check_output(Path("x.avi"), FORMATS)
 
 
 def test_no_display(monkeypatch):

@@ -6,10 +6,21 @@ import pytest
 
 from ppocli.config.models import Config
 from ppocli.errors import PpocliError, RunError
-from ppocli.records.catalog import all_runs, common_folder, find_checkpoint, find_run, find_runs, summarize_run
-from ppocli.records.info import Solved
+from ppocli.records.catalog import (
+    RunSummary,
+    all_runs,
+    common_folder,
+    find_checkpoint,
+    find_run,
+    find_runs,
+    run_names,
+    sort_summaries,
+    summarize_run,
+)
+from ppocli.records.info import RunInfo, Solved
 from ppocli.records.run import Run
-from tests.test_runs import create, metrics
+from ppocli.records.writer import RunWriter
+from tests.records.runs import create, metrics
 
 
 def run_at(folder, name, started, env="CartPole-v1"):
@@ -80,9 +91,8 @@ def test_of_runs_that_began_in_the_same_second_the_one_that_gave_way_is_the_late
 )
 def test_the_beginning_of_a_name_is_enough(runs, tmp_path, beginning, index):
     assert find_run(beginning, tmp_path).path == runs[index].path
-    assert find_checkpoint(beginning, tmp_path) == (runs[index].checkpoint("best"), find_run(beginning, tmp_path)) or (
-        find_checkpoint(beginning, tmp_path)[0] == runs[index].checkpoint("best")
-    )
+    path, run = find_checkpoint(beginning, tmp_path)
+    assert (path, run.path) == (runs[index].checkpoint("best"), runs[index].path)
 
 
 def test_a_whole_name_is_meant_by_itself_even_if_another_begins_so(tmp_path):
@@ -99,6 +109,7 @@ def test_a_whole_name_is_meant_by_itself_even_if_another_begins_so(tmp_path):
     [
         ("2026", "2026: 2 runs begin so, among them .*CartPole-v1/20260101T000000Z-seed0.*; write more of its name"),
         ("CartPole-v1", "2 runs begin so"),
+        ("named", "named: no such run or checkpoint, did you mean renamed"),
         ("lastest", "no such run or checkpoint, did you mean latest?"),
         ("20260103T000000Z-seed0", "no such run or checkpoint, did you mean 2026010"),
         ("nothing.safetensors", "no such run or checkpoint; RUN is a run directory, the beginning of a run's name"),
@@ -150,35 +161,44 @@ def test_the_innermost_folder_of_some_runs(runs, tmp_path):
 CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"seed": 7, "env_steps": 2048 * 3}})
 
 
-def trained(folder, *evaluations, target=475.0, stop_when_solved=False):
-    """A run that has logged an iteration for each of `evaluations`, and has neither ended nor been closed."""
-    run = Run(folder / "run", "try")
-    run.create(CONFIG, {}, "cpu", target_return=target, stop_when_solved=stop_when_solved)
-    for number, evaluation in enumerate(evaluations, start=1):
-        row = metrics(iteration=number, env_steps=2048 * number, seconds=1.0, eval_return_mean=evaluation)
-        run.log(row, [], seconds=1.0)
-    return run
+@pytest.fixture
+def trained(tmp_path):
+    """Makes a run that has logged an iteration for each of `evaluations`, and has neither ended nor been closed."""
+    writers = []
+
+    def trained(*evaluations, target=475.0, stop_when_solved=False):
+        writer = RunWriter(Run(tmp_path / "run"))
+        writers.append(writer)
+        writer.create(CONFIG, RunInfo(name="try", target_return=target, stop_when_solved=stop_when_solved))
+        for number, evaluation in enumerate(evaluations, start=1):
+            row = metrics(iteration=number, env_steps=2048 * number, seconds=1.0, eval_return_mean=evaluation)
+            writer.log(row, [], seconds=1.0)
+        return writer
+
+    yield trained
+    for writer in writers:
+        writer.close()
 
 
-def test_how_a_run_stands(tmp_path):
-    run = trained(tmp_path, 100.0, None, 90.5)
-    summary = summarize_run(run)
+def test_how_a_run_stands(trained):
+    writer = trained(100.0, None, 90.5)
+    summary = summarize_run(writer.run)
     assert summary.started.startswith("20")
     assert astuple(replace(summary, started="")) == (
-        run.path, "CartPole-v1", "try", 7, "running", 6144, 6144, 100.0, False, None, "", None,
+        writer.run.path, "CartPole-v1", "try", 7, "running", 6144, 6144, 100.0, False, None, "", None,
     )  # fmt: skip
-    run.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
-    run.end(finished=True, error=None)
-    run.close()
-    summary = summarize_run(run)
+    writer.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
+    writer.end(finished=True, error=None)
+    writer.close()
+    summary = summarize_run(writer.run)
     assert (summary.state, summary.solved, summary.solved_at_env_steps) == ("finished", True, 4096)
     assert summary.best_return == 100.0
 
 
-def test_a_run_that_was_killed_is_interrupted(tmp_path):
-    run = trained(tmp_path)
-    run.close()  # as its process's end does
-    summary = summarize_run(run)
+def test_a_run_that_was_killed_is_interrupted(trained):
+    writer = trained()
+    writer.close()  # as its process's end does
+    summary = summarize_run(writer.run)
     assert (summary.state, summary.env_steps, summary.best_return) == ("interrupted", 0, None)
 
 
@@ -186,20 +206,20 @@ def test_a_run_that_was_killed_is_interrupted(tmp_path):
     ("finished", "error", "state"),
     [(False, None, "interrupted"), (True, None, "finished"), (False, ValueError("no\nnumber"), "failed")],
 )
-def test_how_a_run_has_ended(tmp_path, finished, error, state):
-    run = trained(tmp_path, target=None)
-    run.end(finished, error)
-    run.close()
-    summary = summarize_run(run)
+def test_how_a_run_has_ended(trained, finished, error, state):
+    writer = trained(target=None)
+    writer.end(finished, error)
+    writer.close()
+    summary = summarize_run(writer.run)
     assert (summary.state, summary.error) == (state, "no number" if error else None)
     assert summary.solved is None  # there is no target
 
 
-def test_the_best_agent_of_a_run_that_stops_when_solved_is_the_one_that_solved(tmp_path):
-    run = trained(tmp_path, 490.0, None, stop_when_solved=True)
-    run.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
-    assert summarize_run(run).best_return == 480.0
-    run.close()
+def test_the_best_agent_of_a_run_that_stops_when_solved_is_the_one_that_solved(trained):
+    writer = trained(490.0, None, stop_when_solved=True)
+    assert summarize_run(writer.run).best_return == 490.0
+    writer.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
+    assert summarize_run(writer.run).best_return == 480.0
 
 
 @pytest.mark.parametrize(
@@ -212,9 +232,29 @@ def test_the_best_agent_of_a_run_that_stops_when_solved_is_the_one_that_solved(t
         ("config.yaml", "env: 3"),
     ],
 )
-def test_a_damaged_run_is_named(tmp_path, name, text):
-    run = trained(tmp_path)
-    run.close()
-    (run.path / name).write_text(text)
+def test_a_damaged_run_is_named(trained, name, text):
+    writer = trained()
+    writer.close()
+    (writer.run.path / name).write_text(text)
     with pytest.raises(PpocliError, match=name):
-        summarize_run(run)
+        summarize_run(writer.run)
+
+
+def test_the_names_of_runs(runs, tmp_path):
+    assert list(run_names(tmp_path)) == [
+        *("renamed", "CartPole-v1/renamed"),
+        *("20260101T000000Z-seed0", "CartPole-v1/20260101T000000Z-seed0"),
+        *("20260102T000000Z-seed0", "LunarLander-v3/20260102T000000Z-seed0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"), [("started", "cba"), ("env", "bac"), ("seed", "bca"), ("steps", "acb"), ("return", "bca")]
+)
+def test_the_orders_of_runs(tmp_path, by, expected):
+    rows = {"a": ("A", 2, 30, None, "1"), "b": ("A", 0, 10, 5.0, "2"), "c": ("B", 1, 20, -5.0, "3")}
+    summaries = [
+        RunSummary(tmp_path / name, env_id, None, seed, "finished", steps, 99, best, None, None, started, None)
+        for name, (env_id, seed, steps, best, started) in rows.items()
+    ]
+    assert "".join(summary.run_dir.name for summary in sort_summaries(summaries, by)) == expected

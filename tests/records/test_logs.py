@@ -10,14 +10,12 @@ from ppocli.records.logs import (
     METRICS_COLUMNS,
     LoggedEpisode,
     Metrics,
-    PhaseSeconds,
+    append,
     logged_episodes,
+    open_csv,
     read_log,
 )
-
-
-def metrics(**changes):
-    return Metrics(**dict.fromkeys(METRICS_COLUMNS, 1) | changes)
+from tests.records.runs import metrics
 
 
 def test_columns_are_the_contracts():
@@ -29,21 +27,6 @@ def test_columns_are_the_contracts():
     assert ",".join(EPISODE_COLUMNS) == (
         "episode,env_steps,seconds,environment,seed,episode_return,episode_length,terminated,truncated"
     )
-
-
-def test_where_the_time_went():
-    shares = {"rollout_seconds": 1.0, "update_seconds": 0.5, "evaluation_seconds": 0.25}
-    history = [metrics(seconds=3.75, **shares), metrics(seconds=5.5, **shares)]
-    phases = PhaseSeconds()
-    for row in history:
-        phases.add(row)
-    assert phases.shares(wall_seconds=6.0) == {
-        "start_up": 2.0,
-        "rollout": 2.0,
-        "update": 1.0,
-        "evaluation": 0.5,
-        "other": 0.5,
-    }
 
 
 def write_log(path, *rows, columns=METRICS_COLUMNS):
@@ -108,3 +91,19 @@ def test_a_log_that_never_ends_is_not_read(tmp_path):
     (tmp_path / "metrics.csv").symlink_to("/dev/zero")
     with pytest.raises(RunError, match=r"metrics.csv: not a file"):
         read_log(tmp_path / "metrics.csv", Metrics)
+
+
+def test_a_log_is_continued_where_it_was_cut(tmp_path):
+    path = tmp_path / "metrics.csv"
+    with open_csv(path, METRICS_COLUMNS, 0) as file:
+        append(file, [metrics(iteration=1)])
+        length = file.tell()
+        append(file, [metrics(iteration=2), metrics(iteration=3)])
+        assert [row.iteration for row in read_log(path, Metrics)] == [1, 2, 3]  # it is with the system at once
+    with open_csv(path, METRICS_COLUMNS, length) as file:
+        append(file, [metrics(iteration=4)])
+    assert [row.iteration for row in read_log(path, Metrics)] == [1, 4]
+    open_csv(path, METRICS_COLUMNS, 0).close()
+    assert read_log(path, Metrics) == []
+    with pytest.raises(RunError, match=r"metrics.csv: \d+ bytes, but the checkpoint counts on 9,999: some of its rows"):
+        open_csv(path, METRICS_COLUMNS, 9999)

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import imageio
 import numpy as np
@@ -20,12 +21,14 @@ from ppocli.config.models import Config
 from ppocli.errors import PpocliError, RunError, UsageError
 from ppocli.evaluation.estimates import interval, mean
 from ppocli.evaluation.health import FIRST_ITERATION
-from ppocli.evaluation.results import Evaluation
+from ppocli.files import check_output
+from ppocli.records.kept import Evaluation
 from ppocli.records.logs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics
 from ppocli.records.run import Run
-from ppocli.report import charts, data, diagnosis, films, page, sentences, tables
-from ppocli.training.loop import train
-from tests.test_curves import episode
+from ppocli.records.writer import RunWriter
+from ppocli.report import charts, data, films, page, sentences, tables
+from tests import jobs
+from tests.evaluation.test_curves import episode
 
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -41,12 +44,12 @@ def metrics(iteration, **changes):
     return Metrics(**row | {"return_min": 1.0, "return_max": 2.0} | changes)
 
 
-def run_directory(folder, *, config=(), facts=(), rows=(), episodes=()):
+def run_directory(folder, *, config=(), info=(), rows=(), episodes=()):
     """A run's directory as the report reads it, without a checkpoint."""
     folder.mkdir(parents=True)
     settings = Config.model_validate({"env": {"id": "CartPole-v1"}} | dict(config))
     (folder / "config.yaml").write_text(settings.to_yaml())
-    (folder / "run.json").write_text(json.dumps({"state": "finished", "target_return": 475} | dict(facts)))
+    (folder / "run.json").write_text(json.dumps({"state": "finished", "target_return": 475} | dict(info)))
     for name, columns, lines in (("metrics", METRICS_COLUMNS, rows), ("episodes", EPISODE_COLUMNS, episodes)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([columns, *map(astuple, lines)])
@@ -77,11 +80,11 @@ def solved(env_steps, seconds):
     return {"solved": {"env_steps": env_steps, "seconds": seconds, "return_mean": 480.0}}
 
 
-def seeds(folder, *facts, **more):
+def seeds(folder, *info, **more):
     """Runs of one config, and what is known of them."""
     runs = [
-        run_directory(folder / str(number), config={"train": {"seed": number}}, facts=more | one)
-        for number, one in enumerate(facts)
+        run_directory(folder / str(number), config={"train": {"seed": number}}, info=more | one)
+        for number, one in enumerate(info)
     ]
     (environment,) = data.gather(runs)
     return environment
@@ -122,7 +125,7 @@ def test_three_seeds_that_all_solved_their_task(tmp_path):
 
 def test_how_many_solved_their_task(tmp_path):
     won = solved(64, 1.0)
-    for number, (facts, words) in enumerate(
+    for number, (info, words) in enumerate(
         [
             ([{}], "it has not solved the task (mean return ≥ 475)."),
             ([{}, {}], "neither has solved the task (mean return ≥ 475)."),
@@ -131,9 +134,9 @@ def test_how_many_solved_their_task(tmp_path):
             ([won, {}], "1 of 2 solved the task (mean return ≥ 475), after 64 env steps (1.0 s of training)."),
         ]
     ):
-        text = sentence(evaluated(seeds(tmp_path / str(number), *facts), *[[1.0]] * len(facts)))
+        text = sentence(evaluated(seeds(tmp_path / str(number), *info), *[[1.0]] * len(info)))
         assert text.endswith(f"; {words}")
-        assert text.startswith("PPO learned" if won in facts else "PPO trained on")
+        assert text.startswith("PPO learned" if won in info else "PPO trained on")
     environment = seeds(tmp_path / "no target", {"target_return": None})
     assert sentence(evaluated(environment, [1.0])).endswith("; the task names no return that counts as solved.")
 
@@ -155,9 +158,9 @@ def test_runs_without_a_checkpoint_have_not_been_evaluated(tmp_path):
 def test_a_run_that_has_not_come_to_its_end_says_so(tmp_path):
     rows = [metrics(1)]
     error = "/home/someone/my-runs/metrics.csv: No space left on device"
-    config = {"env": {"id": "CartPole-v1", "num_envs": 2}, "ppo": {"horizon": 16, "minibatch_size": 16}}
+    config = {"env": {"id": "CartPole-v1", "num_envs": 2}, "rollout": {"horizon": 16}, "update": {"minibatch_size": 16}}
     runs = [
-        run_directory(tmp_path / state, config=config | {"train": {"seed": seed, "env_steps": 640}}, rows=rows, facts=f)
+        run_directory(tmp_path / state, config=config | {"train": {"seed": seed, "env_steps": 640}}, rows=rows, info=f)
         for seed, (state, f) in enumerate(
             [
                 ("running", {"state": "running"}),
@@ -167,9 +170,10 @@ def test_a_run_that_has_not_come_to_its_end_says_so(tmp_path):
             ]
         )
     ]
-    runs[0].lock()
-    (environment,) = data.gather(runs)
-    runs[0].close()
+    trainer = RunWriter(runs[0])
+    trainer.lock()
+    with closing(trainer):
+        (environment,) = data.gather(runs)
     assert sentences.standing_sentences(environment) == [
         "The run with seed 0 is still training, at 100 of 640 env steps.",
         "The run with seed 1 was interrupted at 100 of 640 env steps.",
@@ -181,10 +185,10 @@ def test_a_run_that_has_not_come_to_its_end_says_so(tmp_path):
 
 def test_every_config_has_a_sentence_and_a_row(tmp_path):
     runs = [
-        run_directory(tmp_path / "a", config={"train": {"seed": 0}}, facts=solved(64, 1.0)),
-        run_directory(tmp_path / "b", config={"train": {"seed": 1}}, facts=solved(128, 1.0)),
-        run_directory(tmp_path / "c", config={"ppo": {"gamma": 0.9}}),
-        run_directory(tmp_path / "d", config={"env": {"id": "Pendulum-v1"}}, facts={"target_return": None}),
+        run_directory(tmp_path / "a", config={"train": {"seed": 0}}, info=solved(64, 1.0)),
+        run_directory(tmp_path / "b", config={"train": {"seed": 1}}, info=solved(128, 1.0)),
+        run_directory(tmp_path / "c", config={"rollout": {"gamma": 0.9}}),
+        run_directory(tmp_path / "d", config={"env": {"id": "Pendulum-v1"}}, info={"target_return": None}),
     ]
     first, second = data.gather(runs)
     assert sentences.title([first, second]) == "PPO on CartPole-v1 and Pendulum-v1"
@@ -204,14 +208,14 @@ def test_every_config_has_a_sentence_and_a_row(tmp_path):
         ["Pendulum-v1", "–", "1", "–", "–", "–", "–", "–"],
     ]
     assert tables.group_table([second]) is None
-    assert tables.difference_table(first).rows == [["ppo.gamma", "0.99", "0.9"]]
+    assert tables.difference_table(first).rows == [["rollout.gamma", "0.99", "0.9"]]
     assert tables.difference_table(first).columns == ["key", "seeds 0, 1", "seed 0"]
     assert tables.difference_table(second) is None
 
 
 def test_the_rows_of_runs_and_of_statistics(tmp_path):
-    facts = solved(64, 1.0) | {"target_return": 30.0, "resumed": [{}, {}]}
-    run = run_directory(tmp_path / "a", facts=facts, rows=[metrics(1), metrics(2, seconds=150.0)])
+    info = solved(64, 1.0) | {"target_return": 30.0, "resumed": [{}, {}]}
+    run = run_directory(tmp_path / "a", info=info, rows=[metrics(1), metrics(2, seconds=150.0)])
     environment = evaluated(data.gather([run])[0], [10.0, 20.0, 30.0, 60.0])
     assert tables.run_table(environment).rows == [
         # the deviation: √((20² + 10² + 0² + 30²) / 4)
@@ -231,26 +235,10 @@ def test_runs_that_look_the_same_go_by_their_directories(tmp_path):
     assert "PPO trained on CartPole-v1 in 2 runs;" in sentence(environment)
 
 
-@pytest.mark.parametrize(
-    ("command", "line"),
-    [
-        (["/opt/x/bin/ppocli", "train", "--config", "lunar"], "ppocli train --config lunar"),
-        (["ppocli", "train", "--set", "ppo.gamma=0.9"], "ppocli train --set ppo.gamma=0.9"),
-        (["x/__main__.py", "train", "--config", "my configs/a.yaml"], "ppocli train --config 'my configs/a.yaml'"),
-        (["p", "train", "--config", "/home/me/a b.yaml"], "ppocli train --config 'a b.yaml'"),
-        (["p", "train", "--config=/home/me/a.yaml"], "ppocli train --config=a.yaml"),
-        (["p", "train", "--runs-dir", "C:\\me\\runs"], "ppocli train --runs-dir runs"),
-        (["p", "train", "--name", "$(reboot)\n"], "ppocli train --name '$(reboot)'"),
-    ],
-)
-def test_a_command_can_be_pasted_and_names_no_folder(command, line):
-    assert written.command_line(command) == line
-
-
 def test_commands_and_machines_that_are_alike_stand_together(tmp_path):
     made = {"git_commit": "abc", "machine": {"platform": "Linux"}, "versions": {"torch": "2"}}
-    facts = [{"command": ["p", "train", "--seeds", "0-1"]}, {"command": ["p", "train", "--seeds", "0-1"]}, {}]
-    environment = seeds(tmp_path / "X", *facts, **made)
+    info = [{"command": ["p", "train", "--seeds", "0-1"]}, {"command": ["p", "train", "--seeds", "0-1"]}, {}]
+    environment = seeds(tmp_path / "X", *info, **made)
     assert page.commands([environment]) == [("X/0 and X/1", "ppocli train --seeds 0-1"), ("X/2", "")]
     resumed = [
         {"command": ["p", "train", "--resume", "latest"]},
@@ -274,7 +262,7 @@ def test_health_is_looked_at_all_along(tmp_path):
         run_directory(tmp_path / "3", rows=rows[:5], config={"train": {"seed": 3}}),
     ]
     (environment,) = data.gather(runs)
-    first, second, third = diagnosis.diagnoses(environment)
+    first, second, third = sentences.diagnoses(environment)
     assert first[0] == "seed 0"
     (text,) = first[1]
     assert text.startswith("approx_kl is 0.048")
@@ -282,7 +270,7 @@ def test_health_is_looked_at_all_along(tmp_path):
     assert second == ("seed 1", ["nothing unusual in 23 iterations."])
     assert third == ("seed 2 and seed 3", [f"too short to judge, which takes {FIRST_ITERATION} iterations."])
     (ongoing,) = data.gather([run_directory(tmp_path / "4", rows=rows[:12])])
-    ((_, (text,)),) = diagnosis.diagnoses(ongoing)
+    ((_, (text,)),) = sentences.diagnoses(ongoing)
     assert text.endswith("So in 2 of 2 iterations, first at 1,100 env steps, still so at the end.")
 
 
@@ -330,7 +318,7 @@ def test_groups_have_a_band_and_their_seeds(tmp_path):
     runs = [
         run_directory(tmp_path / "a", config={"train": {"seed": 0}}, episodes=level(10.0, 10.0)),
         run_directory(tmp_path / "b", config={"train": {"seed": 1}}, episodes=level(20.0, 20.0)),
-        run_directory(tmp_path / "c", config={"ppo": {"gamma": 0.9}}, episodes=level(5.0, 7.0)),
+        run_directory(tmp_path / "c", config={"rollout": {"gamma": 0.9}}, episodes=level(5.0, 7.0)),
     ]
     (environment,) = data.gather(runs)
     traces = charts.learning_chart(evaluated(environment, [1.0], [1.0], [1.0])).figure["data"]
@@ -399,7 +387,7 @@ def hostile_run(folder):
     texts = {"name": HOSTILE, "error": HOSTILE, "git_commit": HOSTILE, "command": ["ppocli", "train", HOSTILE]}
     return run_directory(
         folder,
-        facts={"state": "failed", "versions": {HOSTILE: HOSTILE}, "machine": {"platform": HOSTILE}} | texts,
+        info={"state": "failed", "versions": {HOSTILE: HOSTILE}, "machine": {"platform": HOSTILE}} | texts,
         config={"env": {"id": "CartPole-v1", "kwargs": {"script": "alert"}}},
         rows=[metrics(1)],
         episodes=[episode(1, 10, 1.0, 3.0)],
@@ -445,12 +433,12 @@ def test_an_evaluation_that_no_program_wrote_is_refused(tmp_path, monkeypatch):
 
 
 def test_only_what_can_be_written(tmp_path):
-    page.check_output(tmp_path / "x.HTML")
+    check_output(tmp_path / "x.HTML", [".html"])
     with pytest.raises(UsageError, match=r"--output x.pdf: the name must end in .html"):
-        page.check_output(tmp_path.__class__("x.pdf"))
+        check_output(Path("x.pdf"), [".html"])
     (tmp_path / "folder.html").mkdir()
     with pytest.raises(UsageError, match="this is a folder"):
-        page.check_output(tmp_path / "folder.html")
+        check_output(tmp_path / "folder.html", [".html"])
     run = run_directory(tmp_path / "runs" / "a")
     with pytest.raises(PpocliError, match="cannot write there"):
         page.write([run], run.path / "run.json" / "x.html")
@@ -471,7 +459,8 @@ CONFIG = Config.model_validate(
     {
         "env": {"id": "CartPole-v1", "num_envs": 2},
         "network": {"hidden_sizes": [4]},
-        "ppo": {"horizon": 32, "minibatch_size": 32, "update_epochs": 1},
+        "rollout": {"horizon": 32},
+        "update": {"minibatch_size": 32, "update_epochs": 1},
         "train": {"env_steps": 768, "eval_episodes": 1},
     }
 )
@@ -481,10 +470,7 @@ CONFIG = Config.model_validate(
 def trained(tmp_path_factory):
     """Two runs of CartPole."""
     folder = tmp_path_factory.mktemp("runs") / "CartPole-v1"
-    runs = [Run(folder / f"seed{seed}") for seed in range(2)]
-    for seed, run in enumerate(runs):
-        list(train(CONFIG.with_seed(seed), run))
-    return runs
+    return [jobs.trained(CONFIG.with_seed(seed), folder / f"seed{seed}")[0] for seed in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -494,9 +480,11 @@ def environment(trained):
 
 
 @pytest.fixture(scope="module")
-def reports(trained):
-    """The report of one run, and that of both."""
-    return page.write(trained[:1]), page.write(trained)
+def reports(trained, environment, tmp_path_factory):
+    """The report of one run, and that of both, made at MADE."""
+    both = tmp_path_factory.mktemp("reports") / "both.html"
+    both.write_text(page.page([environment], MADE))
+    return page.write(trained[:1]), both
 
 
 def test_the_page_loads_nothing_is_small_and_knows_no_folder(reports, trained):
@@ -513,8 +501,8 @@ def test_the_page_loads_nothing_is_small_and_knows_no_folder(reports, trained):
         assert "default-src 'none'" in page
 
 
-def test_the_same_runs_give_the_same_page(environment):
-    html = page.page([environment], MADE)
+def test_the_same_runs_give_the_same_page(environment, reports):
+    html = reports[1].read_text()
     assert "on 2026-01-02 03:04 UTC" in html
     assert page.page([environment], MADE.replace(year=2027)).replace("2027-01-02", "2026-01-02") == html
 
@@ -556,8 +544,7 @@ def test_a_replay_that_returns_something_else_says_so(environment):
 
 def test_an_environment_that_cannot_be_drawn_has_no_videos(tmp_path, trained):
     config = Config.model_validate(CONFIG.model_dump() | {"env": {"id": "Counting-v0", "num_envs": 2}})
-    run = Run(tmp_path / "run")
-    list(train(config, run))
+    run, _ = jobs.trained(config, tmp_path / "run")
     html = page.write([run]).read_text()
     assert "There is no video: Counting-v0 cannot be drawn here: NotImplementedError" in html
     assert "<video" not in html

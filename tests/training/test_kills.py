@@ -1,19 +1,17 @@
 """Real processes killed at random moments, as often as it takes: minutes of work, so only with `-m slow`."""
 
-import os
 import random
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from ppocli.config.load import load_config
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
-from ppocli.training.loop import train
 from tests.endings import assert_same_ending
+from tests.jobs import train
 
 KILLS = 50
 TASKS = {
@@ -39,9 +37,8 @@ def command(*arguments):
 
 def killed_after(seconds, arguments, folder):
     """Run the command, and kill it after so many seconds; return whether it was still at work."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen(
-        command(*arguments), cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
         _, errors = process.communicate(timeout=seconds)

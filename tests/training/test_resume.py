@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from ppocli import files
 from ppocli.config.models import Config
@@ -18,9 +18,12 @@ from ppocli.evaluation.play import evaluate
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress
 from ppocli.records.run import Run
-from ppocli.training.loop import train
-from ppocli.training.resume import inexactness, newest_checkpoint, resumed_config, stops_when_solved
+from ppocli.records.writer import RunWriter
+from ppocli.training.resume import newest_checkpoint, resumed_config, stops_when_solved
+from ppocli.training.setup import inexactness
+from tests import jobs
 from tests.endings import assert_same_ending, ending, logs
+from tests.jobs import train
 
 TINY = {
     "env": {"id": "CartPole-v1", "num_envs": 4},
@@ -49,12 +52,9 @@ TASKS = {
 }
 
 
-def resume(folder, config=None, **options):
+def resume(folder, **options):
     run = Run(folder)
-    run.lock()
-    saved = newest_checkpoint(run)
-    options = {"stop_when_solved": run.facts.stop_when_solved} | options
-    list(train(config or resumed_config(run, saved, ()), run, resume=True, saved=saved, **options))
+    list(jobs.resume(run, **options))
     return run
 
 
@@ -67,10 +67,10 @@ def whole(config, folder, **options):
 def killed(config, folder, iterations, **options):
     """A run as a kill after so many iterations leaves it: its files at that moment, with no time for last words."""
     victim = Run(folder.with_name(f"{folder.name}-victim"))
-    reports = train(config, victim, **options)
-    assert len(list(islice(reports, iterations))) == iterations
+    training = train(config, victim, **options)
+    assert len(list(islice(training, iterations))) == iterations
     shutil.copytree(victim.path, folder)
-    reports.close()
+    training.close()
     return folder
 
 
@@ -87,21 +87,19 @@ def test_killed_again_and_again(tmp_path):
     folder = killed(config, tmp_path / "0", 1)  # before its first checkpoint
     for number in range(1, 5):
         run = Run(folder)
-        run.lock()
-        saved = newest_checkpoint(run)
-        reports = train(config, run, resume=True, saved=saved)
-        list(islice(reports, 3))
+        iterations = jobs.resume(run)
+        list(islice(iterations, 3))
         folder = tmp_path / str(number)
         shutil.copytree(run.path, folder)
-        reports.close()
+        iterations.close()
     assert_same_ending(resume(folder), whole(config, tmp_path / "whole"))
 
 
 def test_a_run_that_was_asked_to_stop(tmp_path):
     config = TASKS["LunarLander"]
-    reports = train(config, Run(tmp_path / "stopped"))
-    list(islice(reports, 5))
-    reports.close()
+    iterations = train(config, Run(tmp_path / "stopped"))
+    list(islice(iterations, 5))
+    iterations.close()
     assert_same_ending(resume(tmp_path / "stopped"), whole(config, tmp_path / "whole"))
 
 
@@ -110,10 +108,10 @@ def test_asked_to_stop_while_greedy_episodes_are_played(number, tmp_path):
     """The evaluation is cut short, its iteration taken back, and played again when the run goes on."""
     config = config_of(train={"eval_interval": 128 * 2, "eval_episodes": 30})
     asked = itertools.count()
-    reports = list(train(config, Run(tmp_path / "stopped"), should_stop=lambda: next(asked) >= number))
+    iterations = list(train(config, Run(tmp_path / "stopped"), should_stop=lambda: next(asked) >= number))
     saved = newest_checkpoint(Run(tmp_path / "stopped"))
-    assert saved.progress.iterations == len(reports) < 10
-    assert len(reports) % 2 == 1  # the next one was to be evaluated
+    assert saved.progress.iterations == len(iterations) < 10
+    assert len(iterations) % 2 == 1  # the next one was to be evaluated
     assert_same_ending(resume(tmp_path / "stopped"), whole(config, tmp_path / "whole"))
 
 
@@ -133,7 +131,7 @@ def test_results_do_not_depend_on_when_checkpoints_are_written(tmp_path):
     rarely = config_of(train={"checkpoint_interval": 128 * 7})
     ends = [ending(whole(config, tmp_path / str(number))) for number, config in enumerate((TASKS["CartPole"], rarely))]
     assert ends[0][2] == ends[1][2]
-    assert all(torch.equal(tensor, ends[1][0][key]) for key, tensor in ends[0][0].items())
+    assert all(np.array_equal(tensor, ends[1][0][key]) for key, tensor in ends[0][0].items())
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -150,7 +148,7 @@ SOLVED = config_of(env={"id": "Truncated-v0"}, train={"target_return": 6.0, "eva
 
 
 def names_of(config, folder, iterations):
-    return list(checkpoint.load(Run(killed(config, folder, iterations)).checkpoint("last")).tensors)
+    return list(checkpoint.load(Run(killed(config, folder, iterations)).checkpoint("last")).arrays)
 
 
 @pytest.fixture(scope="module")
@@ -162,19 +160,17 @@ def remembered(tmp_path_factory):
 
 def forget(folder, saved, key):
     """Write the newest checkpoint again without one piece of its state: with what a new run would have in its place."""
-    fresh = {"var": torch.ones_like(saved.tensors[key])}.get(
-        key.rpartition(".")[2], torch.zeros_like(saved.tensors[key])
-    )
+    fresh = {"var": np.ones_like(saved.arrays[key])}.get(key.rpartition(".")[2], np.zeros_like(saved.arrays[key]))
     if key in ("episodes.actions", "judge.recent_returns", "judge.best_return"):
-        fresh = fresh[:0] if key.startswith("judge") else 1 - saved.tensors[key]
+        fresh = fresh[:0] if key.startswith("judge") else 1 - saved.arrays[key]
     if key.startswith("agent.actor") or key.startswith("agent.critic"):
-        fresh = saved.tensors[key] + 1e-6  # even the last bits
-    pieces = saved.tensors | {key: fresh}
+        fresh = saved.arrays[key] + 1e-6  # even the last bits
+    pieces = saved.arrays | {key: fresh}
     parts = {name.split(".")[0] for name in pieces}
     state = {
         part: {k.removeprefix(f"{part}."): v for k, v in pieces.items() if k.startswith(f"{part}.")} for part in parts
     }
-    checkpoint.save(Run(folder).checkpoint("last"), saved.config, saved.progress, state)
+    checkpoint.save(Run(folder).checkpoint("last"), saved.config, saved.progress, saved.versions, state)
 
 
 PIECES = [
@@ -188,7 +184,7 @@ PIECES = [
 
 
 def test_the_pieces_are_all_there_are(remembered):
-    assert sorted(PIECES) == sorted(checkpoint.load(Run(remembered[0]).checkpoint("last")).tensors)
+    assert sorted(PIECES) == sorted(checkpoint.load(Run(remembered[0]).checkpoint("last")).arrays)
 
 
 @pytest.mark.parametrize("piece", [piece for piece in PIECES if piece != "judge.next_check"])
@@ -209,7 +205,7 @@ def test_no_piece_of_the_state_can_be_left_out(piece, remembered, tmp_path):
     assert (
         progress != expected[1]
         or tables != expected[2]
-        or any(not torch.equal(tensors[key], expected[0][key]) for key in tensors)
+        or any(not np.array_equal(tensors[key], expected[0][key]) for key in tensors)
     )
 
 
@@ -240,7 +236,7 @@ def test_no_part_of_the_progress_can_be_left_out(field, tmp_path):
     Run(folder).checkpoint("previous").unlink()  # or what has forgotten its iterations would count as the older one
     forgetful = replace(saved.progress, **{field: getattr(Progress(), field)})
     assert forgetful != saved.progress
-    checkpoint.save(Run(folder).checkpoint("last"), saved.config, forgetful, state)
+    checkpoint.save(Run(folder).checkpoint("last"), saved.config, forgetful, saved.versions, state)
     _, progress, tables = ending(resume(folder))
     assert (progress, tables) != expected[1:]
 
@@ -265,7 +261,7 @@ def test_an_environment_that_does_not_replay_is_named(forgetful_killed):
 
 def test_allow_inexact_begins_new_episodes_and_says_so(forgetful_killed):
     run = resume(forgetful_killed, allow_inexact=True)
-    assert [resumed.exact for resumed in run.facts.resumed] == [False]
+    assert [resumed.exact for resumed in run.info.resumed] == [False]
     metrics, episodes = logs(run)
     assert [int(row["iteration"]) for row in metrics] == list(range(1, 11))
     seeds = [row["seed"] for row in episodes]
@@ -284,7 +280,7 @@ def test_replay_meets_the_same_observations_with_workers(tmp_path):
     config = TASKS["LunarLander"]
     folder = killed(config, tmp_path / "killed", 5)
     shared = config.model_copy(update={"env": config.env.model_copy(update={"workers": 2})})
-    assert_same_ending(resume(folder, shared), whole(config, tmp_path / "whole"))
+    assert_same_ending(resume(folder, config=shared), whole(config, tmp_path / "whole"))
 
 
 def test_episodes_of_other_environments_are_refused(tmp_path):
@@ -293,7 +289,7 @@ def test_episodes_of_other_environments_are_refused(tmp_path):
     saved = newest_checkpoint(run)
     state = {part: saved.part(part) for part in ("agent", "optimizer", "rewards", "episodes", "judge")}
     state["episodes"] = state["episodes"] | {"lengths": -state["episodes"]["lengths"]}
-    checkpoint.save(run.checkpoint("last"), saved.config, saved.progress, state)
+    checkpoint.save(run.checkpoint("last"), saved.config, saved.progress, saved.versions, state)
     with pytest.raises(CheckpointError, match="not those of such environments"):
         resume(folder)
 
@@ -325,13 +321,13 @@ def test_more_env_steps_extend_a_finished_run(tmp_path):
     before = logs(run)
     saved = newest_checkpoint(run)
     longer = resumed_config(run, saved, ["train.env_steps=2000"])
-    resume(run.path, longer)
+    resume(run.path, config=longer)
     after = logs(run)
     assert [table[: len(part)] for table, part in zip(after, before, strict=True)] == before
     assert int(after[0][-1]["env_steps"]) == 2048
     assert float(after[0][-1]["learning_rate"]) == pytest.approx(3e-4 / 16)
     assert Config.model_validate(longer) == resumed_config(run, newest_checkpoint(run), ())
-    assert [fact.env_steps for fact in run.facts.resumed] == [1280]
+    assert [fact.env_steps for fact in run.info.resumed] == [1280]
 
 
 def test_a_solved_run_can_go_on_beyond(tmp_path):
@@ -341,7 +337,7 @@ def test_a_solved_run_can_go_on_beyond(tmp_path):
     assert stops_when_solved(run, saved, resumed_config(run, saved, ()))
     longer = resumed_config(run, saved, ["train.env_steps=2000"])
     assert not stops_when_solved(run, saved, longer)
-    resume(run.path, longer, stop_when_solved=False)
+    resume(run.path, config=longer, stop_when_solved=False)
     assert checkpoint.load(run.checkpoint("last")).progress.env_steps == 2048
     assert not stops_when_solved(run, saved, longer)
 
@@ -358,13 +354,13 @@ def test_fewer_env_steps_than_there_are_already_are_refused(tmp_path):
         ("env.num_envs=8", "env.num_envs: 4 → 8"),
         ("network.hidden_sizes=[9]", r"network.hidden_sizes: \[8\] → \[9\]"),
         ("env.id=Acrobot-v1", "env.id: CartPole-v1 → Acrobot-v1"),
-        ("ppo.gamma=0.9", r"ppo.gamma: 0.99 → 0.9"),
-        ("ppo.learning_rate=1", "ppo.learning_rate: {.*} → 1.0"),
+        ("ppo.gamma=0.9", r"rollout.gamma: 0.99 → 0.9"),
+        ("ppo.learning_rate=1", "update.learning_rate: {.*} → 1.0"),
     ],
 )
 def test_what_cannot_change_is_refused_with_the_difference(tmp_path, override, difference):
     run = whole(config_of(train={"env_steps": 128}), tmp_path / "run")
-    with pytest.raises(UsageError, match=f"goes on as it began.*{difference}"):
+    with pytest.raises(UsageError, match=f"continues as it began.*{difference}"):
         resumed_config(run, newest_checkpoint(run), [override])
 
 
@@ -390,12 +386,12 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 
 def test_a_second_trainer_is_kept_out(tmp_path):
-    reports = train(config_of(), run := Run(tmp_path / "run"))
-    next(reports)
+    iterations = train(config_of(), run := Run(tmp_path / "run"))
+    next(iterations)
     with pytest.raises(RunError, match="another ppocli train is at work"):
-        Run(run.path).lock()
-    reports.close()
-    Run(run.path).lock()
+        RunWriter(Run(run.path)).lock()
+    iterations.close()
+    RunWriter(Run(run.path)).lock()
 
 
 def test_leftovers_of_a_crash_are_cleaned_up(tmp_path):

@@ -2,23 +2,25 @@
 
 import json
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import fields
 
 import pytest
 from filelock import FileLock
 
 from ppocli.config.models import Config
 from ppocli.errors import UsageError
+from ppocli.evaluation.statistics import AgentResult
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
-from ppocli.training import seeds as ensemble
-from ppocli.training.loop import train
-from ppocli.training.seeds import Failure, Standing, over_seeds, parse_seeds, share_out, train_seeds
+from ppocli.records.writer import RunWriter
+from ppocli.training.job import Job
+from ppocli.training.outcome import Iteration
+from ppocli.training.seeds import Failure, SeedResult, over_seeds, parse_seeds, share_out, train_seeds
 from tests.endings import assert_same_ending
+from tests.jobs import train
 
 TINY = Config.model_validate(
     {
@@ -63,64 +65,63 @@ def test_a_seed_that_stands_there_twice():
     ],
 )
 def test_cores_are_shared_out(monkeypatch, cores, workers, seeds, jobs, expected):
-    monkeypatch.setattr(ensemble, "available_cores", lambda: cores)
-    monkeypatch.setattr("ppocli.envs.workers.available_cores", lambda: cores)
+    monkeypatch.setattr("ppocli.envs.make.available_cores", lambda: cores)
     config = Config.model_validate({"env": {"id": "LunarLander-v3", "num_envs": 16, "workers": workers}})
     at_a_time, shared = share_out(config, seeds, jobs)
     assert (at_a_time, shared.env.workers) == expected
 
 
-def runs_for(folder, seeds, config=TINY):
-    return [(config.with_seed(seed), Run(folder / f"seed{seed}")) for seed in seeds]
+def jobs_for(folder, seeds, config=TINY):
+    return [Job(config.with_seed(seed), RunWriter(Run(folder / f"seed{seed}"))) for seed in seeds]
 
 
 def test_each_seed_is_the_run_that_it_would_be_alone(tmp_path):
     (tmp_path / "alone").mkdir()
-    messages = list(train_seeds(runs_for(tmp_path, [0, 7]), jobs=2))
+    messages = list(train_seeds(jobs_for(tmp_path, [0, 7]), at_a_time=2))
     for seed in (0, 7):
-        *standings, result = [message for number, message in messages if number == seed]
-        assert [standing.env_steps for standing in standings] == [32, 64, 96]
+        *iterations, result = [message for number, message in messages if number == seed]
+        assert [iteration.metrics.env_steps for iteration in iterations] == [32, 64, 96]
         alone = Run(tmp_path / "alone" / f"seed{seed}")
         list(train(TINY.with_seed(seed), alone))
-        run = Run(Path(result["run_dir"]))
+        run = Run(result.run_dir)
         assert_same_ending(run, alone)
-        assert (result["seed"], result["env_steps"], result["interrupted"]) == (seed, 96, False)
+        assert (result.seed, result.env_steps, result.interrupted) == (seed, 96, False)
         evaluation = json.loads(run.evaluation.read_text())
-        assert evaluation["return_mean"] == result["evaluation"]["return_mean"]
+        assert evaluation["return_mean"] == result.evaluation.return_mean
         assert len(evaluation["episode_returns"]) == 100
 
 
 def test_one_after_the_other_and_stopped(tmp_path):
     stopped = []
     messages = []
-    runs = runs_for(tmp_path, [0, 1, 2], ENDLESS)
-    for message in train_seeds(runs, jobs=1, should_stop=lambda: bool(stopped)):
+    runs = jobs_for(tmp_path, [0, 1, 2], ENDLESS)
+    for message in train_seeds(runs, at_a_time=1, should_stop=lambda: bool(stopped)):
         messages.append(message)
         stopped.append(True)
     assert {number for number, _ in messages} == {0}  # the others have never begun
-    *standings, result = [message for _, message in messages]
-    assert standings
-    assert (result["interrupted"], result["evaluation"]) == (True, None)
-    run = Run(Path(result["run_dir"]))
-    assert run.facts.state == "interrupted"
-    assert checkpoint.load(run.checkpoint("last")).progress.env_steps == result["env_steps"]
+    *iterations, result = [message for _, message in messages]
+    assert iterations
+    assert (result.interrupted, result.evaluation) == (True, None)
+    run = Run(result.run_dir)
+    assert run.info.state == "interrupted"
+    assert checkpoint.load(run.checkpoint("last")).progress.env_steps == result.env_steps
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed0"]
 
 
 def test_the_death_of_one_ends_nobody_else_and_what_is_misuse_for_one_is_for_the_others(tmp_path):
     unknown = TINY.model_copy(update={"env": TINY.env.model_copy(update={"id": "Unknown-v0"})})
-    runs = [*runs_for(tmp_path, [0], ENDLESS), *runs_for(tmp_path, [2]), *runs_for(tmp_path, [1, 3], unknown)]
+    runs = [*jobs_for(tmp_path, [0], ENDLESS), *jobs_for(tmp_path, [2]), *jobs_for(tmp_path, [1, 3], unknown)]
     last = {}
     others = multiprocessing.active_children()  # of other tests
-    for number, message in train_seeds(runs, jobs=1):
+    for number, message in train_seeds(runs, at_a_time=1):
         last[number] = message
-        if number == 0 and isinstance(message, Standing):
+        if number == 0 and isinstance(message, Iteration):
             (child,) = set(multiprocessing.active_children()) - set(others)
             child.kill()
     assert last[0] == Failure("its process was killed by signal 9 (SIGKILL)")
     assert last[1].exit_code == 2
     assert "Unknown-v0" in last[1].message
-    assert last[2]["env_steps"] == 96
+    assert last[2].env_steps == 96
     assert 3 not in last
 
 
@@ -128,10 +129,7 @@ def test_the_death_of_one_ends_nobody_else_and_what_is_misuse_for_one_is_for_the
 def test_children_whose_parent_was_killed_save_and_end(tmp_path):
     sets = ["--set", "env.num_envs=2", "--set", "ppo.horizon=16", "--set", "ppo.minibatch_size=16"]
     command = [sys.executable, "-m", "ppocli", "train", "--config", "cartpole", *sets, "--set", "train.env_steps=1e12"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    parent = subprocess.Popen(
-        [*command, "--seeds", "3,4"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    parent = subprocess.Popen([*command, "--seeds", "3,4"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     begun = set()
     while len(begun) < 2:
         begun.add(parent.stderr.readline().split()[1])
@@ -142,34 +140,52 @@ def test_children_whose_parent_was_killed_save_and_end(tmp_path):
     assert len(folders) == 2
     for folder in folders:
         with FileLock(folder / ".lock", timeout=60):  # waits for its trainer's end
-            assert Run(folder).facts.state == "interrupted"
+            assert Run(folder).info.state == "interrupted"
             checkpoint.load(Run(folder).checkpoint("last"))
 
 
-def result_of(return_mean, solved_at=None, target=200.0):
-    evaluation = None if return_mean is None else {"return_mean": return_mean, "target_return": target}
-    at = {"solved_at_env_steps": solved_at, "solved_at_seconds": solved_at and solved_at / 1000}
-    return {"evaluation": evaluation, "solved": solved_at is not None, **at}
+def statistics_of(return_mean, target):
+    return AgentResult(
+        **dict.fromkeys(field.name for field in fields(AgentResult))
+        | {"return_mean": return_mean, "target_return": target}
+    )
+
+
+def result_of(seed, return_mean, solved_at=None, target=200.0):
+    """The end of a seed, of which only what counts over seeds is told."""
+    evaluation = None if return_mean is None else statistics_of(return_mean, target)
+    known = {"seed": seed, "evaluation": evaluation, "solved": solved_at is not None, "solved_at_env_steps": solved_at}
+    nothing = dict.fromkeys(field.name for field in fields(SeedResult))
+    return SeedResult(**nothing | known | {"solved_at_seconds": solved_at and solved_at / 1000})
+
+
+def together(*ended):
+    return over_seeds("X-v0", range(len(ended)), dict(enumerate(ended)), at_a_time=2, seconds=1.5, stopped=False)
 
 
 def test_statistics_over_seeds():
-    results = [result_of(210.0, 1000), result_of(250.0, 3000), result_of(10.0), result_of(230.0, 7000), result_of(None)]
-    together = over_seeds(results)
-    assert together["seeds_evaluated"] == 4
-    assert together["return_mean"] == pytest.approx((210 + 250 + 10 + 230) / 4)
-    assert together["return_iqm"] == pytest.approx((210 + 230) / 2)  # of four, the lowest and the highest are left out
-    low, high = together["return_mean_ci95"]
-    assert 10 <= low < together["return_mean"] < high <= 250
-    assert together["solved_fraction"] == 0.75
-    assert (together["solved_at_env_steps_median"], together["solved_at_seconds_median"]) == (3000, 3.0)
+    ends = (
+        result_of(0, 210.0, 1000),
+        result_of(1, 250.0, 3000),
+        result_of(2, 10.0),
+        result_of(3, 230.0, 7000),
+        result_of(4, None),
+        Failure("no memory"),
+    )
+    found = together(*ends)
+    assert (found.env_id, found.seeds, found.at_a_time, found.wall_seconds) == ("X-v0", [0, 1, 2, 3, 4, 5], 2, 1.5)
+    assert (found.runs, found.failures) == (list(ends[:5]), {5: "no memory"})
+    assert found.seeds_evaluated == 4
+    assert found.return_mean == pytest.approx((210 + 250 + 10 + 230) / 4)
+    assert found.return_iqm == pytest.approx((210 + 230) / 2)  # of four, the lowest and the highest are left out
+    low, high = found.return_mean_ci95
+    assert 10 <= low < found.return_mean < high <= 250
+    assert found.solved_fraction == 0.75
+    assert (found.solved_at_env_steps_median, found.solved_at_seconds_median) == (3000, 3.0)
 
 
 def test_statistics_over_one_seed_or_none():
-    alone = over_seeds([result_of(-150.0, target=None)])
-    assert (alone["return_mean"], alone["return_mean_ci95"], alone["solved_fraction"]) == (-150.0, None, None)
-    nothing = over_seeds([result_of(None)])
-    assert {key: nothing[key] for key in ("return_mean", "return_iqm_ci95", "solved_fraction")} == {
-        "return_mean": None,
-        "return_iqm_ci95": None,
-        "solved_fraction": None,
-    }
+    alone = together(result_of(0, -150.0, target=None))
+    assert (alone.return_mean, alone.return_mean_ci95, alone.solved_fraction) == (-150.0, None, None)
+    nothing = together(result_of(0, None))
+    assert (nothing.return_mean, nothing.return_iqm_ci95, nothing.solved_fraction) == (None, None, None)

@@ -15,12 +15,13 @@ from ppocli.algorithm.rollout import make_batch
 from ppocli.algorithm.updates.ppo import PPO
 from ppocli.config.models import Config
 from ppocli.envs.make import evaluation_envs
-from ppocli.errors import PpocliError, TrainingError, UsageError
+from ppocli.errors import NonFiniteError, PpocliError, UsageError
+from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import evaluate, greedy
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
 from ppocli.seeds import Purpose, evaluation_seeds, training_seeds
-from ppocli.training.loop import train
+from tests.jobs import train, trained
 
 
 def make_config(env=None, ppo=None, **settings):
@@ -40,22 +41,17 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def trained(config, folder, **options):
-    run = Run(folder)
-    return run, list(train(config, run, **options))
-
-
 def without_times(table):
     return [{key: value for key, value in row.items() if not key.endswith(("seconds", "per_second"))} for row in table]
 
 
 def test_logs_are_what_happened(tmp_path):
     config = make_config()
-    run, reports = trained(config, tmp_path / "run")
+    run, iterations = trained(config, tmp_path / "run")
     metrics, episodes = rows(run.path / "metrics.csv"), rows(run.path / "episodes.csv")
     assert [int(row["iteration"]) for row in metrics] == [1, 2, 3, 4, 5, 6]
     assert [int(row["env_steps"]) for row in metrics] == [128 * iteration for iteration in range(1, 7)]
-    assert sum(int(row["episodes"]) for row in metrics) == len(episodes) == reports[-1].progress.episodes > 10
+    assert sum(int(row["episodes"]) for row in metrics) == len(episodes) == iterations[-1].progress.episodes > 10
     assert [int(row["episode"]) for row in episodes] == list(range(1, len(episodes) + 1))
     # every row's mean is that of the episodes that ended in its iteration
     for before, row in pairwise([{"env_steps": 0}, *metrics]):
@@ -74,7 +70,7 @@ def test_logs_are_what_happened(tmp_path):
     seconds = [float(row["seconds"]) for row in metrics]
     assert seconds == sorted(seconds)
     assert all(float(row["rollout_seconds"]) > 0 and float(row["update_seconds"]) > 0 for row in metrics)
-    assert reports[-1].metrics.learning_rate == pytest.approx(3e-4 / 6)
+    assert iterations[-1].metrics.learning_rate == pytest.approx(3e-4 / 6)
 
 
 def test_same_seed_same_run(tmp_path):
@@ -86,26 +82,26 @@ def test_same_seed_same_run(tmp_path):
         assert without_times(rows(one.path / name)) == without_times(rows(other.path / name))
         assert without_times(rows(one.path / name)) != without_times(rows(different.path / name))
     weights = [checkpoint.load(run.checkpoint("last")).part("agent") for run in (one, other)]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_evaluations_choose_the_best(tmp_path):
-    run, reports = trained(make_config(), tmp_path / "run")
-    evaluations = {r.metrics.iteration: r.metrics.eval_return_mean for r in reports if r.metrics.eval_return_mean}
+    run, iterations = trained(make_config(), tmp_path / "run")
+    evaluations = {r.metrics.iteration: r.metrics.eval_return_mean for r in iterations if r.metrics.eval_return_mean}
     assert list(evaluations) == [2, 4, 6]  # every 256 of 768 env steps
-    assert reports[-1].progress.best_return == max(evaluations.values())
+    assert iterations[-1].progress.best_return == max(evaluations.values())
     best = checkpoint.load(run.checkpoint("best"))
     assert evaluations[best.progress.iterations] == best.progress.best_return == max(evaluations.values())
     seeds = evaluation_seeds(0, Purpose.PERIODIC_EVALUATION, 3)
     again = evaluate(
-        evaluation_envs(best.config.env), greedy(best.build_agent(evaluation_envs(best.config.env))), seeds
+        evaluation_envs(best.config.env), greedy(load_agent(best, evaluation_envs(best.config.env))), seeds
     )
     assert np.mean([episode.episode_return for episode in again]) == best.progress.best_return
 
 
 def test_the_end_is_evaluated_even_between_intervals(tmp_path):
-    _, reports = trained(make_config(env_steps=128 * 3), tmp_path / "run")
-    assert [r.metrics.iteration for r in reports if r.metrics.eval_return_mean is not None] == [2, 3]
+    _, iterations = trained(make_config(env_steps=128 * 3), tmp_path / "run")
+    assert [r.metrics.iteration for r in iterations if r.metrics.eval_return_mean is not None] == [2, 3]
 
 
 def test_a_run_whose_directory_is_taken_is_another_one(tmp_path):
@@ -132,15 +128,15 @@ def test_last_and_previous(tmp_path):
 
 def test_a_save_that_fails_leaves_last_as_it_was(tmp_path, monkeypatch):
     run = Run(tmp_path / "run")
-    reports = train(make_config(eval_interval=10_000), run)
-    next(reports)
+    iterations = train(make_config(eval_interval=10_000), run)
+    next(iterations)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("ppocli.records.checkpoint.write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
-        next(reports)
+        next(iterations)
     assert checkpoint.load(run.checkpoint("last")).progress.iterations == 1
 
 
@@ -153,10 +149,10 @@ def test_results_do_not_depend_on_the_checkpoint_interval(tmp_path):
 
 def test_closed_early_it_keeps_what_it_has(tmp_path):
     run = Run(tmp_path / "run")
-    reports = train(make_config(checkpoint_interval=10_000), run)
-    assert [report.metrics.iteration for report in islice(reports, 3)] == [1, 2, 3]
+    iterations = train(make_config(checkpoint_interval=10_000), run)
+    assert [iteration.metrics.iteration for iteration in islice(iterations, 3)] == [1, 2, 3]
     assert not run.checkpoint("last").exists()
-    reports.close()
+    iterations.close()
     assert checkpoint.load(run.checkpoint("last")).progress.iterations == 3
     assert len(rows(run.path / "metrics.csv")) == 3
 
@@ -171,24 +167,24 @@ def solving(**settings):
 
 def test_solved_is_asked_once_100_episodes_average_the_target(tmp_path):
     # 4 environments × 32 steps end 40 episodes of 3 steps in the first iteration, and 84 and 128 by the next two
-    _, reports = trained(solving(), tmp_path / "run")
-    assert [r.progress.solved_at_env_steps for r in reports[:4]] == [None, None, 384, 384]
-    assert len(reports) == 12
-    assert reports[2].progress.solved_at_seconds == reports[-1].progress.solved_at_seconds > 0
+    _, iterations = trained(solving(), tmp_path / "run")
+    assert [r.progress.solved_at_env_steps for r in iterations[:4]] == [None, None, 384, 384]
+    assert len(iterations) == 12
+    assert iterations[2].progress.solved_at_seconds == iterations[-1].progress.solved_at_seconds > 0
 
 
 def test_stop_when_solved_makes_that_agent_the_best(tmp_path):
-    run, reports = trained(solving(eval_interval=128), tmp_path / "run", stop_when_solved=True)
-    assert len(reports) == 3
+    run, iterations = trained(solving(eval_interval=128), tmp_path / "run", stop_when_solved=True)
+    assert len(iterations) == 3
     for name in ("best", "last"):
         assert checkpoint.load(run.checkpoint(name)).progress.iterations == 3
-    assert reports[-1].progress.best_return == 6.0
+    assert iterations[-1].progress.best_return == 6.0
 
 
 def test_a_target_out_of_reach_is_not_solved(tmp_path):
-    run, reports = trained(solving(target_return=6.5), tmp_path / "run", stop_when_solved=True)
-    assert len(reports) == 12
-    assert reports[-1].progress.solved_at_env_steps is None
+    run, iterations = trained(solving(target_return=6.5), tmp_path / "run", stop_when_solved=True)
+    assert len(iterations) == 12
+    assert iterations[-1].progress.solved_at_env_steps is None
     assert run.checkpoint("best").exists()
 
 
@@ -202,12 +198,12 @@ def test_a_failed_check_is_not_repeated_for_5_iterations_and_the_end_is_always_c
 
     monkeypatch.setattr("ppocli.evaluation.judge.evaluate", unlucky)
     asked_after = []
-    reports = train(solving(eval_episodes=7), Run(tmp_path / "run"))
-    for report in reports:  # noqa: B007 - the last one is looked at below
+    iterations = train(solving(eval_episodes=7), Run(tmp_path / "run"))
+    for iteration in iterations:  # noqa: B007 - the last one is looked at below
         asked_after.append(list(asked))
     # after iteration 3, then five without, after 9, and after 12, the end, which is also evaluated with 7 episodes
     assert asked_after == [[]] * 2 + [[100]] * 6 + [[100, 100]] * 3 + [[100, 100, 100, 7]]
-    assert report.progress.solved_at_env_steps is None
+    assert iteration.progress.solved_at_env_steps is None
 
 
 def test_workers_change_nothing_but_the_times(tmp_path):
@@ -230,19 +226,19 @@ def test_envpool_trains_and_repeats_itself(tmp_path):
 
 
 def test_an_id_without_a_version_means_the_newest(tmp_path):
-    _, reports = trained(make_config(env={"id": "CartPole"}), tmp_path / "run")
-    assert reports[-1].target == 475
+    _, iterations = trained(make_config(env={"id": "CartPole"}), tmp_path / "run")
+    assert iterations[-1].verdict.target == 475
 
 
 def test_without_a_target_nothing_is_solved(tmp_path):
-    _, reports = trained(make_config(env={"id": "Counting-v0"}), tmp_path / "run")
-    assert reports[-1].target is None
-    assert reports[-1].progress.solved_at_env_steps is None
+    _, iterations = trained(make_config(env={"id": "Counting-v0"}), tmp_path / "run")
+    assert iterations[-1].verdict.target is None
+    assert iterations[-1].progress.solved_at_env_steps is None
 
 
 def test_numbers_that_are_not_finite_stop_it_and_no_such_checkpoint_is_written(tmp_path):
     run = Run(tmp_path / "run")
-    with pytest.raises(TrainingError, match="no longer a finite number"):
+    with pytest.raises(NonFiniteError, match="no longer a finite number"):
         list(train(make_config(env={"id": "Exploding-v0"}, ppo={"gamma": 1.0}), run))
     assert not list((run.path / "checkpoints").iterdir())
 
@@ -262,7 +258,7 @@ def test_an_environment_whose_numbers_are_not_finite_is_named(tmp_path, how, fie
     config = make_config(env={"id": "Broken-v0", "kwargs": {"how": how}, "workers": workers})
     seed = training_seeds(0)(0, 0)
     message = f"environment 0, episode with seed {seed}, step {step}: its {field} is not a finite number: {value}$"
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(NonFiniteError, match=message):
         list(train(config, run))
     assert not list(run.path.rglob("*.safetensors"))
 
@@ -270,8 +266,8 @@ def test_an_environment_whose_numbers_are_not_finite_is_named(tmp_path, how, fie
 def test_large_numbers_are_not_taken_for_endless_ones(tmp_path):
     """Their squares are beyond a float32, they themselves are not."""
     config = make_config(env={"id": "Broken-v0", "kwargs": {"how": "large observation"}}, env_steps=128)
-    _, reports = trained(config, tmp_path / "run")
-    assert len(reports) == 1
+    _, iterations = trained(config, tmp_path / "run")
+    assert len(iterations) == 1
 
 
 def test_an_environment_that_fails_says_how_to_come_to_that_point_again(tmp_path):
@@ -300,11 +296,11 @@ def test_a_device_that_is_missing_is_named(tmp_path):
 
 
 def test_a_directory_that_vanishes_is_an_os_error(tmp_path):
-    reports = train(make_config(), run := Run(tmp_path / "run"))
-    next(reports)
+    iterations = train(make_config(), run := Run(tmp_path / "run"))
+    next(iterations)
     shutil.rmtree(run.path)
     with pytest.raises(OSError, match="No such file"):
-        list(reports)
+        list(iterations)
 
 
 WALKING = {
@@ -317,16 +313,16 @@ WALKING = {
 
 def test_a_checkpoint_taken_in_the_middle_evaluates_the_same_in_another_process(tmp_path):
     """Its statistics are those of the moment, and evaluating does not move them."""
-    reports = train(Config.model_validate(WALKING), run := Run(tmp_path / "run"))
-    played = [report.metrics.eval_return_mean for report in islice(reports, 3)][-1]
+    iterations = train(Config.model_validate(WALKING), run := Run(tmp_path / "run"))
+    played = [iteration.metrics.eval_return_mean for iteration in islice(iterations, 3)][-1]
     path = run.checkpoint("best")
     code = (
-        "import sys; from pathlib import Path; from ppocli import checkpoint\n"
-        "from ppocli.devices import use_one_thread; from ppocli.envs.make import evaluation_envs\n"
-        "from ppocli.evaluate import evaluate, greedy; from ppocli.seeds import Purpose, evaluation_seeds\n"
-        "use_one_thread(); saved = checkpoint.load(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; import torch; from ppocli.records import checkpoint\n"
+        "from ppocli.evaluation.agents import load_agent; from ppocli.envs.make import evaluation_envs\n"
+        "from ppocli.evaluation.play import evaluate, greedy; from ppocli.seeds import Purpose, evaluation_seeds\n"
+        "torch.set_num_threads(1); saved = checkpoint.load(Path(sys.argv[1]))\n"
         "config = saved.config.env.model_copy(update={'workers': 0}); envs = evaluation_envs(config)\n"
-        "seeds = evaluation_seeds(0, Purpose.PERIODIC_EVALUATION, 3); policy = greedy(saved.build_agent(envs))\n"
+        "seeds = evaluation_seeds(0, Purpose.PERIODIC_EVALUATION, 3); policy = greedy(load_agent(saved, envs))\n"
         "evaluate(envs, policy, seeds)\n"
         "print(sum(e.episode_return for e in evaluate(envs, policy, seeds)) / 3)\n"
     )
@@ -334,17 +330,17 @@ def test_a_checkpoint_taken_in_the_middle_evaluates_the_same_in_another_process(
     assert float(again) == pytest.approx(played, abs=1e-9)
     saved = checkpoint.load(path).part("agent")
     assert saved["normalizer.statistics.count"] == 3 * 256
-    reports.close()
-    assert all(torch.equal(tensor, saved[name]) for name, tensor in checkpoint.load(path).part("agent").items())
+    iterations.close()
+    assert all(np.array_equal(tensor, saved[name]) for name, tensor in checkpoint.load(path).part("agent").items())
 
 
 def test_observations_count_once_the_update_is_over(tmp_path, monkeypatch):
     """All that an iteration computes, it computes with the statistics that acted."""
     counts = []
 
-    def counting(self, batch, **settings):
+    def counting(self, batch, done, rng):
         counts.append(float(self.agent.normalizer.statistics.count))
-        return original(self, batch, **settings)
+        return original(self, batch, done, rng)
 
     original = PPO.update
     monkeypatch.setattr(PPO, "update", counting)
@@ -359,12 +355,12 @@ def test_rewards_are_scaled_for_learning_and_reported_raw(tmp_path, monkeypatch)
         scales.append(reward_scale)
         return make_batch(rollout, agent, gamma, gae_lambda, reward_scale)
 
-    monkeypatch.setattr("ppocli.training.loop.make_batch", looking)
+    monkeypatch.setattr("ppocli.training.state.make_batch", looking)
     config = make_config(env={"id": "Truncated-v0"}, ppo={"gamma": 1.0, "normalize_rewards": True, "reward_scale": 2})
-    _, reports = trained(config, tmp_path / "run")
+    _, iterations = trained(config, tmp_path / "run")
     # undiscounted, an episode's returns so far are 1, 3 and 6, over and over
     assert scales[-1] == pytest.approx(2 / np.std([1, 3, 6]), rel=0.01)
-    assert reports[-1].metrics.return_mean == 6
+    assert iterations[-1].metrics.return_mean == 6
     saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors").part("rewards")
     assert saved["count"] == 128 * 6
     assert saved["returns"].shape == (4,)
@@ -381,6 +377,6 @@ def test_when_a_run_has_solved_its_task_its_run_json_says_so(tmp_path):
     )
     run = Run(tmp_path / "run")
     *_, last = train(config, run)
-    solved = run.facts.solved
+    solved = run.info.solved
     assert (solved.env_steps, solved.seconds) == (last.progress.solved_at_env_steps, last.progress.solved_at_seconds)
     assert solved.return_mean >= 1.0

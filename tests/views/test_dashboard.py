@@ -2,7 +2,6 @@
 
 import io
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,26 +11,12 @@ from rich.console import Console
 
 from ppocli.config.models import Config
 from ppocli.records.checkpoint import Progress
-from ppocli.records.logs import METRICS_COLUMNS, Metrics
 from ppocli.signals import STOPPING, StopRequest
-from ppocli.training.loop import Report
 from ppocli.views import dashboard
-from ppocli.views.dashboard import Curve, Dashboard
+from ppocli.views.dashboard import Dashboard, Known
+from tests.views.iterations import BATCH, iteration, metrics
 
-BATCH = 2048
 CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"env_steps": BATCH * 40, "seed": 3}})
-HEALTHY = {"approx_kl": 0.01, "clip_fraction": 0.1, "explained_variance": 0.9, "entropy": 0.5}
-
-
-def metrics(iteration, **changes):
-    """Row number `iteration`: 2 s for the start, then 4 s an iteration."""
-    seconds = {"seconds": 2.0 + 4 * iteration, "rollout_seconds": 2.0, "update_seconds": 1.2, "evaluation_seconds": 0.8}
-    values = {"iteration": iteration, "env_steps": BATCH * iteration, "episodes": 10, "return_mean": 20.0 * iteration}
-    return Metrics(**dict.fromkeys(METRICS_COLUMNS, 1.0) | HEALTHY | seconds | values | changes)
-
-
-def report(iteration, *, recent_return=123.45, target=475.0, saved=False, progress=None, **changes):
-    return Report(metrics(iteration, **changes), progress or Progress(), recent_return, target, saved)
 
 
 class Terminal:
@@ -83,11 +68,11 @@ def every_update_is_drawn(monkeypatch):
     monkeypatch.setattr(dashboard, "SHARE_OF_TIME", np.inf)
 
 
-def shown(*reports, terminal=None, **options):
-    """Return the lines on the screen after reports, while the training goes on."""
+def shown(*iterations, terminal=None, **known):
+    """Return the lines on the screen after iterations, while the training goes on; what is `known` is so beforehand."""
     terminal = terminal or Terminal()
-    board = Dashboard(CONFIG, "some-run", terminal.console, **options).__enter__()
-    for one in reports:
+    board = Dashboard(CONFIG, "some-run", terminal.console, Known(**known)).__enter__()
+    for one in iterations:
         board.update(one)
     lines = terminal.screen()
     board.__exit__()
@@ -106,8 +91,10 @@ def value_of(label, lines):
 
 def test_the_whole_screen():
     lines = shown(
-        *[report(iteration) for iteration in range(1, 10)],
-        report(10, saved=True, progress=Progress(best_return=456.78), env_steps_per_second=12345.6, length_mean=67.89),
+        *[iteration(number) for number in range(1, 10)],
+        iteration(
+            10, saved=True, progress=Progress(best_return=456.78), env_steps_per_second=12345.6, length_mean=67.89
+        ),
         baseline_mean=21.1,
     )
     assert lines[0] == "CartPole-v1 · seed 3 · some-run"
@@ -149,7 +136,7 @@ def test_before_the_first_iteration():
 
 
 def test_what_is_not_known_yet():
-    lines = shown(report(1, recent_return=None, target=None, length_mean=None, return_mean=None, episodes=0))
+    lines = shown(iteration(1, recent_return=None, target=None, length_mean=None, return_mean=None, episodes=0))
     for label in ("recent return", "target", "best evaluation", "episode length"):
         assert value_of(label, lines) == "-"
     assert value_of("solved", lines) == "no target"
@@ -157,9 +144,9 @@ def test_what_is_not_known_yet():
 
 
 def test_huge_numbers_keep_to_their_columns():
-    usual = shown(report(1), terminal=Terminal(100, 24))
+    usual = shown(iteration(1), terminal=Terminal(100, 24))
     lines = shown(
-        report(1, recent_return=-1e30, length_mean=1e7, gradient_norm=1e30, policy_loss=-1000.0),
+        iteration(1, recent_return=-1e30, length_mean=1e7, gradient_norm=1e30, policy_loss=-1000.0),
         terminal=Terminal(100, 24),
     )
     assert value_of("recent return", lines) == "-1.000e+30"
@@ -170,23 +157,22 @@ def test_huge_numbers_keep_to_their_columns():
 
 
 def test_solved():
-    lines = shown(report(5, progress=Progress(solved_at_env_steps=8192, solved_at_seconds=18.0)))
+    lines = shown(iteration(5, progress=Progress(solved_at_env_steps=8192, solved_at_seconds=18.0)))
     assert value_of("solved", lines) == "at 8,192"
 
 
 def test_the_last_checkpoint_is_remembered():
-    lines = shown(report(1, saved=True), report(2), report(3))
+    lines = shown(iteration(1, saved=True), iteration(2), iteration(3))
     assert lines[22].startswith("last checkpoint at 2,048 env steps ")
 
 
 def test_a_resumed_run_counts_its_own_seconds_and_steps():
-    history = [metrics(iteration) for iteration in range(1, 13)]  # the last two, after the checkpoint, are done again
+    history = [metrics(number) for number in range(1, 13)]  # the last two, after the checkpoint, are done again
     seconds_before = history[9].seconds
     again = [
-        report(iteration, seconds=seconds_before + 5.0 + 10 * (iteration - 10), rollout_seconds=8.0)
-        for iteration in (11, 12)
+        iteration(number, seconds=seconds_before + 5.0 + 10 * (number - 10), rollout_seconds=8.0) for number in (11, 12)
     ]
-    lines = shown(*again, history=history, env_steps=10 * BATCH, seconds=seconds_before)
+    lines = shown(*again, history=history, progress=Progress(env_steps=10 * BATCH, seconds=seconds_before))
     # 5 s of start, then 10 s an iteration, of which 28 are left
     assert "24,576 of 81,920 env steps  elapsed 0:25   ETA 4:40" in lines[1]
     assert value_of("rollout time", lines) == "80%"
@@ -195,23 +181,22 @@ def test_a_resumed_run_counts_its_own_seconds_and_steps():
 
 
 def test_rows_that_are_done_again_are_not_counted_twice():
-    board = Dashboard(
-        CONFIG, "", Terminal().console, history=[metrics(1), metrics(2, return_mean=9.0)], env_steps=BATCH
-    )
-    board.update(report(2, return_mean=40.0))
+    known = Known(Progress(env_steps=BATCH), history=[metrics(1), metrics(2, return_mean=9.0)])
+    board = Dashboard(CONFIG, "", Terminal().console, known)
+    board.update(iteration(2, return_mean=40.0))
     _, means = board._curve.points(40)
     assert means.tolist() == [20.0, 40.0]
 
 
 def test_hours():
-    lines = shown(report(1, seconds=3605.0, rollout_seconds=3600.0, update_seconds=0.0, evaluation_seconds=0.0))
+    lines = shown(iteration(1, seconds=3605.0, rollout_seconds=3600.0, update_seconds=0.0, evaluation_seconds=0.0))
     assert lines[1].endswith("elapsed 1:00:05  ETA 39:00:00")
     assert cell_len(lines[1]) == 80
 
 
 def test_something_unhealthy_is_said_in_the_same_place():
-    healthy = [report(iteration) for iteration in range(1, 15)]
-    sick = [report(iteration, approx_kl=0.5) for iteration in range(15, 20)]
+    healthy = [iteration(number) for number in range(1, 15)]
+    sick = [iteration(number, approx_kl=0.5) for number in range(15, 20)]
     before, after = shown(*healthy), shown(*healthy, *sick)
     assert before[21] == "healthy over the last 10 iterations"
     assert after[21].startswith("! approx KL above 0.03: ")
@@ -219,12 +204,15 @@ def test_something_unhealthy_is_said_in_the_same_place():
 
 
 def test_entropy_is_looked_at_where_actions_are_discrete():
-    reports = [report(iteration, entropy=0.69 if iteration == 1 else 0.001) for iteration in range(1, 15)]
-    assert shown(*reports)[21].startswith("healthy")
-    assert shown(*reports, discrete_actions=True)[21].startswith("! entropy near 0")
-    history = [one.metrics for one in reports]
+    iterations = [iteration(number, entropy=0.69 if number == 1 else 0.001) for number in range(1, 15)]
+    assert shown(*iterations)[21].startswith("healthy")
+    assert shown(*iterations, discrete_actions=True)[21].startswith("! entropy near 0")
+    history = [one.metrics for one in iterations]
     resumed = shown(
-        report(15, entropy=0.001), history=history, env_steps=14 * BATCH, seconds=58.0, discrete_actions=True
+        iteration(15, entropy=0.001),
+        history=history,
+        progress=Progress(env_steps=14 * BATCH, seconds=58.0),
+        discrete_actions=True,
     )
     assert resumed[21].startswith("! entropy near 0")
 
@@ -233,7 +221,7 @@ def test_a_run_name_neither_steers_the_terminal_nor_is_markup():
     terminal = Terminal()
     board = Dashboard(CONFIG, "[red]x[/red]\x1b[2J\n\r", terminal.console)
     with board:
-        board.update(report(1))
+        board.update(iteration(1))
     assert terminal.screen()[0] == "CartPole-v1 · seed 3 · [red]x[/red] [2J"
     assert "\x1b[2J" not in terminal.written
 
@@ -258,7 +246,7 @@ def drawn(line):
 
 
 def test_target_and_random_policy_are_lines_with_their_names():
-    rows = curve_of(shown(*[report(iteration) for iteration in range(1, 21)], baseline_mean=21.1))
+    rows = curve_of(shown(*[iteration(number) for number in range(1, 21)], baseline_mean=21.1))
     target, random = row_with(" target 475", rows), row_with(" random 21.1", rows)
     assert target < random
     for row, line in enumerate(rows):
@@ -267,7 +255,7 @@ def test_target_and_random_policy_are_lines_with_their_names():
 
 
 def test_the_curve_grows_to_the_right_and_upwards():
-    half = curve_of(shown(*[report(iteration) for iteration in range(1, 21)]))
+    half = curve_of(shown(*[iteration(number) for number in range(1, 21)]))
     columns = [column for line in half for column in range(1, 64) if line[column] in "⠁⣿" or drawn(line[column])]
     assert min(columns) <= 3
     assert max(columns) == 34  # half of 67 columns, and the border
@@ -294,52 +282,19 @@ def test_the_curve_grows_to_the_right_and_upwards():
 )
 @pytest.mark.parametrize("target", [None, 475.0, 0.0])
 def test_any_returns(returns, target):
-    reports = [
-        report(number, return_mean=value, episodes=10 * (value is not None), target=target)
+    iterations = [
+        iteration(number, return_mean=value, episodes=10 * (value is not None), target=target)
         for number, value in enumerate(returns or [None], start=1)
     ]
-    lines = shown(*reports, baseline_mean=None if target is None else target - 1e-9)
+    lines = shown(*iterations, baseline_mean=None if target is None else target - 1e-9)
     assert len(lines) == 23
     assert max(map(cell_len, lines)) <= 80
     assert bool("".join(map("".join, map(drawn, curve_of(lines))))) == any(value is not None for value in returns)
 
 
-@pytest.mark.parametrize(
-    ("values", "bounds"),
-    [
-        ([-412.7, 0.0, 283.4], (-420, 300)),  # 696 apart, so to multiples of 20
-        ([21.1, 475.0], (20, 480)),
-        ([500.0, 500.0], (440, 560)),  # a tenth to each side, then to multiples of 20
-        ([0.3, 0.1 + 0.2], (-0.8, 1.4)),  # what is only rounding is no rise
-        ([], (-1, 1)),
-    ],
-)
-def test_round_bounds(values, bounds):
-    assert dashboard._round_bounds(values) == pytest.approx(bounds)
-
-
 def test_two_lines_in_one_row_share_its_label():
-    rows = curve_of(shown(report(1, return_mean=-1e6), baseline_mean=21.1))
+    rows = curve_of(shown(iteration(1, return_mean=-1e6), baseline_mean=21.1))
     assert row_with(" target, random", rows) == 1
-
-
-def test_points_are_means_over_episodes():
-    curve = Curve(4000)
-    curve.add(metrics(1, env_steps=1000, episodes=1, return_mean=10.0))
-    curve.add(metrics(2, env_steps=1001, episodes=3, return_mean=50.0))
-    curve.add(metrics(3, env_steps=2500, episodes=0, return_mean=None))
-    curve.add(metrics(4, env_steps=4000, episodes=2, return_mean=70.0))
-    places, means = curve.points(4)
-    assert places.tolist() == [1.5, 3.5]
-    assert means.tolist() == [40.0, 70.0]
-
-
-def test_a_wide_curve_is_no_rougher():
-    curve = Curve(1000)
-    for step in range(1, 1001):
-        curve.add(metrics(1, env_steps=step, return_mean=1.0))
-    places, _ = curve.points(720)
-    assert places.tolist() == [10 * number + 5 for number in range(72)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -350,9 +305,11 @@ def test_a_wide_curve_is_no_rougher():
 @pytest.mark.parametrize("height", [1, 2, 10, 14, 19, 24, 50])
 def test_it_fits_any_terminal(width, height):
     lines = shown(
-        report(30, value_loss=1e30, gradient_norm=1e30, policy_loss=-1e30, explained_variance=-1e9, length_mean=1e30),
-        history=[metrics(iteration, approx_kl=9.0) for iteration in range(1, 30)],
-        env_steps=29 * BATCH,
+        iteration(
+            30, value_loss=1e30, gradient_norm=1e30, policy_loss=-1e30, explained_variance=-1e9, length_mean=1e30
+        ),
+        history=[metrics(number, approx_kl=9.0) for number in range(1, 30)],
+        progress=Progress(env_steps=29 * BATCH),
         terminal=Terminal(width, height),
         baseline_mean=-1234.5678,
     )
@@ -363,7 +320,7 @@ def test_it_fits_any_terminal(width, height):
 
 @pytest.mark.parametrize(("value", "text"), [(0.894, "0.89"), (-4.583, "-4.58"), (-23.17, "-23"), (-823.1, "-823")])
 def test_a_value_stays_clear_of_its_label(value, text):
-    lines = shown(report(1, explained_variance=value), terminal=Terminal(80, 24))
+    lines = shown(iteration(1, explained_variance=value), terminal=Terminal(80, 24))
     assert re.search(f"explained variance +{text}$", "\n".join(lines), re.MULTILINE)
 
 
@@ -371,7 +328,7 @@ def test_a_value_stays_clear_of_its_label(value, text):
     ("width", "height", "rows"), [(80, 24, 8), (80, 20, 4), (80, 18, 0), (80, 14, 0), (200, 50, 38)]
 )
 def test_the_curve_takes_the_rows_that_are_left(width, height, rows):
-    lines = shown(report(1), terminal=Terminal(width, height))
+    lines = shown(iteration(1), terminal=Terminal(width, height))
     assert len(lines) == (height - 1 if rows else 12)
     assert "explained variance" in "\n".join(lines)
     assert "Ctrl-C stops and saves" in lines[-1]
@@ -379,27 +336,27 @@ def test_the_curve_takes_the_rows_that_are_left(width, height, rows):
 
 
 def test_a_high_terminal_has_no_curve_that_is_higher_than_wide():
-    lines = shown(report(1), terminal=Terminal(80, 100))
+    lines = shown(iteration(1), terminal=Terminal(80, 100))
     assert sum(line.startswith("│") for line in lines) == 18  # a quarter of the columns, less the frame
 
 
 def test_a_wide_terminal_keeps_values_near_their_labels():
-    lines = shown(report(1), terminal=Terminal(150, 30))
+    lines = shown(iteration(1), terminal=Terminal(150, 30))
     assert cell_len(lines[row_with("explained variance", lines)]) == 3 * 30 + 2 * 3
 
 
 def test_one_row_too_few_for_the_screen():
-    assert "explained variance" in "\n".join(shown(report(1), terminal=Terminal(80, 14)))
-    assert "explained variance" not in "\n".join(shown(report(1), terminal=Terminal(80, 13)))
+    assert "explained variance" in "\n".join(shown(iteration(1), terminal=Terminal(80, 14)))
+    assert "explained variance" not in "\n".join(shown(iteration(1), terminal=Terminal(80, 13)))
 
 
 def test_a_tiny_terminal_shows_the_first_lines_and_the_last():
-    lines = shown(report(10), terminal=Terminal(40, 5))
+    lines = shown(iteration(10), terminal=Terminal(40, 5))
     assert [line[:6] for line in lines] == ["CartPo", " 25% ━", "return", "Ctrl-C"]
 
 
 def test_a_small_terminal_shows_the_essentials():
-    lines = shown(report(10, approx_kl=0.01), terminal=Terminal(40, 10))
+    lines = shown(iteration(10, approx_kl=0.01), terminal=Terminal(40, 10))
     assert lines == [
         "CartPole-v1 · seed 3 · some-run",
         f" 25% {'━' * 8}{'─' * 27}",
@@ -413,7 +370,7 @@ def test_a_small_terminal_shows_the_essentials():
 
 
 def test_a_narrow_terminal_has_the_curve_if_it_is_high():
-    lines = shown(report(10), terminal=Terminal(60, 24))
+    lines = shown(iteration(10), terminal=Terminal(60, 24))
     assert len(lines) == 23
     assert sum(line.startswith("│") for line in lines) == 12
     assert lines[-1] == "Ctrl-C stops and saves"
@@ -422,8 +379,8 @@ def test_a_narrow_terminal_has_the_curve_if_it_is_high():
 @pytest.mark.parametrize("size", [(80, 24), (70, 24), (40, 10)])
 def test_ascii(size):
     terminal = Terminal(*size, encoding="ascii")  # which refuses anything else
-    reports = [report(iteration) for iteration in range(1, 21)]
-    lines = shown(*reports, terminal=terminal, baseline_mean=21.1)
+    iterations = [iteration(number) for number in range(1, 21)]
+    lines = shown(*iterations, terminal=terminal, baseline_mean=21.1)
     assert lines[0] == "CartPole-v1 - seed 3 - some-run"
     assert "=======" in lines[1]
     if size[0] > 60:
@@ -432,19 +389,19 @@ def test_ascii(size):
 
 
 def test_colours_say_nothing_alone(monkeypatch):
-    reports = [report(iteration, approx_kl=9.0) for iteration in range(1, 21)]
-    coloured = shown(*reports, baseline_mean=21.1)
+    iterations = [iteration(number, approx_kl=9.0) for number in range(1, 21)]
+    coloured = shown(*iterations, baseline_mean=21.1)
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()
-    assert shown(*reports, baseline_mean=21.1, terminal=terminal) == coloured
+    assert shown(*iterations, baseline_mean=21.1, terminal=terminal) == coloured
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.written)
 
 
 def test_each_frame_takes_the_place_of_the_one_before():
     terminal = Terminal()
     with Dashboard(CONFIG, "some-run", terminal.console) as board:
-        for iteration in range(1, 41):
-            board.update(report(iteration))
+        for number in range(1, 41):
+            board.update(iteration(number))
             assert len(terminal.screen()) == 23
     lines = terminal.screen()
     assert lines[0].startswith("CartPole-v1")
@@ -457,12 +414,12 @@ def test_each_frame_takes_the_place_of_the_one_before():
 def test_a_signal_is_acknowledged_in_the_last_line_at_once_and_from_then_on(width, height):
     terminal, stop = Terminal(width, height), StopRequest()
     with Dashboard(CONFIG, "some-run", terminal.console, stop=stop) as board:
-        board.update(report(1))
+        board.update(iteration(1))
         before = terminal.screen()
         terminal.console.file.buffer.write(stop.acknowledgement)  # as the signal's handler does
         stop.signal_number = 2
         acknowledged = terminal.screen()
-        board.update(report(2))
+        board.update(iteration(2))
         after = terminal.screen()
     assert before[-1].endswith("Ctrl-C stops and saves")
     assert acknowledged[:-1] == before[:-1]
@@ -478,7 +435,7 @@ def test_another_size_in_the_middle():
         for number, size in enumerate([(160, 45), (100, 30), (40, 10), (80, 24), (200, 50), (80, 24)], start=1):
             terminal.console.size = size
             written = len(terminal.written)
-            board.update(report(number))
+            board.update(iteration(number))
             narrower = number in (2, 3, 6)
             # The terminal has wrapped the lines of a frame that was wider, so that all is cleared.
             assert ("\x1b[2J" in terminal.written[written:]) == narrower
@@ -490,14 +447,14 @@ def test_another_size_in_the_middle():
 def test_a_terminal_that_is_closed_does_not_end_the_run():
     terminal = Terminal()
     with Dashboard(CONFIG, "some-run", terminal.console) as board:
-        board.update(report(1))
+        board.update(iteration(1))
 
         def write(text):
             raise OSError(5, "Input/output error")
 
         terminal.console.file.write = write
-        board.update(report(2))
-        board.update(report(3))
+        board.update(iteration(2))
+        board.update(iteration(3))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -528,7 +485,7 @@ def times_of_draws(clock, step, count):
         began, times = clock.now, []
         for _ in range(count):
             before = clock.draws
-            board.update(report(1))
+            board.update(iteration(1))
             if clock.draws > before:
                 times.append(round(clock.now - began, 6))
             clock.now += step
@@ -548,18 +505,18 @@ def test_drawing_takes_a_hundredth_of_the_time(clock):
 def test_the_first_and_the_last_report_are_always_drawn(clock):
     terminal = Terminal()
     with Dashboard(CONFIG, "some-run", terminal.console) as board:
-        board.update(report(1))
+        board.update(iteration(1))
         assert value_of("iteration", terminal.screen()) == "1 of 40"
-        board.update(report(2))
-        board.update(report(3))
+        board.update(iteration(2))
+        board.update(iteration(3))
         assert value_of("iteration", terminal.screen()) == "1 of 40"
     assert value_of("iteration", terminal.screen()) == "3 of 40"
 
 
 def test_an_iteration_that_is_not_drawn_is_counted_all_the_same(clock):
-    reports = [replace(report(iteration), saved=iteration == 2) for iteration in (1, 2, 3)]
+    iterations = [iteration(number, saved=number == 2) for number in (1, 2, 3)]
     board = Dashboard(CONFIG, "some-run", Terminal().console)
-    for one in reports:
+    for one in iterations:
         board.update(one)
     _, means = board._curve.points(40)
     assert means.tolist() == [20.0, 40.0, 60.0]

@@ -27,10 +27,7 @@ class UpdateMetrics:
 
 
 class Update(Protocol):
-    """Turns batches into better weights of the agent that it was made for.
-
-    It owns its schedules, and an optimizer whose state outlives a batch.
-    """
+    """Turns batches into better weights of its agent; owns its schedules, and an optimizer that outlives a batch."""
 
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
         """Learn from a batch; `done` in [0, 1) is the share of training behind it, `rng` all that it may draw from.

@@ -6,16 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppocli.algorithm import losses
 from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
-from ppocli.algorithm.losses import (
-    approx_kl,
-    clip_fraction,
-    clipped_value_loss,
-    explained_variance,
-    policy_loss,
-    value_loss,
-)
 from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.schedules import value_at
 from ppocli.algorithm.updates.api import UpdateMetrics
@@ -34,9 +27,8 @@ class PPO:
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
         """Learn from a batch for `update_epochs` passes, each over a fresh permutation of it drawn from `rng`.
 
-        A pass in which the policy has moved further than `target_kl` (see `approx_kl`) is the last.
-
-        A minibatch's loss is arXiv:1707.06347 eq. 9, to be minimised:
+        A pass in which the policy has moved further than `target_kl` (see `approx_kl`) is the last. A minibatch's loss
+        is arXiv:1707.06347 eq. 9, to be minimised:
 
             policy_loss + vf_coef · value_loss − ent_coef · E[entropy]
 
@@ -54,10 +46,10 @@ class PPO:
                     optimizer.zero_gradient()
                     critic = second_thread.submit(self._critic_gradient, minibatch, clip_coef)
                     log_ratio, *actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
-                    losses = [*actor, critic.result()]
+                    terms = [*actor, critic.result()]
                     gradient_norm = optimizer.clip_gradient(shared.max_grad_norm)
                     optimizer.step(learning_rate)
-                    history.append(torch.stack([*losses, gradient_norm]))
+                    history.append(torch.stack([*terms, gradient_norm]))
                     log_ratios.append(log_ratio)
                 if self._moved_too_far(log_ratios[-(len(batch.obs) // shared.minibatch_size) :]):
                     break
@@ -69,9 +61,9 @@ class PPO:
             policy_loss=loss,
             value_loss=value,
             entropy=entropy,
-            approx_kl=approx_kl(moved),
-            clip_fraction=clip_fraction(moved, clip_coef),
-            explained_variance=explained_variance(batch.values, batch.returns),
+            approx_kl=losses.approx_kl(moved),
+            clip_fraction=losses.clip_fraction(moved, clip_coef),
+            explained_variance=losses.explained_variance(batch.values, batch.returns),
             gradient_norm=norm,
             learning_rate=learning_rate,
         )
@@ -80,7 +72,7 @@ class PPO:
         """Add the actor's gradient; return log ratios (B,), policy loss and mean entropy."""
         log_probs, entropies = self.agent.log_prob_and_entropy(minibatch.obs, minibatch.actions)
         log_ratio = log_probs - minibatch.log_probs
-        loss, entropy = policy_loss(log_ratio, minibatch.advantages, clip_coef), entropies.mean()
+        loss, entropy = losses.policy_loss(log_ratio, minibatch.advantages, clip_coef), entropies.mean()
         (loss - ent_coef * entropy).backward()  # type: ignore[no-untyped-call]
         return log_ratio.detach(), loss.detach(), entropy.detach()
 
@@ -88,14 +80,14 @@ class PPO:
         """Add the critic's gradient; return the value loss."""
         values = self.agent.value(minibatch.obs)
         if self.own.clip_vloss:
-            loss = clipped_value_loss(values, minibatch.returns, minibatch.values, clip_coef)
+            loss = losses.clipped_value_loss(values, minibatch.returns, minibatch.values, clip_coef)
         else:
-            loss = value_loss(values, minibatch.returns)
+            loss = losses.value_loss(values, minibatch.returns)
         (self.shared.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _moved_too_far(self, log_ratios: list[Tensor]) -> bool:
-        return self.own.target_kl is not None and approx_kl(torch.stack(log_ratios)) > self.own.target_kl
+        return self.own.target_kl is not None and losses.approx_kl(torch.stack(log_ratios)) > self.own.target_kl
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the optimizer's state."""

@@ -1,0 +1,96 @@
+"""Which environments a config means."""
+
+import os
+from contextlib import closing
+
+import pytest
+
+from ppocli.config.models import Config, EnvConfig
+from ppocli.envs import make
+from ppocli.envs.api import Continuous, Discrete, MultiDiscrete
+from ppocli.envs.cartpole import CartPoleVectorEnv
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.make import (
+    NUM_EVAL_ENVS,
+    action_spec_of,
+    available_cores,
+    drawn_envs,
+    evaluation_envs,
+    make_environments,
+)
+from ppocli.envs.workers import WorkerVectorEnv
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"id": "CartPole-v1", "workers": 2}, CartPoleVectorEnv),
+        ({"id": "Counting-v0", "workers": 0}, GymnasiumVectorEnv),
+        ({"id": "Counting-v0", "workers": 1}, WorkerVectorEnv),
+    ],
+)
+def test_agents_are_evaluated_in_as_many_environments_whatever_they_are(settings, kind):
+    with closing(evaluation_envs(EnvConfig(num_envs=3, **settings))) as envs:
+        assert type(envs) is kind
+        assert envs.num_envs == NUM_EVAL_ENVS
+    with closing(drawn_envs(EnvConfig(**settings), "rgb_array")) as envs:
+        assert type(envs) is GymnasiumVectorEnv
+        assert envs.num_envs == NUM_EVAL_ENVS
+
+
+def config_with(**env):
+    return Config.model_validate({"env": env, "rollout": {"horizon": 2}, "update": {"minibatch_size": 2}})
+
+
+def test_training_has_as_many_as_the_config_says():
+    environments = make_environments(config_with(id="CartPole-v1", num_envs=3))
+    assert (environments.training.num_envs, environments.evaluation.num_envs) == (3, NUM_EVAL_ENVS)
+    environments.close()
+
+
+def test_there_is_never_a_worker_without_an_environment(monkeypatch):
+    made = []
+
+    def recorded(config, num_envs, num_workers):
+        made.append((num_envs, num_workers))
+        return GymnasiumVectorEnv(config, num_envs)
+
+    monkeypatch.setattr(make, "WorkerVectorEnv", recorded)
+    for num_envs in (1, 2, 60):
+        make_environments(config_with(id="Counting-v0", num_envs=num_envs, workers=40))
+    assert made == [(20, 19), (2, 1), (20, 19), (60, 40), (20, 19)]  # each time those to evaluate in, too
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "spec"),
+    [
+        ("CartPole-v1", {}, Discrete(2)),
+        ("Pendulum-v1", {}, Continuous((True,))),
+        ("Echo-v0", {"kind": "multi-binary"}, MultiDiscrete((2, 2, 2, 2))),
+    ],
+)
+def test_the_actions_of_an_environment(env_id, kwargs, spec):
+    assert action_spec_of(EnvConfig(id=env_id, kwargs=kwargs)) == spec
+
+
+def test_what_was_made_is_closed_when_the_rest_cannot_be_made(monkeypatch):
+    closed = []
+
+    def failing(config):
+        raise MemoryError
+
+    monkeypatch.setattr(GymnasiumVectorEnv, "close", lambda envs: closed.append(envs))
+    monkeypatch.setattr(make, "evaluation_envs", failing)
+    with pytest.raises(MemoryError):
+        make_environments(config_with(id="Counting-v0", num_envs=5, workers=0))
+    assert [envs.num_envs for envs in closed] == [5]
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 7}, raising=False)
+    assert available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert available_cores() == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1

@@ -1,0 +1,216 @@
+"""When training looks at its agent, in which episodes, and what it makes of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from ppocli.algorithm.agent import Agent
+from ppocli.config.models import Config, NetworkConfig
+from ppocli.envs.api import Discrete, Vector
+from ppocli.envs.episodes import Episode
+from ppocli.envs.make import evaluation_envs
+from ppocli.errors import CheckpointError
+from ppocli.evaluation.judge import EvaluationStopped, Judge
+from ppocli.seeds import Purpose, evaluation_seeds, training_seeds
+
+EVAL_EPISODES = 7
+RETURN = 6.0
+"""Of each episode of `Counting`, whatever the agent does."""
+
+
+class Recorded:
+    """Environments that remember the seeds they were given."""
+
+    def __init__(self, envs):
+        self._envs = envs
+        self.seeds = []
+
+    def __getattr__(self, name):
+        return getattr(self._envs, name)
+
+    def reset(self, indices, seeds):
+        self.seeds += seeds
+        return self._envs.reset(indices, seeds)
+
+    def seen(self):
+        """The seeds since it was last asked."""
+        seeds, self.seeds = self.seeds, []
+        return seeds
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return Agent(Vector(2), Discrete(2), NetworkConfig(hidden_sizes=(4,)), torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def make():
+    def make(target=None, *, first_solver_wins=False, should_stop=lambda: False, seed=3, **train):
+        config = Config.model_validate(
+            {
+                "env": {"id": "Counting-v0", "num_envs": 2, "workers": 0},
+                "rollout": {"horizon": 16},
+                "update": {"minibatch_size": 32},
+                # ten iterations of 32 env steps, an evaluation after each second one
+                "train": {
+                    **{"env_steps": 320, "eval_interval": 64, "eval_episodes": EVAL_EPISODES, "seed": seed},
+                    **{"target_return": target} | train,
+                },
+            }
+        )
+        envs = Recorded(evaluation_envs(config.env))
+        return Judge(config, envs, first_solver_wins=first_solver_wins, should_stop=should_stop), envs
+
+    return make
+
+
+def episodes(number, episode_return):
+    return [Episode(0, 0, episode_return, 3, True, False, 0)] * number
+
+
+def test_a_check_never_plays_the_episodes_of_an_evaluation(make, agent):
+    judge, envs = make(target=RETURN + 1)
+    judge.judge(agent, 1, [])
+    evaluation = envs.seen()
+    judge.judge(agent, 2, episodes(100, RETURN + 1))  # which the greedy agent does not keep up with
+    check = envs.seen()
+    assert (len(evaluation), len(check)) == (EVAL_EPISODES, 100)
+    judge.judge(agent, 9, [])  # the last iteration: both, one after the other
+    both = envs.seen()
+    assert sorted(both) == sorted(check + evaluation)
+    assert len(set(both)) == 100 + EVAL_EPISODES
+    training = {training_seeds(3)(environment, number) for environment in range(2) for number in range(500)}
+    afterwards = set(evaluation_seeds(3, Purpose.EVALUATION, 1000))
+    assert not set(both) & training
+    assert not set(both) & afterwards
+    assert len(set(both) | training | afterwards) == 100 + EVAL_EPISODES + len(training) + 1000
+
+
+def test_agents_are_compared_in_the_same_episodes_and_runs_of_other_seeds_in_others(make, agent):
+    judge, envs = make()
+    judge.judge(agent, 1, [])
+    first = envs.seen()
+    judge.judge(agent, 3, [])
+    assert envs.seen() == first
+    other, envs = make(seed=4)
+    other.judge(agent, 1, [])
+    assert not set(envs.seen()) & set(first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "iterations", "expected"),
+    [
+        ({}, 10, [1, 3, 5, 7, 9]),
+        ({"env_steps": 288}, 9, [1, 3, 5, 7, 8]),
+        ({"eval_interval": 80}, 10, [2, 4, 7, 9]),
+        ({"eval_interval": 1}, 10, list(range(10))),
+        ({"eval_interval": 10**6}, 10, [9]),
+    ],
+)
+def test_an_evaluation_is_due_with_each_multiple_of_its_interval_and_at_the_end(
+    make, agent, changes, iterations, expected
+):
+    judge, envs = make(**changes)
+    played = []
+    for iteration in range(iterations):
+        verdict = judge.judge(agent, iteration, [])
+        assert verdict.eval_return == (RETURN if iteration in expected else None)
+        if envs.seen():
+            played.append(iteration)
+    assert played == expected
+
+
+def test_without_a_target_nothing_is_ever_solved(make, agent):
+    judge, envs = make()
+    verdict = judge.judge(agent, 0, episodes(200, 1000.0))
+    assert (verdict.solved_return, verdict.target, verdict.recent_return, envs.seen()) == (None, None, 1000.0, [])
+
+
+def test_training_returns_decide_when_to_check_and_the_greedy_agent_whether_it_is_solved(make, agent):
+    judge, envs = make(target=RETURN)
+    assert judge.judge(agent, 0, episodes(99, 1000.0)).solved_return is None  # too few to tell
+    assert envs.seen() == []
+    assert judge.judge(agent, 2, episodes(100, RETURN - 1)).solved_return is None  # too poor
+    assert envs.seen() == []
+    verdict = judge.judge(agent, 4, episodes(100, RETURN))
+    assert (verdict.solved_return, verdict.is_best, verdict.eval_return) == (RETURN, False, None)
+    assert (verdict.recent_return, verdict.target) == (RETURN, RETURN)
+    assert len(envs.seen()) == 100
+    verdict = judge.judge(agent, 9, episodes(100, RETURN))  # solved once is solved, even in the end
+    assert (verdict.solved_return, len(envs.seen())) == (None, EVAL_EPISODES)
+
+
+def test_a_check_that_failed_is_not_repeated_at_once(make, agent):
+    judge, envs = make(target=RETURN + 1, eval_interval=10**6, env_steps=32 * 20)
+    checked = []
+    for iteration in range(20):
+        judge.judge(agent, iteration, episodes(100, RETURN + 1))
+        if len(envs.seen()) >= 100:
+            checked.append(iteration)
+    assert checked == [0, 6, 12, 18, 19]  # five iterations between them, and the last one always
+
+
+def test_the_best_is_the_later_of_equals_and_never_a_poorer_one(make, agent):
+    judge, _ = make()
+    assert [judge.judge(agent, iteration, []).is_best for iteration in range(4)] == [False, True, False, True]
+    judge.best_return = RETURN + 1
+    verdict = judge.judge(agent, 5, [])
+    assert (verdict.eval_return, verdict.is_best, judge.best_return) == (RETURN, False, RETURN + 1)
+
+
+def test_where_it_ends_the_run_the_agent_that_solves_the_task_is_the_best_whatever_came_before(make, agent):
+    for wins in (False, True):
+        judge, envs = make(target=RETURN, first_solver_wins=wins)
+        judge.best_return = RETURN + 1
+        verdict = judge.judge(agent, 1, episodes(100, RETURN))
+        assert verdict.solved_return == RETURN
+        assert (verdict.is_best, judge.best_return) == ((True, RETURN) if wins else (False, RETURN + 1))
+        assert verdict.eval_return == (None if wins else RETURN)
+        assert len(envs.seen()) == (100 if wins else 100 + EVAL_EPISODES)
+
+
+def test_it_stops_in_the_middle_of_an_episode(make, agent):
+    asked = []
+
+    def should_stop():
+        asked.append(True)
+        return len(asked) == 2
+
+    judge, _ = make(should_stop=should_stop)
+    with pytest.raises(EvaluationStopped):
+        judge.judge(agent, 1, [])
+    assert len(asked) == 2
+
+
+def test_it_goes_on_where_it_stood(make, agent):
+    one, _ = make(target=RETURN + 1)
+    one.judge(agent, 1, episodes(60, RETURN + 2))
+    other, envs = make(target=RETURN + 1)
+    other.load_state_dict(one.state_dict())
+    assert other.best_return == RETURN
+    assert other.judge(agent, 2, episodes(39, RETURN)).recent_return == pytest.approx((60 * 8 + 39 * 6) / 99)
+    assert envs.seen() == []
+    other.judge(agent, 4, episodes(1, RETURN))
+    assert len(envs.seen()) == 100  # with the hundredth episode they average the target
+    again, envs = make(target=RETURN + 1)
+    again.load_state_dict(other.state_dict())
+    again.judge(agent, 8, episodes(100, RETURN + 1))
+    assert envs.seen() == []  # the check is as long ago as it was
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("solved"),
+        lambda state: state.update(more=np.array(1)),
+        lambda state: state.update(next_check=np.array(1.0)),
+        lambda state: state.update(recent_returns=np.array(1.0)),
+    ],
+    ids=range(4),
+)
+def test_a_state_of_another_form_is_refused(make, change):
+    judge, _ = make()
+    state = judge.state_dict()
+    change(state)
+    with pytest.raises(CheckpointError, match="does not hold what training has found out"):
+        judge.load_state_dict(state)

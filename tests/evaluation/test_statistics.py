@@ -1,0 +1,66 @@
+"""What the episodes of an evaluation amount to, against worked arithmetic."""
+
+import numpy as np
+import pytest
+
+from ppocli.config.models import Config
+from ppocli.envs.episodes import Episode
+from ppocli.envs.make import evaluation_envs
+from ppocli.evaluation.statistics import statistics, target_return
+
+
+def episode(episode_return, length=10, truncated=False):
+    return Episode(0, 0, episode_return, length, not truncated, truncated, 0)
+
+
+def summarize(episodes, target=None):
+    return statistics("CartPole-v1", episodes, target, seed=0, deterministic=True)
+
+
+def test_statistics_by_hand():
+    returns = [1, 2, 3, 4, 5, 6, 7, 100]
+    summary = summarize([episode(value, length=value, truncated=value < 3) for value in returns], target=6)
+    assert summary.return_mean == 16
+    assert summary.return_std == pytest.approx(np.sqrt((225 + 196 + 169 + 144 + 121 + 100 + 81 + 7056) / 8))
+    assert summary.return_median == 4.5
+    assert summary.return_iqm == (3 + 4 + 5 + 6) / 4
+    assert (summary.return_min, summary.return_max, summary.length_mean) == (1, 100, 16)
+    assert (summary.solved_fraction, summary.terminated_fraction, summary.truncated_fraction) == (3 / 8, 0.75, 0.25)
+
+
+def test_interval_is_a_percentile_bootstrap_of_the_iqm():
+    returns = np.random.default_rng(1).normal(100, 20, 100)
+    low, high = summarize([episode(value) for value in returns], None).return_iqm_ci95
+    rng = np.random.default_rng(2)
+    middles = np.sort(rng.choice(returns, (20_000, 100)), axis=1)[:, 25:75].mean(1)
+    assert (low, high) == pytest.approx(np.percentile(middles, [2.5, 97.5]), abs=0.3)
+    assert summarize([episode(value) for value in returns], None).return_iqm_ci95 == (low, high)
+
+
+def test_edges_of_the_statistics():
+    assert summarize([episode(3.0)], 5).return_iqm_ci95 is None
+    assert summarize([episode(3.0)], None).solved_fraction is None
+    same = summarize([episode(500.0)] * 100, 500)
+    assert same.return_iqm_ci95 == (500, 500)
+    assert same.solved_fraction == 1
+
+
+def test_what_was_evaluated_is_said_too():
+    summary = statistics("Counting-v0", [episode(1.0), episode(2.0)], 7.5, seed=4, deterministic=False)
+    assert (summary.env_id, summary.episodes, summary.seed) == ("Counting-v0", 2, 4)
+    assert (summary.deterministic, summary.target_return) == (False, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "train", "expected"),
+    [
+        ("CartPole-v1", {}, 475),
+        ("CartPole-v1", {"target_return": 0}, 0),
+        ("LunarLander-v3", {}, 200),
+        ("Counting-v0", {}, None),
+        ("Counting-v0", {"target_return": -3.5}, -3.5),
+    ],
+)
+def test_the_target_is_the_configs_or_else_the_environments_own(env_id, train, expected):
+    config = Config.model_validate({"env": {"id": env_id, "workers": 0}, "train": train})
+    assert target_return(config, evaluation_envs(config.env)) == expected
