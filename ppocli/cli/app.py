@@ -7,10 +7,8 @@ import typer
 from typer.exceptions import TyperException
 
 from ppocli import __version__
-from ppocli.cli.evaluate import evaluate_command, random_baseline_command, render_command
+from ppocli.cli import evaluate, show, train
 from ppocli.cli.process import fail, make_streams_safe
-from ppocli.cli.show import plot_command, report_command, runs_command
-from ppocli.cli.train import train_command
 from ppocli.errors import PpocliError
 
 app = typer.Typer(
@@ -19,13 +17,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train, evaluate and watch PPO agents on Gymnasium tasks.",
 )
-app.command("train")(train_command)
-app.command("evaluate")(evaluate_command)
-app.command("random-baseline")(random_baseline_command)
-app.command("render")(render_command)
-app.command("runs")(runs_command)
-app.command("plot")(plot_command)
-app.command("report")(report_command)
+app.command("train")(train.train_command)
+app.command("evaluate")(evaluate.evaluate_command)
+app.command("random-baseline")(evaluate.random_baseline_command)
+app.command("render")(evaluate.render_command)
+app.command("runs")(show.runs_command)
+app.command("plot")(show.plot_command)
+app.command("report")(show.report_command)
 
 
 def _show_version(show: bool) -> None:

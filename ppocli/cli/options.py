@@ -10,7 +10,7 @@ RUNS_DIR = Path("runs")
 
 
 # What completion does not know, the shell completes as a file.
-def _complete_config(incomplete: str) -> list[str]:
+def _presets(incomplete: str) -> list[str]:
     from ppocli.config.load import preset_names
 
     return [name for name in preset_names() if name.startswith(incomplete)]
@@ -25,41 +25,26 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and re.fullmatch(r"[\w./-]+", name)]
 
 
-_config: Any = typer.Option(
-    "--config",
-    metavar="FILE|PRESET",
-    help="A YAML file, or the name of a preset such as lunar.",
-    autocompletion=_complete_config,
-)
-_target: Any = typer.Argument(
-    metavar="RUN|CHECKPOINT",
-    help="A run's directory, the beginning of its name, latest, or a .safetensors file.",
-    autocompletion=complete_run,
-)
-ConfigOption = Annotated[str, _config]
+def option(usage: str, text: str, **more: Any) -> Any:
+    """Return an option from its usage, such as `--set KEY=VALUE`, and its help."""
+    name, _, metavar = usage.partition(" ")
+    return typer.Option(name, metavar=metavar or None, help=text, **more)
+
+
+_Texts = list[str] | None
+_config = option("--config FILE|PRESET", "A YAML file, or the name of a preset such as lunar.", autocompletion=_presets)
+_run = "A run's directory, the beginning of its name, latest, or a .safetensors file."
+_target: Any = typer.Argument(metavar="RUN|CHECKPOINT", help=_run, autocompletion=complete_run)
+_runs = "Runs' directories, beginnings of their names, or latest."
+Config = Annotated[str, _config]
 OptionalConfig = Annotated[str | None, _config]
-TargetArgument = Annotated[str, _target]
+Target = Annotated[str, _target]
 OptionalTarget = Annotated[str | None, _target]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, for example rollout.gamma=0.99. Repeatable."),
-]
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Where runs lie.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
-EpisodesOption = Annotated[int, typer.Option("--episodes", min=1, help="How many episodes.")]
-EvaluationSeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="Chooses the episodes; no training run ever plays them.")
-]
-StochasticOption = Annotated[bool, typer.Option("--stochastic", help="Draw actions as in training.")]
-RunsArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN...",
-        help="Runs' directories, beginnings of their names, or latest.",
-        autocompletion=complete_run,
-    ),
-]
-ImportOption = Annotated[
-    list[str] | None,
-    typer.Option("--import", metavar="MODULE", help="A module of yours that registers environments. Repeatable."),
-]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help=_runs, autocompletion=complete_run)]
+Set = Annotated[_Texts, option("--set KEY=VALUE", "Override a key, for example rollout.gamma=0.99. Repeatable.")]
+RunsDir = Annotated[Path, option("--runs-dir DIR", "Where runs lie.")]
+Json = Annotated[bool, option("--json", "Print exactly one JSON object on stdout.")]
+Episodes = Annotated[int, option("--episodes", "How many episodes.", min=1)]
+EpisodesSeed = Annotated[int, option("--seed", "Chooses the episodes; no training run ever plays them.", min=0)]
+Stochastic = Annotated[bool, option("--stochastic", "Draw actions as in training.")]
+Import = Annotated[_Texts, option("--import MODULE", "A module of yours that registers environments. Repeatable.")]

@@ -7,10 +7,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ppocli.errors import UsageError, one_line
-from ppocli.files import to_json
 from ppocli.signals import stop_signals_held_back
 
 
@@ -39,10 +38,9 @@ def make_streams_safe() -> None:
 
 def import_modules(names: Sequence[str] | None) -> None:
     """Import what the user asked for, from the working directory too. Raises UsageError."""
-    if not names:
-        return
-    sys.path.insert(0, str(Path.cwd()))
-    for name in names:
+    if names:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in names or ():
         try:
             importlib.import_module(name)
         except (ImportError, ValueError, TypeError) as error:
@@ -50,21 +48,19 @@ def import_modules(names: Sequence[str] | None) -> None:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Keep the garbage collector away from what is imported: it is a great deal, and all of it stays to the end.
+def importing(what: str = "Starting") -> Iterator[None]:
+    """Say in a terminal that something is being imported, and keep the garbage collector away: it all stays to the end.
 
     Signals wait, too: torch cannot be interrupted while it is imported, and would crash.
     """
+    from ppocli.views import console
+
     os.environ.pop("MPLBACKEND", None)  # no window is drawn in, and one that matplotlib does not know it takes amiss
-    gc.disable()
-    try:
-        with stop_signals_held_back():
-            yield
-    finally:
-        gc.freeze()  # nor need it be looked through at exit
-        gc.enable()
-
-
-def print_json(result: Any) -> None:
-    """Print a result as the one JSON object of `--json`."""
-    print(to_json(result))
+    with console.working(what):
+        gc.disable()
+        try:
+            with stop_signals_held_back():
+                yield
+        finally:
+            gc.freeze()  # nor need it be looked through at exit
+            gc.enable()

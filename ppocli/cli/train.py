@@ -9,46 +9,34 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ppocli.cli.options import (
-    RUNS_DIR,
-    ImportOption,
-    JsonOption,
-    OptionalConfig,
-    RunsDirOption,
-    SetOption,
-    complete_run,
-)
-from ppocli.cli.process import import_modules, importing, print_json
+from ppocli.cli import options
+from ppocli.cli.options import option
+from ppocli.cli.process import import_modules, importing
 from ppocli.errors import PpocliError, UsageError
+from ppocli.files import to_json
 from ppocli.signals import StopRequest, stop_request
+
+_resume = option("--resume RUN", "Resume a run that was stopped, or killed.", autocompletion=options.complete_run)
 
 
 def train_command(
-    config: OptionalConfig = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            "--resume", metavar="RUN", help="Resume a run that was stopped, or killed.", autocompletion=complete_run
-        ),
-    ] = None,
-    overrides: SetOption = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides train.seed.")] = None,
-    seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="0-4|0,3,7", help="Train several, each a run, and compare them.")
-    ] = None,
+    config: options.OptionalConfig = None,
+    resume: Annotated[str | None, _resume] = None,
+    overrides: options.Set = None,
+    seed: Annotated[int | None, option("--seed", "Overrides train.seed.", min=0)] = None,
+    seeds: Annotated[str | None, option("--seeds 0-4|0,3,7", "Train several, each a run, and compare them.")] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="With --seeds: how many at a time; by default one a core.")
+        int | None, option("--jobs", "With --seeds: how many at a time; by default one a core.", min=1)
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Appended to the run's directory name.")] = None,
-    runs_dir: RunsDirOption = RUNS_DIR,
-    stop_when_solved: Annotated[bool, typer.Option("--stop-when-solved", help="End once the task is solved.")] = False,
+    name: Annotated[str | None, option("--name", "Appended to the run's directory name.")] = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    stop_when_solved: Annotated[bool, option("--stop-when-solved", "End once the task is solved.")] = False,
     allow_inexact: Annotated[
-        bool,
-        typer.Option("--allow-inexact", help="With --resume: new episodes where the old ones cannot be continued."),
+        bool, option("--allow-inexact", "With --resume: new episodes where the old ones cannot be continued.")
     ] = False,
-    imports: ImportOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
-    as_json: JsonOption = False,
+    imports: options.Import = None,
+    quiet: Annotated[bool, option("--quiet", "Show no progress.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train an agent, or resume a run.
 
@@ -58,9 +46,8 @@ def train_command(
     if resume is None and config is None:
         raise UsageError("Missing option '--config' (or '--resume', to resume a run); ppocli train --help tells more")
     if resume is not None and (config or seeds or name or stop_when_solved or seed is not None):
-        raise UsageError(
-            "--resume continues a run as it began; it takes no --config, --seed, --seeds, --name or --stop-when-solved"
-        )
+        takes_no = "it takes no --config, --seed, --seeds, --name or --stop-when-solved"
+        raise UsageError(f"--resume continues a run as it began; {takes_no}")
     if allow_inexact and resume is None:
         raise UsageError("--allow-inexact goes with --resume")
     if seed is not None and seeds is not None:
@@ -89,64 +76,53 @@ class Launch:
 
 def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexact: bool) -> NoReturn:
     started = time.perf_counter()
-    from ppocli.views import console
-
-    with console.working("Starting"), importing():
+    with importing():
         import_modules(launch.imports)
         from ppocli.config.load import load_config
-        from ppocli.envs.api import Continuous
-        from ppocli.envs.make import make_environments
-        from ppocli.records.catalog import find_run
-        from ppocli.records.info import command_of
+        from ppocli.envs import api, make
+        from ppocli.records import catalog, info
         from ppocli.training.job import new_job
         from ppocli.training.resume import resume_job
 
-        command = command_of(sys.argv, launch.config, launch.overrides)
+        command = info.command_of(sys.argv, launch.config, launch.overrides)
         if resume is None:
             settings = load_config(launch.config, launch.overrides, seed)
             job = new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=launch.stop_when_solved)
         else:
-            job = resume_job(find_run(resume, launch.runs_dir), command, allow_inexact=allow_inexact)
-        environments = make_environments(job.config, job.progress.iterations)  # workers start while torch is imported
-        from ppocli.algorithm.device import keep_freed_memory
-        from ppocli.training.loop import train
-        from ppocli.training.outcome import Outcome, follow
-        from ppocli.training.setup import inexactness
-        from ppocli.views.progress import training_progress
-        from ppocli.views.results import training_result
-    if job.saved is not None and (changes := inexactness(job.saved)):
+            job = resume_job(catalog.find_run(resume, launch.runs_dir), command, allow_inexact=allow_inexact)
+        environments = make.make_environments(job.config, job.progress.iterations)
+        from ppocli.algorithm.device import keep_freed_memory  # and torch, while worker processes start
+        from ppocli.training import loop, outcome, setup
+        from ppocli.views import console, progress, results
+    if job.saved is not None and (changes := setup.inexactness(job.saved)):
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
     keep_freed_memory()
-    outcome = Outcome(job)
-    discrete = not isinstance(environments.training.action_spec, Continuous)
+    sums, discrete = outcome.Outcome(job), not isinstance(environments.training.action_spec, api.Continuous)
     with (
         stop_request() as stop,
-        training_progress(job, stop, discrete_actions=discrete, quiet=launch.quiet) as display,
+        progress.training_progress(job, stop, discrete_actions=discrete, quiet=launch.quiet) as display,
     ):
         # Still in here: what stops training early also has time to write its last checkpoint.
-        iterations = train(job, environments, started=started, should_stop=stop.__bool__)
-        follow(iterations, [outcome.add, display.update], stop.__bool__)
-    result = outcome.result(time.perf_counter() - started, interrupted=bool(stop))
+        iterations = loop.train(job, environments, started=started, should_stop=stop.__bool__)
+        outcome.follow(iterations, [sums.add, display.update], stop.__bool__)
+    result = sums.result(time.perf_counter() - started, interrupted=bool(stop))
     if stop:
         console.info(f"Interrupted. To resume: ppocli train --resume {console.shell_path(result.run_dir)}")
-    _print_result(result, training_result, launch, stop)
+    _print_result(result, results.training_result, launch, stop)
     raise typer.Exit(stop.exit_code)
 
 
 def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     """Train several seeds, evaluate each, and compare them."""
     started = time.perf_counter()
-    from ppocli.views import console
-
-    with console.working("Starting"), importing():
+    with importing():
         import_modules(launch.imports)
         from ppocli.config.load import load_config
         from ppocli.records.info import command_of
         from ppocli.training.job import new_job
         from ppocli.training.outcome import follow
         from ppocli.training.seeds import Failure, Message, over_seeds, parse_seeds, share_out, train_seeds
-        from ppocli.views.progress import SeedsProgress
-        from ppocli.views.results import seeds_result, seeds_without_result
+        from ppocli.views import progress, results
 
     numbers, command = parse_seeds(seeds), command_of(sys.argv, launch.config, launch.overrides)
     at_a_time, shared = share_out(load_config(launch.config, launch.overrides), len(numbers), jobs)
@@ -155,26 +131,25 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
         for settings in map(shared.with_seed, numbers)
     ]
     ended: dict[int, Message] = {}
-    with stop_request() as stop, SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:
+    with stop_request() as stop, progress.SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:
         messages = train_seeds(each, at_a_time, imports=launch.imports, should_stop=stop.__bool__)
         follow(messages, [lambda message: ended.update([message]), display.update])
     seconds = time.perf_counter() - started
     together = over_seeds(shared.env.id, numbers, ended, at_a_time=at_a_time, seconds=seconds, stopped=bool(stop))
-    seeds_without_result(together)
+    results.seeds_without_result(together)
     if together.runs and not stop:
         together = replace(together, figure=_figure([run.run_dir for run in together.runs], seeds))
-    _print_result(together, seeds_result, launch, stop)
+    _print_result(together, results.seeds_result, launch, stop)
     failures = [end.exit_code for end in ended.values() if isinstance(end, Failure)]
     raise typer.Exit(stop.exit_code or max(failures, default=0))
 
 
 def _figure(run_dirs: list[Path], seeds: str) -> Path | None:
     """Draw the learning curve over the seeds; None where there is none, as is said."""
-    from ppocli.views import console
-
-    with console.working("Drawing"), importing():
+    with importing("Drawing"):
         from ppocli.pictures import figures
         from ppocli.records.run import Run
+        from ppocli.views import console
     name = f"{run_dirs[0].name.partition('-')[0]}-seeds-{seeds.replace(',', '_').replace(' ', '')}.png"
     try:
         with console.working("Drawing"):
@@ -187,7 +162,7 @@ def _figure(run_dirs: list[Path], seeds: str) -> Path | None:
 def _print_result(result: Any, show: Callable[[Any], None], launch: Launch, stop: StopRequest) -> None:
     try:
         if launch.as_json:
-            print_json(result)
+            print(to_json(result))
         else:
             show(result)
     except OSError:

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, ScalarFormatter
 
-from ppocli.evaluation.curves import WINDOW, Axis, Band, Group, Statistic, band, episodes_of, groups, running_mean
+from ppocli.evaluation import curves
+from ppocli.evaluation.curves import Axis, Band, Group, Statistic
 from ppocli.evaluation.results import baseline_returns
 from ppocli.files import placing, write_atomically
 from ppocli.records.catalog import common_folder
@@ -41,10 +42,7 @@ _AXIS_TITLES = {Axis.ENV_STEPS: "env steps", Axis.SECONDS: "seconds of training"
 
 
 def draw(
-    runs: Sequence[Run],
-    output: Path | None = None,
-    axis: Axis = Axis.ENV_STEPS,
-    statistic: Statistic = Statistic.MEAN,
+    runs: Sequence[Run], output: Path | None = None, axis: Axis = Axis.ENV_STEPS, statistic: Statistic = Statistic.MEAN
 ) -> Path:
     """Draw one run beside the random policy, or the learning curves of several; return where the figure lies.
 
@@ -54,10 +52,10 @@ def draw(
     if len(runs) == 1:
         (run,) = runs
         baseline = baseline_returns(run.config, run.baseline)
-        figure = comparison(run.config.env.id, episodes_of(run), baseline, run.info.target_return)
+        figure = comparison(run.config.env.id, curves.episodes_of(run), baseline, run.info.target_return)
         output = output or run.path / "plots" / "returns.png"
     else:
-        figure = learning_curves(groups(runs), axis, statistic)
+        figure = learning_curves(curves.groups(runs), axis, statistic)
         output = output or common_folder(runs) / "plots" / "learning-curves.png"
     _write(figure, output)
     return output
@@ -67,46 +65,45 @@ def comparison(
     env_id: str, episodes: Sequence[LoggedEpisode], baseline: Sequence[float], target: float | None
 ) -> Figure:
     """Draw a run's training episodes, each a dot, beside those of the random policy, on the same axis of returns."""
+    returns = [episode.episode_return for episode in episodes]
+    means = curves.running_mean(returns)
     with rc_context(_STYLE):
         figure = Figure(figsize=(9, 4.5), layout="constrained")
         agent, random = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
-        returns = [episode.episode_return for episode in episodes]
-        means = running_mean(returns)
         _dots(agent, returns, AGENT)
-        label = f"mean of the last {WINDOW}, {number(means[-1])} at the end"
+        label = f"mean of the last {curves.WINDOW}, {number(means[-1])} at the end"
         agent.plot(np.arange(1, len(returns) + 1), means, color="black", label=label)
-        agent.set_title("PPO agent in training\neach dot an episode")
-        agent.set_ylabel("episode return")
+        title = "PPO agent in training\neach dot an episode"
+        _finish(agent, {target}, title=title, xlabel="episode", ylabel="episode return")
+        _legend(agent)
         _dots(random, baseline, RANDOM)
         random.axhline(np.mean(baseline), color="black")
-        random.set_title(f"random policy\nmean {number(float(np.mean(baseline)))}")
-        for axes in (agent, random):
-            if target is not None:
-                axes.axhline(target, color=TARGET, linestyle="--", linewidth=1, label=f"solved: {target:g}")
-            axes.set_xlabel("episode")
-            axes.set_xlim(left=0)
-        agent.legend(loc="best", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+        _finish(random, {target}, title=f"random policy\nmean {number(float(np.mean(baseline)))}", xlabel="episode")
         figure.suptitle(env_id, fontweight="bold")
     return figure
 
 
 def _dots(axes: Axes, returns: Sequence[float], color: str) -> None:
-    axes.scatter(
-        np.arange(1, len(returns) + 1),
-        returns,
-        s=float(np.clip(6000 / len(returns), 3, 14)),
-        color=color,
-        alpha=0.45,
-        linewidths=0,
-        rasterized=True,  # thousands of them would make an SVG or a PDF slow to open
-    )
+    numbers, size = np.arange(1, len(returns) + 1), float(np.clip(6000 / len(returns), 3, 14))
+    # Thousands of them would make an SVG or a PDF slow to open, so they become a picture in it.
+    axes.scatter(numbers, returns, s=size, color=color, alpha=0.45, linewidths=0, rasterized=True)
+
+
+def _finish(axes: Axes, targets: set[Any], **titles: str) -> None:
+    for target in targets - {None}:
+        axes.axhline(target, color=TARGET, linestyle="--", linewidth=1, label=f"solved: {target:g}")
+    axes.set(**titles)
+    axes.set_xlim(left=0)
+
+
+def _legend(axes: Axes) -> None:
+    legend = axes.legend(loc="best", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a config may be called what it likes
 
 
 def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) -> Figure:
-    """Draw a panel an environment, with a curve and its 95 % band for each group of runs.
-
-    Raises what `band` raises.
-    """
+    """Draw a panel an environment, with a curve and its 95 % band for each group of runs. Raises what `band` raises."""
     env_ids = list(dict.fromkeys(group.env_id for group in found))
     columns = min(len(env_ids), 3)
     rows = math.ceil(len(env_ids) / columns)
@@ -116,23 +113,18 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
         for axes, env_id in zip(panels, env_ids, strict=False):
             members = [group for group in found if group.env_id == env_id]
             for number, group in enumerate(members):
-                _band(axes, band(group.runs, axis, statistic), number, _legend(group, statistic))
-            for target in {group.target for group in members} - {None}:
-                axes.axhline(target, color=TARGET, linestyle="--", linewidth=1, label=f"solved: {target:g}")
-            axes.set(title=env_id, xlabel=_AXIS_TITLES[axis], ylabel=f"episode return, mean of the last {WINDOW}")
+                _band(axes, curves.band(group.runs, axis, statistic), number, _label(group, statistic))
+            titles = {"xlabel": _AXIS_TITLES[axis], "ylabel": f"episode return, mean of the last {curves.WINDOW}"}
+            _finish(axes, {group.target for group in members}, title=env_id, **titles)
             axes.xaxis.set_major_formatter(EngFormatter(sep="") if axis is Axis.ENV_STEPS else ScalarFormatter())
-            axes.set_xlim(left=0)
-            legend = axes.legend(loc="best", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
-            for text in legend.get_texts():
-                text.set_parse_math(False)  # a config may be called what it likes
+            _legend(axes)
         for axes in panels[len(env_ids) :]:
             axes.set_axis_off()
     return figure
 
 
 def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:
-    color = COLORS[number % len(COLORS)]
-    style = LINE_STYLES[number % len(LINE_STYLES)]
+    color, style = COLORS[number % len(COLORS)], LINE_STYLES[number % len(LINE_STYLES)]
     point = "o" if drawn.x[0] == drawn.x[-1] else None  # where all episodes have ended at once
     axes.plot(drawn.x, drawn.center, color=color, linestyle=style, marker=point, label=label)
     if drawn.interval is not None:
@@ -143,12 +135,9 @@ def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:
         axes.lines[-1].set_label("  its runs, where the first has ended")
 
 
-def _legend(group: Group, statistic: Statistic) -> str:
-    seeds = (
-        "1 seed"
-        if len(group.runs) == 1
-        else f"{statistic.words} of {len(group.runs)} seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band"
-    )
+def _label(group: Group, statistic: Statistic) -> str:
+    several = f"{statistic.words} of {len(group.runs)} seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band"
+    seeds = several if len(group.runs) > 1 else "1 seed"
     label = textwrap.fill(f"{group.label} ({seeds})" if group.label else seeds, 50)
     return f" {label}" if label.startswith("_") else label  # matplotlib leaves out what begins so
 

@@ -19,8 +19,7 @@ from ppocli.evaluation.play import Policy, play
 from ppocli.files import placing
 
 FORMATS = (".mp4", ".gif")
-SMALL_WIDTH = 400
-"""Pixels that a small video is wide at most."""
+SMALL_WIDTH = 400  # pixels that a small video is wide at most
 _NO_DISPLAY = "--human needs a display and there is none here; leave --human out to get a video file"
 
 
@@ -36,7 +35,7 @@ def record(
     with placing(output):
         partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
     episodes: list[Episode] = []
-    frames = _frames(envs, policy, seeds, episodes)
+    frames = (envs.render() for _ in _steps(envs, policy, seeds, episodes))
     try:
         with _without_a_screen(), one_thread():
             if output.suffix.lower() == ".gif":
@@ -65,34 +64,29 @@ def _without_a_screen() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _frames(
-    envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]
-) -> Iterator[NDArray[np.uint8]]:
-    """Play, yield the picture (height, width, 3) after every step, and append what has finished to `episodes`."""
+def _steps(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]) -> Iterator[None]:
+    """Play an episode for each seed, pause after every step, and append what has finished to `episodes`."""
     for seed in seeds:
         for finished in play(envs, policy, [seed]):
             episodes += finished
-            yield envs.render()
+            yield
 
 
-def _write_mp4(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float, small: bool) -> None:
+def _write_mp4(output: Path, frames: Iterator[NDArray[np.uint8]], fps: float, small: bool) -> None:
     # Even numbers of pixels: yuv420p, which every browser plays, has one colour for each square of four.
     scale = ["-vf", f"scale=trunc(min({SMALL_WIDTH}\\,iw)/2)*2:-2"] if small else []
+    quality = 4 if small else 5  # crf 30 and 25
+    params = ["-movflags", "+faststart", *scale]
     writer = imageio.get_writer(
-        output,
-        fps=frames_per_second,
-        quality=4 if small else 5,  # crf 30 and 25
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-        output_params=["-movflags", "+faststart", *scale],
+        output, fps=fps, quality=quality, macro_block_size=2, ffmpeg_log_level="error", output_params=params
     )
     with closing(writer):
         for frame in frames:
             writer.append_data(frame)
 
 
-def _write_gif(output: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float) -> None:
-    hundredths = max(2, round(100 / frames_per_second))  # GIF's unit of time; viewers slow down anything below 2
+def _write_gif(output: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> None:
+    hundredths = max(2, round(100 / fps))  # GIF's unit of time; viewers slow down anything below 2
     pictures = map(Image.fromarray, frames)
     next(pictures).save(output, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
 
@@ -101,18 +95,15 @@ def show(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list
     """Play an episode for each seed in a window; `envs` draw `human`. Raises PpocliError where no window can open."""
     episodes: list[Episode] = []
     with one_thread():
-        for seed in seeds:
-            for finished in play(envs, policy, [seed]):
-                _check_window()
-                episodes += finished
+        for _ in _steps(envs, policy, seeds, episodes):
+            _check_window()
     return episodes
 
 
 def check_display() -> None:
     """Raise PpocliError where no window can open."""
-    if sys.platform == "linux" and not any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
-    ):
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    if sys.platform == "linux" and not any(map(os.environ.get, displays)):
         raise PpocliError(_NO_DISPLAY)
 
 

@@ -10,15 +10,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ppocli.errors import RunError
-from ppocli.evaluation import health
-from ppocli.evaluation.curves import WINDOW, Axis, Statistic, band
+from ppocli.evaluation import curves, health
 from ppocli.pictures.figures import COLORS, RANDOM
 from ppocli.records.run import Run
 from ppocli.report.data import EnvironmentData, GroupData, RunData
 from ppocli.views import text
 
-MAX_POINTS = 2_000
-"""That a chart has of one log; more would make the page slow and show nothing else."""
+MAX_POINTS = 2_000  # that a chart has of one log; more would make the page slow and show nothing else
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,10 @@ class Chart:
     """A figure for plotly.js, and what it shows in words."""
 
     caption: str
-    label: str
-    """For those who cannot see it."""
-    height: int
-    """Pixels."""
+    label: str  # for those who cannot see it
+    height: int  # pixels
     figure: dict[str, Any]
-    heading: str = ""
-    """Where there are several."""
+    heading: str = ""  # where there are several
 
 
 # The random policy keeps its colour, and black cannot be seen on a dark page.
@@ -46,6 +41,8 @@ _LAYOUT: Any = {
     "hovermode": "closest",
     "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
 }
+_ENV_STEPS = {"tickformat": "~s", "hoverformat": ",d", "rangemode": "tozero"}
+_BOX = {"orientation": "h", "boxpoints": "all", "jitter": 0.6, "pointpos": 0, "boxmean": True, "hoveron": "points"}
 
 
 def _figure(traces: Sequence[Any], **layout: Any) -> dict[str, Any]:
@@ -62,51 +59,38 @@ def _axis(name: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": name, "standoff": 8}, "automargin": True, "zeroline": False, **more}
 
 
-def _env_steps(name: str = "env steps") -> dict[str, Any]:
-    return _axis(name, tickformat="~s", hoverformat=",d", rangemode="tozero")
-
-
 def _text(label: str) -> str:
     """Return text as a chart takes it, which reads some tags of HTML."""
     return html.escape(label, quote=False)
 
 
 def _transparent(color: str) -> str:
-    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
     return f"rgba({red},{green},{blue},0.2)"
 
 
-def _line(x: Sequence[float], y: Sequence[float], name: str, color: str, width: float, **more: Any) -> Any:
-    dash = more.pop("dash", "solid")
-    values = {
-        "x": x,
-        "y": y,
-        "mode": "lines",
-        "name": name,
-        "line": {"color": color, "width": width, "dash": dash},
-        "hovertemplate": f"{name}: %{{y:,.1f}}<br>at %{{x:,}} env steps<extra></extra>",
-    }
+def _line(points: tuple[Any, Any], who: str, color: str, width: float, dash: str = "solid", **more: Any) -> Any:
+    """Return the line through `points`, x and y; a `name` is its entry in the legend where that is not `who`."""
+    line = {"color": color, "width": width, "dash": dash}
+    hover = f"{who}: %{{y:,.1f}}<br>at %{{x:,}} env steps<extra></extra>"
+    values = {"x": points[0], "y": points[1], "mode": "lines", "name": who, "line": line, "hovertemplate": hover}
     return go.Scatter(values | more)
 
 
-def _level(value: float, name: str, color: str, *, below: bool = False, upright: bool = False) -> dict[str, Any]:
-    """Return a line through the whole chart at a return, with its name above or below it."""
-    label: dict[str, Any] = {
-        "text": name,
-        "textposition": "end",
-        "yanchor": "top" if below else "bottom",
-        "font": {"size": 11},
-    }
-    ends: dict[str, Any] = {"y0": value, "y1": value, "xref": "paper", "x0": 0, "x1": 1}
-    if upright:
-        label |= {"textangle": 0, "xanchor": "right", "yanchor": "top"}
-        ends = {"x0": value, "x1": value, "yref": "paper", "y0": 0, "y1": 1}
-    line = {"color": color, "width": 1.5, "dash": "dash"}
-    return {"type": "line", "layer": "below", "line": line, "label": label, **ends}
+def _level(value: float, name: str, color: str, axis: str = "y", **label: Any) -> dict[str, Any]:
+    """Return a line through the whole chart at a return, with its name beside it; `axis` is that of the returns."""
+    across = "x" if axis == "y" else "y"
+    level = {"type": "line", "layer": "below", "line": {"color": color, "width": 1.5, "dash": "dash"}}
+    ends = {f"{axis}0": value, f"{axis}1": value, f"{across}ref": "paper", f"{across}0": 0, f"{across}1": 1}
+    named = {"text": name, "textposition": "end", "yanchor": "bottom", "font": {"size": 11}}
+    return level | ends | {"label": named | label}
 
 
-def _target_levels(environment: EnvironmentData, **more: Any) -> list[dict[str, Any]]:
-    return [_level(target, f"solved: {text.plain(target)}", _TARGET, **more) for target in environment.targets]
+def _target_levels(environment: EnvironmentData, axis: str = "y", **label: Any) -> list[dict[str, Any]]:
+    return [
+        _level(target, f"solved: {text.plain(target)}", _TARGET, axis, yanchor="top", **label)
+        for target in environment.targets
+    ]
 
 
 def thinned(rows: Sequence[Any]) -> tuple[list[Any], int]:
@@ -115,7 +99,8 @@ def thinned(rows: Sequence[Any]) -> tuple[list[Any], int]:
     return list(rows[(len(rows) - 1) % every :: every]), every
 
 
-def _thinning_note(every: int, what: str) -> str:
+def _thinning_note(logs: Sequence[Sequence[Any]], what: str) -> str:
+    every = max(thinned(rows)[1] for rows in logs)
     return f" Drawn is one {what} in {every}." if every > 1 else ""
 
 
@@ -126,28 +111,33 @@ def learning_chart(environment: EnvironmentData) -> Chart | None:
         return None
     if len(begun) == 1:
         traces = _episode_traces(begun[0])
-        caption = f"Each point is a training episode; the line is the mean of the last {WINDOW}."
+        caption = f"Each point is a training episode; the line is the mean of the last {curves.WINDOW}."
     else:
         traces = [trace for number, group in enumerate(environment.groups) for trace in _group_traces(group, number)]
         caption = (
-            f"Mean return of the last {WINDOW} training episodes. Where there are several seeds: their mean, its 95 % "
-            "bootstrap interval as a band, both up to the end of the shortest, and each of them as a thin line."
+            f"Mean return of the last {curves.WINDOW} training episodes. Where there are several seeds: their mean, "
+            "its 95 % bootstrap interval as a band, both up to the end of the shortest, and each of them as a thin "
+            "line."
         )
-    caption += _thinning_note(max(thinned(run.episodes)[1] for run in begun), "episode")
-    levels = _target_levels(environment, below=True)
-    for name, returns in environment.random_returns.items():
-        levels.append(_level(float(np.mean(returns)), f"{_text(name)}: {text.number(float(np.mean(returns)))}", RANDOM))
-    figure = _figure(traces, xaxis=_env_steps(), yaxis=_axis("episode return"), shapes=levels)
-    label = f"Learning curve of {environment.env_id}: episode return over env steps"
-    return Chart(caption, label, 440, figure)
+    caption += _thinning_note([run.episodes for run in begun], "episode")
+    means = {name: float(np.mean(returns)) for name, returns in environment.random_returns.items()}
+    random = [_level(mean, f"{_text(name)}: {text.number(mean)}", RANDOM) for name, mean in means.items()]
+    axes = {"xaxis": _axis("env steps", **_ENV_STEPS), "yaxis": _axis("episode return")}
+    figure = _figure(traces, **axes, shapes=[*_target_levels(environment), *random])
+    return Chart(caption, f"Learning curve of {environment.env_id}: episode return over env steps", 440, figure)
+
+
+def _running_means(run: RunData) -> tuple[list[float], list[float]]:
+    """Return where episodes of a run ended, and the mean return of the last ones at each."""
+    means = curves.running_mean([episode.episode_return for episode in run.episodes]).tolist()
+    return [episode.env_steps for episode in thinned(run.episodes)[0]], thinned(means)[0]
 
 
 def _episode_traces(run: RunData) -> list[Any]:
     """Return the training episodes of a run and their running mean."""
     episodes, _ = thinned(run.episodes)
-    x = [episode.env_steps for episode in episodes]
     points = go.Scatter(
-        x=x,
+        x=[episode.env_steps for episode in episodes],
         y=[episode.episode_return for episode in episodes],
         customdata=[[episode.episode, episode.episode_length] for episode in episodes],
         mode="markers",
@@ -156,7 +146,7 @@ def _episode_traces(run: RunData) -> list[Any]:
         hovertemplate="episode %{customdata[0]:,}<br>return %{y:,.1f}, %{customdata[1]:,} env steps long"
         "<br>ended at %{x:,} env steps<extra></extra>",
     )
-    return [points, _line(x, thinned(run.running_means)[0], f"mean of the last {WINDOW}", _COLORS[0], 3)]
+    return [points, _line(_running_means(run), f"mean of the last {curves.WINDOW}", _COLORS[0], 3)]
 
 
 def _group_traces(data: GroupData, number: int) -> list[Any]:
@@ -165,44 +155,33 @@ def _group_traces(data: GroupData, number: int) -> list[Any]:
     color, dash = _COLORS[number % len(_COLORS)], _DASHES[number % len(_DASHES)]
     label = _text(data.group.label)
     if len(begun) < 2:
-        return [_seed_trace(run, label or _text(run.label), color, 3, dash=dash) for run in begun]
-    seeds = [_seed_trace(run, _text(run.label), color, 1, opacity=0.6, legendgroup=f"seeds {number}") for run in begun]
-    for trace in seeds:  # one entry in the legend turns all of them on and off
-        trace.update(
-            name=f"{label}: each seed" if label else "each seed", showlegend=trace is seeds[0], legendrank=2000
-        )
-    name = f"{label}: mean of {len(begun)} seeds" if label else f"mean of {len(begun)} seeds"
+        return [_line(_running_means(run), label or _text(run.label), color, 3, dash) for run in begun]
+    config = f"{label}: " if label else ""
+    # One entry in the legend turns all seeds on and off.
+    entry: Any = {"name": f"{config}each seed", "legendgroup": f"seeds {number}", "legendrank": 2000, "opacity": 0.6}
+    seeds = [
+        _line(_running_means(run), _text(run.label), color, 1, showlegend=run is begun[0], **entry) for run in begun
+    ]
     try:
-        return [*_band_traces([run.run for run in begun], name, color, dash), *seeds]
+        return [*_band_traces([run.run for run in begun], f"{config}mean of {len(begun)} seeds", color, dash), *seeds]
     except RunError:  # one ends before another's first episode does: each by itself is all there is
         return seeds
 
 
-def _seed_trace(run: RunData, name: str, color: str, width: float, **more: Any) -> Any:
-    x = [episode.env_steps for episode in thinned(run.episodes)[0]]
-    return _line(x, thinned(run.running_means)[0], name, color, width, **more)
-
-
 def _band_traces(runs: Sequence[Run], name: str, color: str, dash: str) -> list[Any]:
     """Return the lower and the upper edge of the band, filled between them, and the mean."""
-    found = band(runs, Axis.ENV_STEPS, Statistic.MEAN)
+    found = curves.band(runs, curves.Axis.ENV_STEPS, curves.Statistic.MEAN)
     assert found.interval is not None  # there are two runs or more
-    x, low, high = found.x.tolist(), found.interval[0].tolist(), found.interval[1].tolist()
+    x, low, high, center = (numbers.tolist() for numbers in (found.x, *found.interval, found.center))
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
-    middle = _line(
-        x,
-        found.center.tolist(),
-        name,
-        color,
-        3,
-        dash=dash,
-        legendgroup=name,
-        customdata=[list(ends) for ends in zip(low, high, strict=True)],
-        hovertemplate=f"{name}: %{{y:,.1f}}<br>95 % interval %{{customdata[0]:,.1f}} to %{{customdata[1]:,.1f}}"
-        "<br>at %{x:,.0f} env steps<extra></extra>",
+    lower = go.Scatter(x=x, y=low, **edge)
+    upper = go.Scatter(x=x, y=high, fill="tonexty", fillcolor=_transparent(color), **edge)
+    hover = (
+        f"{name}: %{{y:,.1f}}<br>95 % interval %{{customdata[0]:,.1f}} to %{{customdata[1]:,.1f}}"
+        "<br>at %{x:,.0f} env steps<extra></extra>"
     )
-    fill = {"fill": "tonexty", "fillcolor": _transparent(color)}
-    return [go.Scatter(x=x, y=low, **edge), go.Scatter(x=x, y=high, **edge, **fill), middle]
+    more: Any = {"legendgroup": name, "customdata": np.transpose(found.interval).tolist(), "hovertemplate": hover}
+    return [lower, upper, _line((x, center), name, color, 3, dash, **more)]
 
 
 def evaluation_chart(environment: EnvironmentData) -> Chart | None:
@@ -220,61 +199,52 @@ def evaluation_chart(environment: EnvironmentData) -> Chart | None:
         "Each point is an unseen episode, played greedily by the agent, or at random. A box holds the middle half of "
         "them; its line is the median, its dashes the mean."
     )
-    figure = _figure(
-        boxes,
-        xaxis=_axis("episode return"),
-        yaxis={"automargin": True, "autorange": "reversed"},
-        shapes=_target_levels(environment, upright=True),
-        showlegend=False,
-    )
+    levels = _target_levels(environment, "x", textangle=0, xanchor="right")
+    axes = {"xaxis": _axis("episode return"), "yaxis": {"automargin": True, "autorange": "reversed"}}
+    figure = _figure(boxes, **axes, shapes=levels, showlegend=False)
     label = f"Distribution of episode returns in {environment.env_id}, each agent and the random policy"
     return Chart(caption, label, 110 + len(boxes) * (70 if len(boxes) <= 6 else 44), figure)
 
 
 def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] = ()) -> Any:
+    name, seed = _text(name), "<br>episode seed %{customdata}" if seeds else ""
     return go.Box(
         x=list(returns),
-        name=_text(name).replace(" (", "<br>(", 1),  # in two lines, or a phone has no room for the returns
+        name=name.replace(" (", "<br>(", 1),  # in two lines, or a phone has no room for the returns
         customdata=list(seeds),
-        orientation="h",
-        boxpoints="all",
-        jitter=0.6,
-        pointpos=0,
-        boxmean=True,
-        hoveron="points",
         line={"color": color, "width": 1.5},
         fillcolor=_transparent(color),
         marker={"color": color, "size": 5, "opacity": 0.6},
-        hovertemplate=f"{_text(name)}<br>return %{{x:,.1f}}"
-        f"{'<br>episode seed %{customdata}' if seeds else ''}<extra></extra>",
+        hovertemplate=f"{name}<br>return %{{x:,.1f}}{seed}<extra></extra>",
+        **_BOX,
     )
 
 
-# Of each number: what it is called, what it means, and the limit that is drawn.
-_SIGNS: dict[str, tuple[str, str, float | None]] = {
+# Of each number: what it is called, the limit that is drawn, and what it means.
+_SIGNS: dict[str, tuple[str, float | None, str]] = {
     "approx_kl": (
         "Approximate KL divergence",
+        health.LARGEST_APPROX_KL,
         "How far an update moved the policy. The presets stay below 0.02, but for spikes; where it stays above the "
         f"dashed line, at {health.LARGEST_APPROX_KL:g}, steps are too large.",
-        health.LARGEST_APPROX_KL,
     ),
     "entropy": (
         "Entropy",
+        None,
         "How undecided the policy is. It falls while the agent learns; near 0 before the task is solved, the agent has "
         "stopped exploring. For real-valued actions it may be any number.",
-        None,
     ),
     "explained_variance": (
         "Explained variance",
+        health.SMALLEST_EXPLAINED_VARIANCE,
         "How well the critic predicts returns: 1 is perfect, and it should come near; at 0, the dashed line, it is no "
         "better than a constant. Where all returns are alike there is nothing to explain, and it means nothing.",
-        health.SMALLEST_EXPLAINED_VARIANCE,
     ),
     "clip_fraction": (
         "Clip fraction",
+        health.LARGEST_CLIP_FRACTION,
         "Share of samples that reached the limit set by clip_coef. The presets stay below 0.2; where it stays above "
         f"the dashed line, at {health.LARGEST_CLIP_FRACTION:g}, much of an update is wasted.",
-        health.LARGEST_CLIP_FRACTION,
     ),
 }
 
@@ -285,15 +255,16 @@ def health_charts(environment: EnvironmentData) -> list[Chart]:
 
 
 def _health_chart(environment: EnvironmentData, sign: str) -> Chart:
-    heading, caption, limit = _SIGNS[sign]
+    heading, limit, caption = _SIGNS[sign]
     traces = _sign_traces(environment, sign)
     y_axis = _axis("", tickformat="~g")
     if sign == "explained_variance" and min(min(trace.y, default=0.0) for trace in traces) < -1:
         y_axis["range"] = [-1.05, 1.05]
         caption += " What lies below −1 is out of sight; a double click on the chart shows it."
-    caption += _thinning_note(max(thinned(run.metrics)[1] for run in environment.runs), "iteration")
+    caption += _thinning_note([run.metrics for run in environment.runs], "iteration")
     levels = [] if limit is None else [_level(limit, "", _TARGET)]
-    figure = _figure(traces, xaxis=_env_steps(""), yaxis=y_axis, shapes=levels, showlegend=len(traces) > 1)
+    axes = {"xaxis": _axis("", **_ENV_STEPS), "yaxis": y_axis}
+    figure = _figure(traces, **axes, shapes=levels, showlegend=len(traces) > 1)
     return Chart(caption, f"{heading} over env steps, {environment.env_id}", 260, figure, heading)
 
 
@@ -303,11 +274,10 @@ def _sign_traces(environment: EnvironmentData, sign: str) -> list[Any]:
     traces = []
     for number, group in enumerate(environment.groups):
         for seed, run in enumerate(group.runs):
-            rows, _ = thinned(run.metrics)
-            name, color = _text(run.label), _COLORS[(seed if alone else number) % len(_COLORS)]
-            line = _line([row.env_steps for row in rows], [getattr(row, sign) for row in rows], name, color, 1.5)
-            line.hovertemplate = f"{name}: %{{y:.4~g}}<br>at %{{x:,}} env steps<extra></extra>"
+            rows, who = thinned(run.metrics)[0], _text(run.label)
+            points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
+            more: Any = {"hovertemplate": f"{who}: %{{y:.4~g}}<br>at %{{x:,}} env steps<extra></extra>"}
             if not alone:
-                line.update(name=_text(group.group.label), legendgroup=str(number), showlegend=seed == 0)
-            traces.append(line)
+                more |= {"name": _text(group.group.label), "legendgroup": str(number), "showlegend": seed == 0}
+            traces.append(_line(points, who, _COLORS[(seed if alone else number) % len(_COLORS)], 1.5, **more))
     return traces

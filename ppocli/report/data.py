@@ -1,13 +1,14 @@
 """What is known of the runs that a report is about."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ppocli.errors import NonFiniteError, RunError
-from ppocli.evaluation.curves import Group, groups, running_mean
+from ppocli.errors import NonFiniteError, RunError, one_line
+from ppocli.evaluation.curves import Group, groups
 from ppocli.evaluation.results import evaluation_of
 from ppocli.records.catalog import RunSummary, summarize_run
 from ppocli.records.info import RunInfo
@@ -22,31 +23,24 @@ class RunData:
     """A run with all that its directory tells."""
 
     run: Run
-    label: str
-    """What tells it from the other runs of its environment."""
+    label: str  # what tells it from the other runs of its environment
     info: RunInfo
     summary: RunSummary
     metrics: list[Metrics]
     episodes: list[LoggedEpisode]
     evaluation: Evaluation | None
-    no_evaluation: str
-    """Why there is none."""
+    no_evaluation: str  # why there is none
 
     @property
     def name(self) -> str:
         """Its directory, with its environment's before it."""
-        return f"{text.folder(self.run.path.absolute().parent)}/{text.folder(self.run.path)}"
+        path = self.run.path.absolute()
+        return f"{one_line(path.parent.name)}/{one_line(path.name)}"
 
     @property
     def returns(self) -> list[float]:
         """Of the evaluated episodes; none where there is no evaluation."""
         return self.evaluation.episode_returns if self.evaluation else []
-
-    @property
-    def running_means(self) -> list[float]:
-        """The mean return of the last episodes at the end of each training episode."""
-        means: list[float] = running_mean([episode.episode_return for episode in self.episodes]).tolist()
-        return means
 
 
 @dataclass(frozen=True)
@@ -126,10 +120,9 @@ def _labels(members: Sequence[Group]) -> dict[Path, str]:
         for group in members
         for run in group.runs
     }
-    found = list(labels.values())
-    return {
-        path: label if found.count(label) == 1 else f"{label}, {text.folder(path)}" for path, label in labels.items()
-    }
+    count = Counter(labels.values())
+    names = {path: f", {one_line(path.absolute().name)}" for path in labels}
+    return {path: label if count[label] == 1 else label + names[path] for path, label in labels.items()}
 
 
 def _run_data(run: Run, label: str) -> RunData:

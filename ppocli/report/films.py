@@ -6,7 +6,6 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -40,39 +39,28 @@ def videos(environment: EnvironmentData) -> tuple[list[Video], str]:
     if not episodes:
         return [], "No agent has been evaluated, so there is no episode to show."
     places = {0: "worst", (len(episodes) - 1) // 2: "median", len(episodes) - 1: "best"}
-    shown = []
+    chosen = [(*episodes[place], word) for place, word in sorted(places.items(), reverse=True)]
     try:
-        for place, word in sorted(places.items(), reverse=True):
-            _, number, index = episodes[place]
-            shown.append(_video(environment.runs[number], index, word))
+        return [_video(environment.runs[number], index, word) for _, number, index, word in chosen], ""
     except PpocliError as error:
         return [], f"There is no video: {text.without_folders(str(error))}"
-    return shown, ""
 
 
 def _video(run: RunData, index: int, word: str) -> Video:
     assert run.evaluation is not None
     saved = checkpoint.load(run.run.chosen_checkpoint())
     seed, recorded = run.evaluation.episode_seeds[index], run.returns[index]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        closing(drawn_envs(saved.config.env, "rgb_array")) as envs,
-    ):
+    with tempfile.TemporaryDirectory() as folder, closing(drawn_envs(saved.config.env, "rgb_array")) as envs:
         output = Path(folder) / "episode.mp4"
         (episode,) = record(envs, greedy(load_agent(saved, envs)), [seed], output, small=True)
-        film, picture = output.read_bytes(), _jpeg(envs.render())  # how it ended
+        film, picture, content = output.read_bytes(), Image.fromarray(envs.render()), io.BytesIO()  # of how it ended
+    picture.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
+    picture.save(content, "JPEG", quality=80)
     length = text.count(episode.episode_length)
     caption = f"return {text.number(recorded)}, {length} env steps; {run.label}, episode seed {seed}"
     if episode.episode_return != recorded:  # an environment that depends on more than its seed
         caption += f" (played again, it returned {text.number(episode.episode_return)})"
-    return Video(f"{word} episode", caption, _data_url("video/mp4", film), _data_url("image/jpeg", picture))
-
-
-def _jpeg(pixels: Any) -> bytes:
-    picture, content = Image.fromarray(pixels), io.BytesIO()
-    picture.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
-    picture.save(content, "JPEG", quality=80)
-    return content.getvalue()
+    return Video(f"{word} episode", caption, _data_url("video/mp4", film), _data_url("image/jpeg", content.getvalue()))
 
 
 def _data_url(kind: str, content: bytes) -> str:

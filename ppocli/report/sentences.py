@@ -9,6 +9,7 @@ from ppocli.envs.make import action_spec_of
 from ppocli.errors import PpocliError
 from ppocli.evaluation import health
 from ppocli.evaluation.estimates import mean
+from ppocli.records.catalog import RunSummary
 from ppocli.records.run import Run
 from ppocli.report.data import EnvironmentData, GroupData, RunData
 from ppocli.views import text
@@ -40,8 +41,7 @@ def _origin(data: GroupData) -> str:
 
 def _evaluation_words(data: GroupData) -> str:
     episodes = f"over {text.span((len(run.returns) for run in data.runs if run.returns), text.count)} unseen episodes"
-    random = f"the random policy’s {text.number(data.random_mean)}"
-    means = data.means
+    means, random = data.means, f"the random policy’s {text.number(data.random_mean)}"
     average = text.number(float(np.mean(means)))
     if len(data.runs) == 1:
         spread = text.number(float(np.std(data.runs[0].returns)))
@@ -59,11 +59,10 @@ def _solved_words(data: GroupData) -> str:
     solved = [run.info.solved for run in data.runs if run.info.solved]
     task = f"solved the task (mean return ≥ {text.plain(target)})"
     if not solved:
-        who = {1: "it has not", 2: "neither has"}.get(num_runs, "none has")
-        return f"{who} {task}"
-    who = {1: "it", 2: "both"}.get(num_runs, f"all {num_runs}")
-    if len(solved) < num_runs:
-        who = f"{len(solved)} of {num_runs}"
+        nobody = {1: "it has not", 2: "neither has"}.get(num_runs, "none has")
+        return f"{nobody} {task}"
+    everyone = {1: "it", 2: "both"}.get(num_runs, f"all {num_runs}")
+    who = everyone if len(solved) == num_runs else f"{len(solved)} of {num_runs}"
     steps = text.span((one.env_steps for one in solved), text.count)
     seconds = text.span((one.seconds for one in solved), text.duration)
     return f"{who} {task}, after {steps} env steps ({seconds} of training)"
@@ -71,21 +70,16 @@ def _solved_words(data: GroupData) -> str:
 
 def standing_sentences(environment: EnvironmentData) -> list[str]:
     """Return a sentence for each run that has not come to its end."""
-    runs = environment.runs
-    sentences = []
-    for run in runs:
-        summary = run.summary
-        who = "The run" if len(runs) == 1 else f"The run with {run.label}"
-        where = f"{text.count(summary.env_steps)} of {text.count(summary.total_env_steps)} env steps"
-        if summary.state == "running":
-            sentences.append(f"{who} is still training, at {where}.")
-        elif summary.state == "interrupted":
-            sentences.append(f"{who} was interrupted at {where}.")
-        elif summary.state == "failed":
-            sentences.append(
-                f"{who} failed at {where}: {text.without_folders(summary.error or 'it is not known of what')}"
-            )
-    return sentences
+    who = "The run with {}" if len(environment.runs) > 1 else "The run"
+    unfinished = [run for run in environment.runs if run.summary.state != "finished"]
+    return [f"{who.format(run.label)} {_standing(run.summary)}" for run in unfinished]
+
+
+def _standing(summary: RunSummary) -> str:
+    where = f"{text.count(summary.env_steps)} of {text.count(summary.total_env_steps)} env steps"
+    if summary.state == "failed":
+        return f"failed at {where}: {text.without_folders(summary.error or 'it is not known of what')}"
+    return f"is still training, at {where}." if summary.state == "running" else f"was interrupted at {where}."
 
 
 def diagnoses(environment: EnvironmentData) -> list[tuple[str, list[str]]]:
@@ -93,9 +87,8 @@ def diagnoses(environment: EnvironmentData) -> list[tuple[str, list[str]]]:
     found: dict[tuple[str, ...], list[str]] = {}
     for run in environment.runs:
         found.setdefault(tuple(_diagnosis(run)), []).append(run.label)
-    if len(found) == 1 and len(environment.runs) > 1:
-        return [(f"all {len(environment.runs)} runs", list(texts)) for texts in found]
-    return [(text.listed(who), list(texts)) for texts, who in found.items()]
+    everyone = f"all {len(environment.runs)} runs" if len(found) == 1 and len(environment.runs) > 1 else ""
+    return [(everyone or text.listed(who), list(texts)) for texts, who in found.items()]
 
 
 def _diagnosis(run: RunData) -> list[str]:
@@ -114,7 +107,7 @@ def _diagnosis(run: RunData) -> list[str]:
 
 
 def _finding_text(found: Sequence[tuple[int, health.Finding]], looked_at: int, end: int) -> str:
-    """Say what was found, as it was when it was last found, and when that was."""
+    """Return what was found, as it was when it was last found, and when that was."""
     (first, _), (last, finding) = found[0], found[-1]
     until = "still so at the end" if last == end else f"no more after {text.count(last)}"
     when = f"So in {len(found):,} of {looked_at:,} iterations, first at {text.count(first)} env steps, {until}."

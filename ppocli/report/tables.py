@@ -25,20 +25,9 @@ class Table:
 
 def group_table(environments: Sequence[EnvironmentData]) -> Table | None:
     """Return a row a config, None where there is just one."""
-    found = [group for environment in environments for group in environment.groups]
-    columns = [
-        "environment",
-        "config",
-        "runs",
-        "mean return",
-        "95 % interval",
-        "random policy",
-        "solved",
-        "after steps",
-    ]
-    if len(found) == 1:
-        return None
-    return Table("Every config, over its seeds", columns, [_group_row(data) for data in found], text_columns=2)
+    header = ["environment", "config", "runs", "mean return", "95 % interval", "random policy", "solved", "after steps"]
+    rows = [_group_row(group) for environment in environments for group in environment.groups]
+    return Table("Every config, over its seeds", header, rows, text_columns=2) if len(rows) > 1 else None
 
 
 def _group_row(data: GroupData) -> list[str]:
@@ -58,8 +47,8 @@ def _group_row(data: GroupData) -> list[str]:
 
 def run_table(environment: EnvironmentData) -> Table:
     """Return a row a run."""
-    columns = ["run", "state", "env steps", "return, mean ± std", "at the target", "solved after", "trained for"]
-    return Table(f"Runs of {environment.env_id}", columns, [_run_row(run) for run in environment.runs], text_columns=2)
+    header = ["run", "state", "env steps", "return, mean ± std", "at the target", "solved after", "trained for"]
+    return Table(f"Runs of {environment.env_id}", header, [_run_row(run) for run in environment.runs], text_columns=2)
 
 
 def _run_row(run: RunData) -> list[str]:
@@ -79,9 +68,9 @@ def _run_row(run: RunData) -> list[str]:
 def statistics_table(environment: EnvironmentData) -> Table | None:
     """Return a row for each policy that was evaluated, None where none was."""
     agents = {run.label: run.returns for run in environment.runs if run.returns}
-    columns = ["policy", "episodes", "mean", "std", "IQM", "its 95 % interval", "median", "lowest", "highest"]
+    header = ["policy", "episodes", "mean", "std", "IQM", "its 95 % interval", "median", "lowest", "highest"]
     rows = [_statistics_row(*policy) for policy in {**agents, **environment.random_returns}.items()]
-    return Table(f"Returns of {environment.env_id}", columns, rows) if rows else None
+    return Table(f"Returns of {environment.env_id}", header, rows) if rows else None
 
 
 def _statistics_row(label: str, returns: Sequence[float]) -> list[str]:
@@ -96,9 +85,9 @@ def difference_table(environment: EnvironmentData) -> Table | None:
     leaves = [data.runs[0].run.config.leaves() for data in environment.groups]
     relevant = [key for key in leaves[0] if key not in SAME_EXPERIMENT]
     differing = [key for key in relevant if any(own[key] != leaves[0][key] for own in leaves)]
-    columns = ["key", *[data.seeds for data in environment.groups]]
+    header = ["key", *[data.seeds for data in environment.groups]]
     rows = [[key, *[_value(own[key]) for own in leaves]] for key in differing]
-    return Table(f"Where the configs of {environment.env_id} differ", columns, rows) if rows else None
+    return Table(f"Where the configs of {environment.env_id} differ", header, rows) if rows else None
 
 
 def _value(value: Any) -> str:

@@ -2,8 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -22,9 +22,7 @@ class _Console(Console):
 
 
 out = _Console(highlight=False, markup=False, soft_wrap=True)
-"""Where results are shown."""
 err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-"""Where progress is shown."""
 
 
 def info(line: str) -> None:
@@ -33,31 +31,18 @@ def info(line: str) -> None:
         err.print(one_line(line))
 
 
-@contextmanager
-def working(what: str) -> Iterator[None]:
+def working(what: str) -> AbstractContextManager[object]:
     """Say in a terminal what is being done, for as long as the block takes."""
-    if err.is_terminal:
-        with err.status(what):
-            yield
-    else:
-        yield
+    return err.status(what) if err.is_terminal else nullcontext()
 
 
-def result(line: str) -> None:
-    """Print a line of the command's result."""
-    out.print(line)
-
-
-def short_path(path: str | Path) -> str:
+def short_path(path: Path) -> str:
     """Return a path relative to the working directory where it lies below it."""
-    path = Path(path)
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def shell_path(path: str | Path) -> str:
+def shell_path(path: Path) -> str:
     """Return `short_path` as it can be pasted into a shell."""
     return shlex.quote(short_path(path))
 

@@ -16,10 +16,8 @@ class Curve:
     """Mean episode returns over a run's env steps, gathered in bins, so that the longest run takes no more memory."""
 
     BINS = 1000
-    MOST_POINTS = 72
-    """In the widest terminal, too: a mean over more episodes makes a calmer curve."""
-    LARGEST_RETURN = 1e100
-    """Beyond, and there are tasks that go there, sums of returns would be infinite."""
+    MOST_POINTS = 72  # in the widest terminal, too: a mean over more episodes makes a calmer curve
+    LARGEST_RETURN = 1e100  # beyond, and there are tasks that go there, sums of returns would be infinite
 
     def __init__(self, total_env_steps: int) -> None:
         self._total = total_env_steps
@@ -46,7 +44,8 @@ class Curve:
 
     def lines(self, width: int, height: int, references: Mapping[str, float], ascii_only: bool) -> list[Text]:
         """Draw the curve in a frame, with a level line for each of the `references` and its name beside it."""
-        margin = max(map(len, [*_names(references).values(), ", ".join(references), "-1.2e+100"]))
+        names = {name: f"{name} {value:.5g}" for name, value in references.items()}
+        margin = max(map(len, [*names.values(), ", ".join(names), "-1.2e+100"]))
         columns, rows = width - margin - 3, height - 2
         xs, ys = self.points(columns)
         low, high = _round_bounds([*ys, *references.values()])
@@ -66,7 +65,12 @@ class Curve:
             y_labels=False,
             character_set="ascii" if ascii_only else "braille",
         )
-        labels = _row_labels(references, low, high, rows)
+        # Beside each row stands what it is, where it is one of the bounds or the references.
+        labels = [f"{high:.5g}", *[""] * (rows - 2), f"{low:.5g}"]
+        row_of = {name: max(0, rows - 1 - int((y - low) / (high - low) * rows)) for name, y in references.items()}
+        for row in row_of.values():
+            here = [name for name in row_of if row_of[name] == row]
+            labels[row] = names[here[0]] if len(here) == 1 else ", ".join(here)
         begin, end = " 0 ", f" {self._total:,} "
         axis = f"{' env steps ':─^{max(0, columns - len(begin) - len(end))}}"
         return [
@@ -74,22 +78,6 @@ class Curve:
             *[_curve_row(line, label) for line, label in zip(drawn.splitlines()[1:-1], labels, strict=True)],
             Text(f"└{begin}{axis}{end}┘", "dim"),
         ]
-
-
-def _names(references: Mapping[str, float]) -> dict[str, str]:
-    return {name: f"{name} {value:.5g}" for name, value in references.items()}
-
-
-def _row_labels(references: Mapping[str, float], low: float, high: float, rows: int) -> list[str]:
-    """Return what stands beside each row of the curve: the bounds, and the references where they are."""
-    labels = [f"{high:.5g}", *[""] * (rows - 2), f"{low:.5g}"]
-    row_of = {
-        name: rows - 1 - min(int((value - low) / (high - low) * rows), rows - 1) for name, value in references.items()
-    }
-    for name, row in row_of.items():
-        here = [other for other in row_of if row_of[other] == row]
-        labels[row] = _names(references)[name] if len(here) == 1 else ", ".join(here)
-    return labels
 
 
 def _curve_row(line: str, label: str) -> Text:

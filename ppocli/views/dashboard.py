@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -21,23 +21,13 @@ from ppocli.training.outcome import Iteration
 from ppocli.views.curve import Curve
 from ppocli.views.text import clock
 
-SHORTEST_INTERVAL_SECONDS = 0.25
-"""From one redraw to the next: eyes ask for no more."""
-SHARE_OF_TIME = 0.01
-"""Of training, that drawing may take: on a slow terminal or a busy machine it draws less often."""
-
-FULL_COLUMNS, FULL_ROWS = 78, 14
-"""A terminal that is smaller shows the essential lines only, with the curve where there is room for it."""
-WIDE_COLUMNS = 160
-"""From here on both blocks of numbers stand side by side, and the curve has their rows."""
-CURVE_COLUMNS, CURVE_ROWS = 60, 5
-"""A curve that is smaller says nothing."""
-
+SHORTEST_INTERVAL_SECONDS = 0.25  # from one redraw to the next: eyes ask for no more
+SHARE_OF_TIME = 0.01  # of training, that drawing may take: on a slow terminal or a busy machine it draws less often
+FULL_COLUMNS, FULL_ROWS = 78, 14  # a smaller terminal shows the essential lines only, and the curve if there is room
+WIDE_COLUMNS = 160  # from here on both blocks of numbers stand side by side, and the curve has their rows
+CURVE_COLUMNS, CURVE_ROWS = 60, 5  # a smaller curve says nothing
 PHASES = ("rollout", "update", "evaluation")
 _ASCII = str.maketrans("━─▔▁│┌┐└┘·", "=---|++++-")
-
-Cell = tuple[str, str]
-"""A label and its value."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,6 @@ class Known:
     """What is known of a run when the command begins."""
 
     progress: Progress = Progress()  # noqa: RUF009 - frozen
-    """What it has behind it already."""
     history: Sequence[Metrics] = ()
     """Its rows of `metrics.csv`."""
     baseline_mean: float | None = None
@@ -60,39 +49,26 @@ class Dashboard:
     """
 
     def __init__(
-        self,
-        config: Config,
-        run_name: str,
-        console: Console,
-        known: Known = Known(),
-        stop: StopRequest | None = None,
+        self, config: Config, run_name: str, console: Console, known: Known = Known(), stop: StopRequest | None = None
     ) -> None:
-        """A `stop` is acknowledged in the last line."""
         self._title = one_line(f"{config.env.id} · seed {config.train.seed} · {run_name}")
-        self._iterations = config.num_iterations
-        self._total = config.total_env_steps
-        self._env_steps, self._seconds = known.progress.env_steps, known.progress.seconds
-        self._baseline_mean = known.baseline_mean
-        self._discrete_actions = known.discrete_actions
-
+        self._iterations, self._total = config.num_iterations, config.total_env_steps
+        self._known, self._saved_at = known, known.progress.env_steps
         self._iteration: Iteration | None = None
         self._phase_seconds = dict.fromkeys(PHASES, 0.0)
         self._training_began = 0.0
         self._curve = Curve(self._total)
         self._recent: deque[Metrics] = deque(maxlen=health.WINDOW)
         self._initial_entropy: float | None = None
-        self._saved_at = self._env_steps
         for row in known.history:
-            if row.env_steps <= self._env_steps:  # what a killed run did after its checkpoint is done again
+            if row.env_steps <= known.progress.env_steps:  # what a killed run did after its checkpoint is done again
                 self._remember(row)
-
         self._stop = stop
-        if stop is not None:
+        if stop is not None:  # it is acknowledged in the last line
             # Where the cursor stands, and not wrapped, so that the next frame still finds its place.
             stop.acknowledgement = f"\r\x1b[2K\x1b[?7l{STOPPING}\x1b[?7h".encode()
 
-        self._console, self._width = console, console.width
-        self._next_draw = 0.0
+        self._console, self._width, self._next_draw = console, console.width, 0.0
         self._live = Live(self._frame(), console=console, auto_refresh=False, vertical_overflow="crop")
 
     def __enter__(self) -> Self:
@@ -109,11 +85,16 @@ class Dashboard:
 
     def update(self, iteration: Iteration) -> None:
         """Take note of an iteration, and show where training stands if it is time to."""
-        self._count_seconds(iteration.metrics)
-        self._remember(iteration.metrics)
+        metrics = iteration.metrics
+        spent = {phase: getattr(metrics, f"{phase}_seconds") for phase in PHASES}
+        if self._iteration is None:
+            self._training_began = metrics.seconds - sum(spent.values())
+        for phase in PHASES:
+            self._phase_seconds[phase] += spent[phase]
+        self._remember(metrics)
         self._iteration = iteration
         if iteration.saved:
-            self._saved_at = iteration.metrics.env_steps
+            self._saved_at = metrics.env_steps
         began = time.perf_counter()
         if began < self._next_draw:
             return
@@ -123,17 +104,10 @@ class Dashboard:
         ended = time.perf_counter()
         self._next_draw = ended + max(SHORTEST_INTERVAL_SECONDS, (ended - began) / SHARE_OF_TIME)
 
-    def _count_seconds(self, metrics: Metrics) -> None:
-        spent = {phase: getattr(metrics, f"{phase}_seconds") for phase in PHASES}
-        if self._iteration is None:
-            self._training_began = metrics.seconds - sum(spent.values())
-        for phase in PHASES:
-            self._phase_seconds[phase] += spent[phase]
-
     def _remember(self, row: Metrics) -> None:
         self._curve.add(row)
         self._recent.append(row)
-        if self._discrete_actions and row.iteration == 1:
+        if self._known.discrete_actions and row.iteration == 1:
             self._initial_entropy = row.entropy
 
     def _fit_terminal(self) -> None:
@@ -170,89 +144,77 @@ class Dashboard:
     def _screen(self, iteration: Iteration, width: int, rows: int) -> list[Text]:
         standing, learning = self._standing(iteration), self._learning(iteration.metrics)
         if width >= WIDE_COLUMNS:
-            numbers = _grid([left + right for left, right in zip(standing, learning, strict=True)], width)
+            numbers = _grid(standing | learning, width)
         else:
             numbers = [*_grid(standing, width), Text(), *_grid(learning, width)]
-        above = [Text(self._title, "bold"), self._progress(iteration, width)]
+        above = [Text(self._title, "bold"), self._progress(iteration.metrics.env_steps, width)]
         below = [Text(), *numbers, self._hint(iteration), self._last_line(width)]
         return [*above, *self._curve_lines(iteration, width, rows - len(above) - len(below)), *below]
 
     def _essentials(self, iteration: Iteration, width: int, rows: int) -> list[Text]:
-        metrics, progress = iteration.metrics, iteration.progress
-        share = metrics.env_steps / self._total
+        env_steps, verdict = iteration.metrics.env_steps, iteration.verdict
+        share, (elapsed, eta) = env_steps / self._total, self._clocks(env_steps)
         lines = [
             Text(self._title),
             Text.assemble(f"{share:4.0%} ", *_bar(share, width - 5)),
-            Text(f"return {_return(iteration.verdict.recent_return)}, target {_return(iteration.verdict.target)}"),
-            Text(f"elapsed {clock(self._elapsed)}, ETA {clock(self._eta)}"),
-            Text(f"{metrics.env_steps:,} of {self._total:,} env steps"),
-            Text(f"solved {_solved(iteration)}, best evaluation {_return(progress.best_return)}"),
+            Text(f"return {_return(verdict.recent_return)}, target {_return(verdict.target)}"),
+            Text(f"elapsed {elapsed}, ETA {eta}"),
+            Text(f"{env_steps:,} of {self._total:,} env steps"),
+            Text(f"solved {_solved(iteration)}, best evaluation {_return(iteration.progress.best_return)}"),
             self._hint(iteration),
         ]
         curve = self._curve_lines(iteration, width, rows - len(lines) - 1) if width >= CURVE_COLUMNS else []
         return [*lines[: rows - 1], *curve, Text(self._what_stops, "dim")]
 
-    def _progress(self, iteration: Iteration, width: int) -> Text:
-        env_steps = iteration.metrics.env_steps
-        share, total = env_steps / self._total, f"{self._total:,}"
+    def _progress(self, env_steps: int, width: int) -> Text:
+        share, total, (elapsed, eta) = env_steps / self._total, f"{self._total:,}", self._clocks(env_steps)
         percent = f"{share:4.0%} "
-        rest = (
-            f"  {env_steps:>{len(total)},} of {total} env steps"
-            f"  elapsed {clock(self._elapsed):<5}  ETA {clock(self._eta):<5}"
-        )
+        rest = f"  {env_steps:>{len(total)},} of {total} env steps  elapsed {elapsed:<5}  ETA {eta:<5}"
         return Text.assemble(percent, *_bar(share, width - len(percent) - len(rest)), rest)
+
+    def _clocks(self, env_steps: int) -> tuple[str, str]:
+        """Return the time that this command has taken, not what a resumed run has behind it, and the time that is left.
+
+        The latter follows from the mean speed so far: evaluations count, the start does not, and it jumps about little.
+        """
+        before, seconds = self._known.progress, self._recent[-1].seconds
+        eta = (seconds - self._training_began) / (env_steps - before.env_steps) * (self._total - env_steps)
+        return clock(seconds - before.seconds), clock(eta)
 
     def _curve_lines(self, iteration: Iteration, width: int, rows: int) -> list[Text]:
         """Return an empty line and the curve, or nothing where there is no room for it."""
         height = min(rows - 1, width // 4)  # a character is twice as high as it is wide
         if height < CURVE_ROWS:
             return []
-        references = {"target": iteration.verdict.target, "random": self._baseline_mean}
+        references = {"target": iteration.verdict.target, "random": self._known.baseline_mean}
         known = {name: value for name, value in references.items() if value is not None}
         return [Text(), *self._curve.lines(width, height, known, self._ascii_only)]
 
-    def _standing(self, iteration: Iteration) -> list[list[Cell]]:
-        metrics = iteration.metrics
-        shares = {phase: f"{self._phase_seconds[phase] / self._training_seconds:.0%}" for phase in PHASES}
-        return [
-            [
-                ("recent return", _return(iteration.verdict.recent_return)),
-                ("episode length", _return(metrics.length_mean)),
-                ("rollout time", shares["rollout"]),
-            ],
-            [
-                ("target", _return(iteration.verdict.target)),
-                ("env steps/s", f"{metrics.env_steps_per_second:,.0f}"),
-                ("update time", shares["update"]),
-            ],
-            [
-                ("best evaluation", _return(iteration.progress.best_return)),
-                ("solved", _solved(iteration)),
-                ("evaluation time", shares["evaluation"]),
-            ],
-        ]
+    def _standing(self, iteration: Iteration) -> dict[str, str]:
+        metrics, verdict = iteration.metrics, iteration.verdict
+        training_seconds = metrics.seconds - self._training_began
+        return {
+            "recent return": _return(verdict.recent_return),
+            "target": _return(verdict.target),
+            "best evaluation": _return(iteration.progress.best_return),
+            "episode length": _return(metrics.length_mean),
+            "env steps/s": f"{metrics.env_steps_per_second:,.0f}",
+            "solved": _solved(iteration),
+            **{f"{phase} time": f"{self._phase_seconds[phase] / training_seconds:.0%}" for phase in PHASES},
+        }
 
-    def _learning(self, metrics: Metrics) -> list[list[Cell]]:
-        return [
-            [
-                ("policy loss", _fixed(metrics.policy_loss, 4)),
-                ("approx KL", _fixed(metrics.approx_kl, 4)),
-                ("entropy", _fixed(metrics.entropy, 3)),
-            ],
-            [
-                ("value loss", f"{metrics.value_loss:.2e}"),
-                ("clip fraction", _fixed(metrics.clip_fraction, 3)),
-                (
-                    "explained variance",
-                    _fixed(metrics.explained_variance, 2 if metrics.explained_variance > -10 else 0),
-                ),
-            ],
-            [
-                ("gradient norm", _fixed(metrics.gradient_norm, 3)),
-                ("learning rate", f"{metrics.learning_rate:.2e}"),
-                ("iteration", f"{metrics.iteration:,} of {self._iterations:,}"),
-            ],
-        ]
+    def _learning(self, metrics: Metrics) -> dict[str, str]:
+        return {
+            "policy loss": _fixed(metrics.policy_loss, 4),
+            "value loss": f"{metrics.value_loss:.2e}",
+            "gradient norm": _fixed(metrics.gradient_norm, 3),
+            "approx KL": _fixed(metrics.approx_kl, 4),
+            "clip fraction": _fixed(metrics.clip_fraction, 3),
+            "learning rate": f"{metrics.learning_rate:.2e}",
+            "entropy": _fixed(metrics.entropy, 3),
+            "explained variance": _fixed(metrics.explained_variance, 2 if metrics.explained_variance > -10 else 0),
+            "iteration": f"{metrics.iteration:,} of {self._iterations:,}",
+        }
 
     def _hint(self, iteration: Iteration) -> Text:
         found = health.findings(self._recent, initial_entropy=self._initial_entropy, target=iteration.verdict.target)
@@ -273,34 +235,13 @@ class Dashboard:
     def _what_stops(self) -> str:
         return STOPPING if self._stop else "Ctrl-C stops and saves"
 
-    # ------------------------------------------------------------------------------------------------------------------
-    # This command's seconds, not those that a resumed run has behind it
 
-    @property
-    def _elapsed(self) -> float:
-        return self._recent[-1].seconds - self._seconds
-
-    @property
-    def _training_seconds(self) -> float:
-        """Without the start, which says nothing of what is to come."""
-        return self._recent[-1].seconds - self._training_began
-
-    @property
-    def _eta(self) -> float:
-        """From the mean speed so far: evaluations count, and it does not jump about."""
-        env_steps = self._recent[-1].env_steps
-        return self._training_seconds / (env_steps - self._env_steps) * (self._total - env_steps)
-
-
-def _grid(rows: Sequence[Sequence[Cell]], width: int) -> list[Text]:
-    """Lay cells out in columns that stay where they are: labels to the left, values to the right."""
-    gap = "   "
-    columns = len(rows[0])
+def _grid(cells: Mapping[str, str], width: int) -> list[Text]:
+    """Lay cells out in three rows, column by column, and none ever moves: labels to the left, values to the right."""
+    gap, columns = "   ", len(cells) // 3
     cell_width = min((width + len(gap)) // columns - len(gap), 30)
-    return [
-        Text(gap).join(Text.assemble((label, "dim"), f"{value:>{cell_width - len(label)}}") for label, value in row)
-        for row in rows
-    ]
+    texts = [Text.assemble((label, "dim"), f"{value:>{cell_width - len(label)}}") for label, value in cells.items()]
+    return [Text(gap).join(texts[row::3]) for row in range(3)]
 
 
 def _bar(share: float, width: int) -> tuple[tuple[str, str], tuple[str, str]]:

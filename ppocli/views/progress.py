@@ -8,12 +8,11 @@ from typing import Protocol, Self
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
 from ppocli.config.models import Config
-from ppocli.evaluation.statistics import Verdict
 from ppocli.records.kept import read_baseline
 from ppocli.signals import STOPPING, StopRequest
 from ppocli.training.job import Job
@@ -22,8 +21,7 @@ from ppocli.training.seeds import Failure, Message
 from ppocli.views import console
 from ppocli.views.results import seed_in_short
 
-PLAIN_INTERVAL_SECONDS = 5.0
-BARS_INTERVAL_SECONDS = 0.25
+PLAIN_INTERVAL_SECONDS, BARS_INTERVAL_SECONDS = 5.0, 0.25
 
 
 class Display(Protocol):
@@ -43,13 +41,9 @@ def training_progress(job: Job, stop: StopRequest, *, discrete_actions: bool, qu
         return PlainLines(job.config, quiet=quiet)
     from ppocli.views import dashboard  # which brings what draws curves, and nobody else needs
 
-    baseline = read_baseline(job.run.baseline, job.config.env)
-    known = dashboard.Known(
-        progress=job.progress,
-        history=job.run.metrics() if job.run.exists else (),
-        baseline_mean=None if baseline is None else fmean(baseline),
-        discrete_actions=discrete_actions,
-    )
+    baseline, history = read_baseline(job.run.baseline, job.config.env), job.run.metrics() if job.run.exists else ()
+    mean = None if baseline is None else fmean(baseline)
+    known = dashboard.Known(job.progress, history, mean, discrete_actions)
     return dashboard.Dashboard(job.config, job.run.path.name, console.err, known, stop)
 
 
@@ -61,9 +55,7 @@ class PlainLines:
     """Says every few seconds in a line where training stands; nothing when it is to be `quiet`."""
 
     def __init__(self, config: Config, *, quiet: bool = False) -> None:
-        self._config = config
-        self._quiet = quiet
-        self._next_line = 0.0
+        self._config, self._quiet, self._next_line = config, quiet, 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -74,15 +66,11 @@ class PlainLines:
     def update(self, iteration: Iteration) -> None:
         """Take note of an iteration."""
         metrics, now = iteration.metrics, time.monotonic()
-        ended = metrics.iteration == self._config.num_iterations
-        if not self._quiet and (ended or now >= self._next_line):
+        share = metrics.iteration / self._config.num_iterations
+        if not self._quiet and (share == 1 or now >= self._next_line):
             self._next_line = now + PLAIN_INTERVAL_SECONDS
-            share = metrics.iteration / self._config.num_iterations
-            standing = _return_against_target(iteration.verdict)
-            console.info(
-                f"{self._config.env.id}  {share:4.0%}  {metrics.env_steps:,} steps  "
-                f"{metrics.env_steps_per_second:,.0f}/s  {standing}  after {metrics.seconds:,.0f} s"
-            )
+            begin = f"{self._config.env.id}  {share:4.0%}  {metrics.env_steps:,} steps"
+            console.info(f"{begin}  {_speed_and_return(iteration)}  after {metrics.seconds:,.0f} s")
 
 
 class SeedsProgress:
@@ -93,22 +81,15 @@ class SeedsProgress:
     """
 
     def __init__(self, config: Config, seeds: Sequence[int], stop: StopRequest, *, quiet: bool) -> None:
-        self._total = config.total_env_steps
-        self._quiet = quiet
-        self._stop = stop
+        self._total, self._stop, self._quiet = config.total_env_steps, stop, quiet
         self._waiting = list(seeds)
         self._ended: list[int] = []
-        self._live: Live | None = None
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[status]}"),
-            expand=True,
-        )
+        columns = ("{task.description}", BarColumn(bar_width=None), "{task.percentage:>3.0f}%", "{task.fields[status]}")
+        self._bars = Bars(*columns, expand=True)
         self._tasks = {
             seed: self._bars.add_task(f"seed {seed}", total=self._total, visible=False, status="") for seed in seeds
         }
+        self._live: Live | None = None
         if _can_redraw() and not quiet:
             stop.acknowledgement = f"\r\x1b[2K{STOPPING}".encode()  # in the last line, where the cursor stands
             self._live = Live(self._frame(), console=console.err, auto_refresh=False)
@@ -119,9 +100,8 @@ class SeedsProgress:
         too_many = len(self._tasks) - len(self._waiting) - (console.err.height - 2)
         for seed in self._ended[: max(0, too_many)]:
             self._bars.update(self._tasks[seed], visible=False)
-        hint = STOPPING if self._stop else "Ctrl-C stops and saves"
-        waiting = f"{len(self._waiting)} more to begin · " if self._waiting and not self._stop else ""
-        return Group(self._bars, Text(f"{waiting}{hint}", style="dim"))
+        waiting = f"{len(self._waiting)} more to begin · " if self._waiting else ""
+        return Group(self._bars, Text(STOPPING if self._stop else f"{waiting}Ctrl-C stops and saves", style="dim"))
 
     def __enter__(self) -> Self:
         if self._live:
@@ -138,35 +118,32 @@ class SeedsProgress:
     def update(self, message: tuple[int, Message]) -> None:
         """Take note of what the training of a seed has to say."""
         seed, said = message
-        self._begin(seed)  # it may have failed at once
-        if not isinstance(said, Iteration):
-            self._end(seed, "failed" if isinstance(said, Failure) else seed_in_short(said))
-            return
-        status = f"{said.metrics.env_steps_per_second:,.0f}/s  {_return_against_target(said.verdict)}"
-        env_steps = said.metrics.env_steps
-        self._bars.update(self._tasks[seed], completed=env_steps, status=status)
-        if (now := time.monotonic()) >= self._next[seed]:
-            self._next[seed] = now + self._interval
-            self._show(seed, f"{env_steps / self._total:4.0%}  {status}")
-
-    def _end(self, seed: int, status: str) -> None:
-        self._ended.append(seed)
-        self._bars.update(self._tasks[seed], status=status)
-        self._show(seed, status)
-
-    def _begin(self, seed: int) -> None:
-        if seed in self._waiting:
+        task, now = self._tasks[seed], time.monotonic()
+        if seed in self._waiting:  # it may also have failed at once
             self._waiting.remove(seed)
-            self._bars.update(self._tasks[seed], visible=True)
+            self._bars.update(task, visible=True)
+        if isinstance(said, Iteration):
+            status, env_steps = _speed_and_return(said), said.metrics.env_steps
+            self._bars.update(task, completed=env_steps, status=status)
+            if now >= self._next[seed]:
+                self._next[seed] = now + self._interval
+                self._show(f"seed {seed}  {env_steps / self._total:4.0%}  {status}")
+        else:
+            status = "failed" if isinstance(said, Failure) else seed_in_short(said)
+            self._ended.append(seed)
+            self._bars.update(task, status=status)
+            self._show(f"seed {seed}  {status}")
 
-    def _show(self, seed: int, line: str) -> None:
+    def _show(self, line: str) -> None:
         if self._live:
             with suppress(OSError):
                 self._live.update(self._frame(), refresh=True)
         elif not self._quiet:
-            console.info(f"seed {seed}  {line}")
+            console.info(line)
 
 
-def _return_against_target(verdict: Verdict) -> str:
-    mean = "-" if verdict.recent_return is None else f"{verdict.recent_return:.1f}"
-    return f"return {mean}" if verdict.target is None else f"return {mean} of {verdict.target:g}"
+def _speed_and_return(iteration: Iteration) -> str:
+    recent_return, target = iteration.verdict.recent_return, iteration.verdict.target
+    mean = "-" if recent_return is None else f"{recent_return:.1f}"
+    goal = "" if target is None else f" of {target:g}"
+    return f"{iteration.metrics.env_steps_per_second:,.0f}/s  return {mean}{goal}"

@@ -10,26 +10,20 @@ from ppocli.errors import one_line
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.statistics import Statistics
 from ppocli.records.catalog import RunSummary
-from ppocli.records.run import Run
 from ppocli.training.outcome import TrainingResult
 from ppocli.training.seeds import SeedResult, SeedsResult
 from ppocli.views.console import info, out, shell_path, shell_paths, short_path
 from ppocli.views.text import ago, percent, short_count
 
-_PHASES = {
-    "start_up": "start",
-    "rollout": "rollouts",
-    "update": "updates",
-    "evaluation": "evaluations",
-    "other": "files",
-}
+_WORD = {"start_up": "start", "rollout": "rollouts", "update": "updates", "evaluation": "evaluations", "other": "files"}
+_NARROWEST_ENV, _NARROWEST_RUN = 14, 12  # characters of environments and names in the table of runs
 
 
 def training_result(result: TrainingResult) -> None:
     """Print what a training run ended with, and what to do next."""
     rows = {"run": short_path(result.run_dir), "trained": _trained(result)}
-    if len(result.seconds) == len(_PHASES):  # otherwise nothing was left to do
-        rows["seconds"] = ", ".join(f"{_PHASES[phase]} {seconds:.1f}" for phase, seconds in result.seconds.items())
+    if len(result.seconds) > 1:  # otherwise nothing was left to do
+        rows["seconds"] = ", ".join(f"{_WORD[phase]} {seconds:.1f}" for phase, seconds in result.seconds.items())
     rows["solved"] = _solved(result)
     if result.best_return is not None:
         rows["best"] = f"greedy mean return {result.best_return:.1f} (checkpoints/best.safetensors)"
@@ -43,10 +37,8 @@ def _solved(result: TrainingResult) -> str:
     if target is None:
         return "this task has no target; set train.target_return to have one"
     if result.solved_at_env_steps is not None:
-        return (
-            f"after {result.solved_at_env_steps:,} env steps, {result.solved_at_seconds:.1f} s "
-            f"(greedy mean of {NUM_EPISODES} episodes ≥ {target:g})"
-        )
+        when = f"after {result.solved_at_env_steps:,} env steps, {result.solved_at_seconds:.1f} s"
+        return f"{when} (greedy mean of {NUM_EPISODES} episodes ≥ {target:g})"
     if result.interrupted:
         return f"not yet; training asks when its last {NUM_EPISODES} episodes average {target:g}"
     return f"no: the greedy mean of {NUM_EPISODES} episodes is still below {target:g}"
@@ -67,29 +59,27 @@ def seeds_result(together: SeedsResult) -> None:
     if not together.runs:
         return
     header = ["seed", "return ± std", "at the target", "solved after", "seconds"]
-    out.print(_table(header, [_seed_row(run) for run in together.runs]))
+    _print_table(header, [_seed_row(run) for run in together.runs])
     rows = {}
-    for label, value, bounds in (
-        ("mean", together.return_mean, together.return_mean_ci95),
-        ("IQM", together.return_iqm, together.return_iqm_ci95),
-    ):
-        if value is not None:
-            interval = f", 95 % interval over seeds {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
-            rows[label] = f"{value:.1f}{interval}"
+    if together.return_mean is not None:
+        rows["mean"] = f"{together.return_mean:.1f}{_over_seeds(together.return_mean_ci95)}"
+        rows["IQM"] = f"{together.return_iqm:.1f}{_over_seeds(together.return_iqm_ci95)}"
     if together.solved_fraction is not None:
         evaluated, all_seeds = together.seeds_evaluated, len(together.seeds)
         of = "the seeds" if evaluated == all_seeds else f"the {evaluated} evaluated of {all_seeds}"
         rows["solved"] = f"{together.solved_fraction:.0%} of {of}"
     if together.solved_at_env_steps_median is not None:
-        rows["solved"] += (
-            f", medians: after {together.solved_at_env_steps_median:,.0f} env steps, "
-            f"{together.solved_at_seconds_median:.1f} s"
-        )
+        steps, seconds = together.solved_at_env_steps_median, together.solved_at_seconds_median
+        rows["solved"] += f", medians: after {steps:,.0f} env steps, {seconds:.1f} s"
     rows["trained"] = f"in {together.wall_seconds:.1f} s, {together.at_a_time} at a time"
     if together.figure:
         rows["figure"] = short_path(together.figure)
     rows["next"] = f"ppocli report {shell_paths([run.run_dir for run in together.runs])}"
     _print_rows(rows)
+
+
+def _over_seeds(bounds: tuple[float, float] | None) -> str:
+    return f", 95 % interval over seeds {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
 
 
 def _seed_row(run: SeedResult) -> list[str]:
@@ -127,50 +117,35 @@ def seed_in_short(run: SeedResult) -> str:
 
 def statistics(columns: Mapping[str, Statistics]) -> None:
     """Print the statistics of evaluations side by side, a column for each."""
-    rows = list(zip(_STATISTICS, *map(_statistics_column, columns.values()), strict=True))
-    out.print(_table(["", *columns], rows))
+    texts = [_statistics_column(found) for found in columns.values()]
+    _print_table(["", *columns], [[label, *(column[label] for column in texts)] for label in texts[0]])
 
 
-_STATISTICS = (
-    "return, mean",
-    "standard deviation",
-    "median",
-    "interquartile mean",
-    "  its 95 % interval",
-    "lowest",
-    "highest",
-    "length, mean env steps",
-    "episodes at the target",
-    "ended by the task",
-    "ended by time limit",
-)
-
-
-def _statistics_column(found: Statistics) -> list[str]:
+def _statistics_column(found: Statistics) -> dict[str, str]:
     bounds = found.return_iqm_ci95
-    return [
-        f"{found.return_mean:.1f}",
-        f"{found.return_std:.1f}",
-        f"{found.return_median:.1f}",
-        f"{found.return_iqm:.1f}",
-        "-" if bounds is None else f"{bounds[0]:.1f} to {bounds[1]:.1f}",
-        f"{found.return_min:.1f}",
-        f"{found.return_max:.1f}",
-        f"{found.length_mean:.1f}",
-        percent(found.solved_fraction),
-        percent(found.terminated_fraction),
-        percent(found.truncated_fraction),
-    ]
+    return {
+        "return, mean": f"{found.return_mean:.1f}",
+        "standard deviation": f"{found.return_std:.1f}",
+        "median": f"{found.return_median:.1f}",
+        "interquartile mean": f"{found.return_iqm:.1f}",
+        "  its 95 % interval": "-" if bounds is None else f"{bounds[0]:.1f} to {bounds[1]:.1f}",
+        "lowest": f"{found.return_min:.1f}",
+        "highest": f"{found.return_max:.1f}",
+        "length, mean env steps": f"{found.length_mean:.1f}",
+        "episodes at the target": percent(found.solved_fraction),
+        "ended by the task": percent(found.terminated_fraction),
+        "ended by time limit": percent(found.truncated_fraction),
+    }
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table whose first column is text, and all others numbers."""
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose first column is text, and all others numbers."""
     table = Table()
     for number, name in enumerate(names):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
-    return table
+    out.print(table)
 
 
 def _print_rows(rows: Mapping[str, str]) -> None:
@@ -179,41 +154,30 @@ def _print_rows(rows: Mapping[str, str]) -> None:
         out.print(f"{name:<9}{text}")
 
 
-_NARROWEST_ENV, _NARROWEST_RUN = 14, 12
-"""Characters that are left of environments, and at least of names, in the table of runs in a narrow terminal."""
-
-
 def runs_table(found: Sequence[RunSummary]) -> None:
     """Print how runs stand, a row for each."""
-    header = ("env", "run", "state", "steps", "best", "solved", "when")
-    rows = [
-        (
-            run.env_id,
-            one_line(run.run_dir.name),
-            run.state,
-            short_count(run.env_steps),
-            "-" if run.best_return is None else f"{run.best_return:.1f}",
-            "-" if run.solved is None else short_count(run.solved_at_env_steps or 0) if run.solved else "no",
-            ago(run.started),
-        )
-        for run in found
-    ]
+    header, rows = ("env", "run", "state", "steps", "best", "solved", "when"), [_run_row(run) for run in found]
     # Where it is too wide, environments are broken first; names, which are there to be copied, at last.
     env, name, *others = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
     room = out.width - sum(others) - (len(header) - 1) - min(env, _NARROWEST_ENV)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column(header[0], overflow="fold")
     table.add_column(header[1], overflow="fold", width=min(name, max(room, _NARROWEST_RUN)))
-    table.add_column(header[2], overflow="fold", no_wrap=room >= _NARROWEST_RUN)
-    for title in header[3:]:
-        table.add_column(title, justify="right", overflow="fold", no_wrap=room >= _NARROWEST_RUN)
+    whole = room >= _NARROWEST_RUN
+    for title in header[2:]:
+        table.add_column(title, justify="left" if title == "state" else "right", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*row)
     out.print(table)
 
 
-def left_out(repeats: Sequence[tuple[Run, Run]]) -> None:
-    """Say which runs do not count, each with the one that counts in its place."""
-    for run, kept in repeats:
-        path = short_path(run.path)
-        info(f"warning: left out: {path}: of the same config and seed as {kept.path.name}; each counts once")
+def _run_row(run: RunSummary) -> list[str]:
+    return [
+        run.env_id,
+        one_line(run.run_dir.name),
+        run.state,
+        short_count(run.env_steps),
+        "-" if run.best_return is None else f"{run.best_return:.1f}",
+        "-" if run.solved is None else short_count(run.solved_at_env_steps or 0) if run.solved else "no",
+        ago(run.started),
+    ]

@@ -4,15 +4,14 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
 from ppocli.errors import one_line
 from ppocli.evaluation.estimates import Estimate, interval
 
-NOTHING = "–"
-"""Stands where there is nothing to say."""
+NOTHING = "–"  # where there is nothing to say
 
 
 def number(value: float) -> str:
@@ -93,16 +92,10 @@ def without_folders(text: str) -> str:
 
 def command_line(command: Sequence[str]) -> str:
     """Return a command as it can be pasted into a shell, with its files' names but not the folders of this machine."""
-    return shlex.join(["ppocli", *map(_argument, command[1:])])
-
-
-def _argument(argument: str) -> str:
-    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    if PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute():
-        value = PureWindowsPath(value).name  # which knows both kinds of slashes
-    return one_line(f"{option}{equals}{value}")
-
-
-def folder(path: Path) -> str:
-    """Return the name of a folder, without those that it lies in."""
-    return one_line(path.absolute().name)
+    words = ["ppocli"]
+    for argument in command[1:]:
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        if PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute():
+            value = PureWindowsPath(value).name  # which knows both kinds of slashes
+        words.append(one_line(f"{option}{equals}{value}"))
+    return shlex.join(words)
