@@ -11,7 +11,6 @@ import argparse
 import ast
 import difflib
 import hashlib
-import importlib.util
 import json
 import os
 import random
@@ -213,10 +212,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool, ExitStack() as on_exit:
         on_exit.callback(kill_children, os.getpid())
         checkout = shutil.copytree(ROOT, Path(folder, "checkout"), ignore=shutil.ignore_patterns(*NOT_COPIED))
-        parallel = arguments.jobs == 1 and importlib.util.find_spec("xdist")
-        later = {} if arguments.first_only else {ALL: ["-n", "2"] if parallel else []}
+        later = {} if arguments.first_only else {ALL: ["-n", "2" if arguments.jobs == 1 else "0"]}
         beside = (tests_beside(checkout, drawn[number].file) for number in left)
-        steps = [({BESIDE: tests} if tests else {}) | later for tests in beside]
+        steps = [({BESIDE: ["-n", "0", *tests]} if tests else {}) | later for tests in beside]
         limits = {}
         for tests, selection in {frozenset(tests): tests for one in steps for tests in one.values()}.items():
             failed, seconds = run_tests(checkout, None, selection, 3600)

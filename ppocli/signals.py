@@ -68,15 +68,17 @@ class StopRequest:
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stop_request(*, patient: bool = False) -> Iterator[StopRequest]:
     """Within the block, a first signal only asks to stop, so that the iteration can end well; a second one exits.
+
+    Where the block is `patient`, further ones change nothing.
 
     A signal that the process was started to ignore (as `nohup` does with SIGHUP) stays ignored.
     """
     request = StopRequest()
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
-        if request:
+        if request and not patient:
             raise SystemExit(128 + signal_number)
         request.signal_number = signal_number
         # Not print(): the signal may have come in the middle of one, and files of Python cannot be entered twice.

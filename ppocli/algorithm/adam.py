@@ -1,7 +1,8 @@
 """The optimizer: Adam over all weights as one vector."""
 
 import math
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from ppocli.errors import NonFiniteError
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-5
+_LEFT = "the parameters have left the optimizer, which would move what nobody reads"
 
 
 class Adam:
@@ -21,8 +23,9 @@ class Adam:
     updates.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._parameters = parameters = list(parameters)
+    def __init__(self, module: nn.Module) -> None:
+        self._module, self._parameters = module, list(module.parameters())
+        parameters = self._parameters
         self.weights = parameters_to_vector(parameters).detach()
         vector_to_parameters(self.weights, parameters)
         self.gradient = torch.zeros_like(self.weights)
@@ -34,7 +37,7 @@ class Adam:
 
     def zero_gradient(self) -> None:
         """Forget the gradient; backward passes add to it."""
-        assert self._holds_parameters(), "the parameters have left the optimizer, which would move what nobody reads"
+        assert self._holds_parameters(), _LEFT
         self.gradient.zero_()
 
     def _holds_parameters(self) -> bool:
@@ -64,6 +67,8 @@ class Adam:
 
     def check_finite(self, means: Mapping[str, float]) -> None:
         """Raise NonFiniteError unless the `means` of an update, its weights and what the next builds on are finite."""
+        # Once an update, as it takes a while: whether the module still has these very parameters.
+        assert all(map(operator.is_, self._parameters, self._module.parameters())), _LEFT
         wrong = [name for name, number in means.items() if not math.isfinite(number)]
         if wrong or not all(bool(tensor.isfinite().all()) for tensor in (self.weights, self.exp_avg, self.exp_avg_sq)):
             raise NonFiniteError(

@@ -107,7 +107,7 @@ def _describe(details: ErrorDetails) -> str:
             fields = list(_model_at(keys[:-1]).model_fields)
             if ":" in keys[-1] and value is None:
                 return f"{name}: not a key; YAML wants a space after the colon, as in {{start: 1e-3, end: 0}}"
-            nearest = {key.rpartition(".")[2]: key for key in KEYS} | {field: field for field in fields}
+            nearest = {key.rpartition(".")[2]: key for key in KEYS} | {word: word for word in [*KEYS, *fields]}
             meant = did_you_mean(keys[-1], nearest, nearest.__getitem__)
             return f"{name}: unknown key{meant} (known: {', '.join(fields)})"
         case "missing":

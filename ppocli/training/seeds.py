@@ -166,7 +166,7 @@ def _receive(connection: Connection, process: SpawnProcess) -> Message:
 def _train_seed(connection: Connection, job: Job, imports: Sequence[str], started: float) -> None:
     """Train one seed, evaluate its best agent, and send what there is to say: the whole of a child process."""
     signals.ignore_stop_signals(but_sigterm=True)  # which the parent sends, whatever signal it gets itself
-    with signals.stop_request() as stop:
+    with signals.stop_request(patient=True) as stop:  # the parent may not be the only one who sends it
         stop.acknowledgement = b""
         signals.let_stop_signals_in()
         try:

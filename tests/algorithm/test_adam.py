@@ -20,7 +20,7 @@ def loss(network, step):
 
 def test_the_steps_are_those_of_torch():
     ours, theirs = make_networks()
-    adam, reference = Adam(ours.parameters()), torch.optim.Adam(theirs.parameters(), eps=1e-5)
+    adam, reference = Adam(ours), torch.optim.Adam(theirs.parameters(), eps=1e-5)
     for step in range(20):
         learning_rate = 1e-2 / (1 + step)
         adam.zero_gradient()
@@ -36,7 +36,7 @@ def test_the_steps_are_those_of_torch():
 
 @pytest.mark.parametrize("name", ["weights", "exp_avg", "exp_avg_sq"])
 def test_a_state_that_is_not_finite_is_found(name):
-    adam = Adam(make_networks()[0].parameters())
+    adam = Adam(make_networks()[0])
     adam.check_finite({"policy loss": 1.0})
     getattr(adam, name)[7] = torch.inf
     with pytest.raises(NonFiniteError, match=r"^no longer a finite number: weights; a lower update.learning_rate or "):
@@ -45,7 +45,7 @@ def test_a_state_that_is_not_finite_is_found(name):
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_means_that_are_not_finite_are_named(number):
-    adam = Adam(make_networks()[0].parameters())
+    adam = Adam(make_networks()[0])
     with pytest.raises(NonFiniteError, match=r"^no longer a finite number: value loss, gradient; "):
         adam.check_finite({"policy loss": 1.0, "value loss": number, "entropy": 0.0, "gradient": number})
 
@@ -53,7 +53,7 @@ def test_means_that_are_not_finite_are_named(number):
 @pytest.mark.parametrize("max_norm", [0.01, 1e6])
 def test_clipping_is_that_of_torch(max_norm):
     ours, theirs = make_networks()
-    adam = Adam(ours.parameters())
+    adam = Adam(ours)
     loss(ours, 0).backward()
     loss(theirs, 0).backward()
     norm = adam.clip_gradient(max_norm)
@@ -64,7 +64,7 @@ def test_clipping_is_that_of_torch(max_norm):
 
 def test_without_a_limit_nothing_is_clipped():
     ours, theirs = make_networks()
-    adam = Adam(ours.parameters())
+    adam = Adam(ours)
     (1e6 * loss(ours, 0)).backward()
     (1e6 * loss(theirs, 0)).backward()
     norm = adam.clip_gradient(None)
@@ -75,7 +75,7 @@ def test_without_a_limit_nothing_is_clipped():
 
 def test_a_gradient_that_was_forgotten_is_zero_and_still_the_parameters_own():
     network, _ = make_networks()
-    adam = Adam(network.parameters())
+    adam = Adam(network)
     loss(network, 0).backward()
     assert adam.gradient.any()
     adam.zero_gradient()
@@ -104,7 +104,7 @@ def other_gradient(network):
 )
 def test_parameters_that_have_left_the_optimizer_are_noticed(leave):
     network, _ = make_networks()
-    adam = Adam(network.parameters())
+    adam = Adam(network)
     adam.zero_gradient()
     leave(network)
     with pytest.raises(AssertionError, match="the parameters have left the optimizer"):
@@ -113,7 +113,7 @@ def test_parameters_that_have_left_the_optimizer_are_noticed(leave):
 
 def test_parameters_that_are_only_overwritten_have_not_left():
     network, other = make_networks()
-    adam = Adam(network.parameters())
+    adam = Adam(network)
     network.load_state_dict({name: tensor + 1 for name, tensor in other.state_dict().items()})
     network.to("cpu", torch.float32)
     adam.zero_gradient()

@@ -22,7 +22,7 @@ class PPO:
         self.agent = agent
         self.shared = shared
         self.own = own
-        self.optimizer = Adam(agent.parameters())
+        self.optimizer = Adam(agent)
 
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
         """Learn from a batch for `update_epochs` passes, each over a fresh permutation of it drawn from `rng`.
