@@ -8,7 +8,6 @@ from multiprocessing import resource_tracker
 from types import FrameType
 
 STOPPING = "Stopping once this iteration is done; again to stop at once."
-_STDERR = 2
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -71,9 +70,8 @@ class StopRequest:
 def stop_request(*, patient: bool = False) -> Iterator[StopRequest]:
     """Within the block, a first signal only asks to stop, so that the iteration can end well; a second one exits.
 
-    Where the block is `patient`, further ones change nothing.
-
-    A signal that the process was started to ignore (as `nohup` does with SIGHUP) stays ignored.
+    Where the block is `patient`, further ones change nothing. A signal that the process was started to ignore (as
+    `nohup` does with SIGHUP) stays ignored.
     """
     request = StopRequest()
 
@@ -81,9 +79,9 @@ def stop_request(*, patient: bool = False) -> Iterator[StopRequest]:
         if request and not patient:
             raise SystemExit(128 + signal_number)
         request.signal_number = signal_number
-        # Not print(): the signal may have come in the middle of one, and files of Python cannot be entered twice.
+        # To stderr, not by print(): the signal may have come in the middle of one, and no file can be entered twice.
         with suppress(OSError):  # a hang-up takes the terminal away, and the run must still end well
-            os.write(_STDERR, request.acknowledgement)
+            os.write(2, request.acknowledgement)
 
     heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in heeded}

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from ppocli.cli import options
 from ppocli.cli.options import option
@@ -10,10 +10,6 @@ from ppocli.cli.process import import_modules, importing
 from ppocli.errors import UsageError
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.files import check_output, to_json
-
-if TYPE_CHECKING:
-    from ppocli.config.models import EnvConfig
-    from ppocli.records.checkpoint import Checkpoint
 
 
 def evaluate_command(
@@ -132,9 +128,7 @@ def render_command(
     _play(saved, settings.env, video, num_episodes, seed, sampled)
 
 
-def _play(
-    saved: "Checkpoint | None", env: "EnvConfig", video: Path | None, num_episodes: int, seed: int, sampled: bool
-) -> None:
+def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int, sampled: bool) -> None:
     """Let the agent that is `saved`, or chance, play in a window or for a `video`, and print how it went."""
     from ppocli.envs.make import drawn_envs
     from ppocli.evaluation import play

@@ -13,22 +13,17 @@ from pydantic import model_validator
 
 from ppocli.config import values
 
-MAX_WEIGHTS = 50_000_000
-"""Between hidden layers. Far more than CPUs train in useful time; a checkpoint is then still below 2 GB."""
-MAX_BATCH_SIZE = 10_000_000
-"""Samples that an update may hold at once; more would not fit into the memory of the machines this is made for."""
+MAX_WEIGHTS = 50_000_000  # between hidden layers: more than CPUs train in useful time, a checkpoint still below 2 GB
+MAX_BATCH_SIZE = 10_000_000  # samples that an update may hold: more would not fit the memory this is made for
 
 
 @dataclass(frozen=True)
 class Key:
     """What a key of the config says about itself, beside its type, its default and its description."""
 
-    sb3: str = ""
-    """What Stable-Baselines3 calls it, where it has it."""
-    may_change: bool = False
-    """Whether a resumed run may have another value: iterations compute the same, but for schedules over a new total."""
-    same_experiment: bool = False
-    """Whether runs that differ in it belong together: results are not meant to depend on it."""
+    sb3: str = ""  # what Stable-Baselines3 calls it, where it has it
+    may_change: bool = False  # whether a resumed run may have another: iterations, schedules aside, compute the same
+    same_experiment: bool = False  # whether runs that differ in it belong together: no result should depend on it
 
 
 class EnvConfig(values.Section):
@@ -211,8 +206,7 @@ def _keys(model: type[values.Section], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", next(said for said in field.metadata if isinstance(said, Key))
 
 
-KEYS = dict(_keys(Config))
-"""What each key says about itself, under its dotted name."""
+KEYS = dict(_keys(Config))  # what each key says about itself, under its dotted name
 RENAMED = {f"ppo.{name.partition('.')[2]}": name for name in KEYS if name.startswith(("rollout.", "update."))}
 """What every algorithm shares stood in the section `ppo` once; configs and `--set` may call it so for ever."""
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag
 
-SHORT = reprlib.Repr()
-"""For messages: YAML's aliases can make a value that is endless when it is written out."""
+SHORT = reprlib.Repr()  # for messages: YAML's aliases can make a value that is endless when it is written out
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 60, 60
 
 

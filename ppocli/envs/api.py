@@ -86,8 +86,7 @@ class VectorEnv(Protocol):
     num_envs: int
     obs_spec: ObsSpec
     action_spec: ActionSpec
-    reward_threshold: float | None
-    """The mean return at which the environment's makers call it solved, if they name one."""
+    reward_threshold: float | None  # the mean return at which its makers call it solved, None where they name none
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         """Start an episode with its seed in each of the environments `indices`; return what all environments show.

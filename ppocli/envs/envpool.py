@@ -21,8 +21,8 @@ class EnvPoolVectorEnv:
     """N environments of EnvPool.
 
     It seeds them itself, once, from `seed`: an episode depends on the episodes before it in its environment and on the
-    actions taken in them, and the seeds given to `reset` only say that a new one starts. Raises PpocliError where
-    EnvPool is not installed, and UsageError for an environment that it does not have or that is not supported.
+    actions taken in them, and the seeds given to `reset` only say that a new one starts. Raises PpocliError without
+    EnvPool, UsageError for an environment that it does not have or that is not supported.
     """
 
     reward_threshold: float | None = None  # nobody asks: agents are evaluated in Gymnasium's own environments

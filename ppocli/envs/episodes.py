@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ppocli.envs.api import Step, VectorEnv
 from ppocli.errors import CheckpointError, NonFiniteError, ReplayError
 
-_LARGEST = np.finfo(np.float32).max
-"""Of the numbers that learning can hold."""
+_LARGEST = np.finfo(np.float32).max  # of the numbers that learning can hold
 
 
 @dataclass(frozen=True)
@@ -50,19 +49,15 @@ class Episodes:
     ) -> None:
         self.envs = envs
         self.env_steps = 0
-        self.finished: list[Episode] = []
-        """The episodes that the last step ended."""
-        self.seeds: list[int | None] = [None] * envs.num_envs
-        """Of the current episodes; None for an environment that has no more."""
+        self.finished: list[Episode] = []  # those that the last step ended
+        self.seeds: list[int | None] = [None] * envs.num_envs  # of the current episodes; None where there are no more
         self._seed_of = seed_of
         self._numbers = np.zeros(envs.num_envs, dtype=int)
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, dtype=int)
         self._playing = np.zeros(envs.num_envs, dtype=bool)
-        self._actions: list[NDArray[Any]] = []
-        """What the last steps took, as far back as the longest of the current episodes goes."""
-        self.obs: NDArray[Any]
-        """(N, *obs_spec.shape): what the next actions answer to, once `start_next` has followed the last `step`."""
+        self._actions: list[NDArray[Any]] = []  # of the last steps, as far back as the longest current episode goes
+        self.obs: NDArray[Any]  # (N, *obs_spec.shape): what the next actions answer to, after `step` and `start_next`
         if state is not None:
             self._check_form(state)
             self.env_steps = int(state["env_steps"])

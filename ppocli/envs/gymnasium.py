@@ -42,8 +42,7 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
 class GymnasiumVectorEnv:
     """N Gymnasium environments; each is made when first reset.
 
-    Raises UsageError for an environment that does not exist, or with spaces that `ppocli.envs.spaces` does not know.
-    What an environment itself raises gets a note that says in which step of which episode.
+    Raises UsageError for one that does not exist or has unsupported spaces. What one raises gets a note of when it did.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, render_mode: str | None = None) -> None:
@@ -53,11 +52,9 @@ class GymnasiumVectorEnv:
         first = make_env(config, render_mode)
         self.obs_spec, self._flatten = spaces.observations(config.id, first.observation_space)
         self.action_spec, self._to_env = spaces.actions(config.id, first.action_space)
-        self.spec = first.spec
-        """What Gymnasium made the environments from."""
+        self.spec = first.spec  # what Gymnasium made the environments from
         self.reward_threshold = first.spec.reward_threshold if first.spec else None
-        self.frames_per_second = float(first.metadata.get("render_fps") or 30)
-        """How many steps make a second of the environment's own time."""
+        self.frames_per_second = float(first.metadata.get("render_fps") or 30)  # steps in a second of its own time
         self._made_anew = first.spec is not None and first.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
         self._playing = np.zeros(num_envs, dtype=bool)

@@ -18,8 +18,7 @@ NUM_EVAL_ENVS = 20
 """Environments that an evaluation plays in, however few episodes it plays (one that is not needed is never made): torch
 may give other last bits for batches of another shape, and an episode must not depend on how many are played beside it.
 """
-ENVIRONMENTS_PER_PROCESS = 8
-"""At least so many, or handing over costs more than it saves."""
+ENVIRONMENTS_PER_PROCESS = 8  # at least so many, or handing over costs more than it saves
 
 
 @dataclass(frozen=True)

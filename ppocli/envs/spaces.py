@@ -19,8 +19,7 @@ _ACTIONS = "Discrete, MultiDiscrete, MultiBinary and Box"
 def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any], Array]]:
     """Return the form of an observation for the agent, and what brings one into it, flat by Gymnasium's own rules.
 
-    Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError for a space that
-    is not supported.
+    Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError.
     """
     if not _is_flat(space):
         raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}")

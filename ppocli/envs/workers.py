@@ -200,10 +200,7 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def _main_module_hidden() -> Iterator[None]:
-    """Keep a new process from importing the program's main module, which it has no use for.
-
-    That would cost time, and would run a user's script a second time where it is not guarded against it.
-    """
+    """Keep a new process from importing the main module: it costs time, and may run a user's script a second time."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

@@ -6,6 +6,4 @@ For others: `agents` (from a checkpoint to an agent), `play` (who plays, and how
 
 __all__ = ["NUM_EPISODES", "agents", "curves", "estimates", "health", "judge", "play", "results", "statistics"]
 
-NUM_EPISODES = 100
-"""That an evaluation, a baseline and a solved check have unless somebody asks for more or less, and that a running mean
-is over."""
+NUM_EPISODES = 100  # of an evaluation, a baseline and a solved check, unless others are asked for, and a running mean

@@ -16,8 +16,7 @@ from ppocli.records.info import RunInfo
 from ppocli.records.logs import LoggedEpisode
 from ppocli.records.run import Run
 
-WINDOW = NUM_EPISODES
-"""Episodes that a running mean is over: as many as `train` shows, and as decide when it asks whether it has solved."""
+WINDOW = NUM_EPISODES  # that a running mean is over: as `train` shows, and as decide when it asks if it has solved
 POINTS = 300  # places at which the curves of several runs are compared
 TAIL = 0.02  # how much longer than the shortest a run must be, as a share, for its end to be shown by itself
 SAME_EXPERIMENT = {name for name, key in KEYS.items() if key.same_experiment}

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 RESAMPLES = 10_000
 _LARGEST_DRAW = 1_000_000  # numbers drawn at once, which bounds the memory
 
-Estimate = Callable[..., Any]
-"""From samples, along an `axis`, to an estimate: `mean` or `iqm`."""
+Estimate = Callable[..., Any]  # from samples, along an `axis`, to an estimate: `mean` or `iqm`
 
 
 def mean(samples: NDArray[np.float64], axis: int = 0) -> Any:

@@ -12,8 +12,7 @@ FIRST_ITERATION = WINDOW + 1  # nothing is said before: an untrained critic is r
 LARGEST_APPROX_KL = 0.03  # twice what the presets come to; those who end updates early by a target_kl take 0.01 to 0.05
 LARGEST_CLIP_FRACTION = 0.3  # the presets stay below 0.18; clipped samples teach nothing more: epochs are wasted
 SMALLEST_EXPLAINED_VARIANCE = 0.0  # by its definition, 1 is a perfect critic, and 0 one that is as good as a constant
-SMALLEST_ENTROPY_SHARE = 0.02
-"""Of the first iteration's entropy, which is near that of choosing blindly. Presets end, solved, at 0.05 or more."""
+SMALLEST_ENTROPY_SHARE = 0.02  # of the first iteration's, near that of choosing blindly; presets end at 0.05 or more
 
 
 @dataclass(frozen=True)

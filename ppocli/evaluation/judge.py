@@ -68,10 +68,12 @@ class Judge:
         """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""
         self._recent_returns.extend(episode.episode_return for episode in episodes)
         final = iteration + 1 == self._config.num_iterations
+        batch_size, interval = self._config.batch_size, self._config.train.eval_interval
+        is_due = (iteration + 1) * batch_size // interval > iteration * batch_size // interval  # at another multiple
         solved_return, eval_return, is_best = self._check_solved(agent, iteration, final), None, False
         if solved_return is not None and self._first_solver_wins:
             self.best_return, is_best = solved_return, True
-        elif final or self._evaluation_is_due(iteration):
+        elif final or is_due:
             eval_return = self._greedy_return(agent, Purpose.PERIODIC_EVALUATION, self._config.train.eval_episodes)
             # A tie goes to the later agent, which has learned from more.
             is_best = self.best_return is None or eval_return >= self.best_return
@@ -90,11 +92,6 @@ class Judge:
         checked = self._greedy_return(agent, Purpose.SOLVED_CHECK, NUM_EPISODES)
         self._solved = checked >= self.target
         return checked if self._solved else None
-
-    def _evaluation_is_due(self, iteration: int) -> bool:
-        """Whether the iteration has reached another multiple of `train.eval_interval`."""
-        batch_size, interval = self._config.batch_size, self._config.train.eval_interval
-        return (iteration + 1) * batch_size // interval > iteration * batch_size // interval
 
     def _greedy_return(self, agent: Agent, purpose: Purpose, num_episodes: int) -> float:
         seeds = evaluation_seeds(self._config.train.seed, purpose, num_episodes)

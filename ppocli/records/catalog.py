@@ -49,7 +49,6 @@ def sort_summaries(
 def summarize_run(run: Run) -> RunSummary:
     """Return how a run stands. Raises RunError or UsageError for a directory that is damaged."""
     info, config, metrics = run.info, run.config, run.metrics()
-    killed = info.state == "running" and not run.is_locked
     returns = [row.eval_return_mean for row in metrics if row.eval_return_mean is not None]
     if info.solved and info.stop_when_solved:
         returns = [info.solved.return_mean]  # of the agent that is the best there
@@ -58,7 +57,7 @@ def summarize_run(run: Run) -> RunSummary:
         env_id=config.env.id,
         name=info.name,
         seed=config.train.seed,
-        state="interrupted" if killed else info.state,
+        state="interrupted" if info.state == "running" and not run.is_locked else info.state,
         env_steps=metrics[-1].env_steps if metrics else 0,
         total_env_steps=config.total_env_steps,
         best_return=max(returns, default=None),

@@ -45,8 +45,7 @@ class Progress:
     best_return: FiniteFloat | None = None
     solved_at_env_steps: NonNegativeInt | None = None
     solved_at_seconds: FiniteFloat | None = None
-    metrics_bytes: NonNegativeInt = 0
-    """How long `metrics.csv` was at this point; what stands after it, a resumed run writes again."""
+    metrics_bytes: NonNegativeInt = 0  # how long `metrics.csv` was; what stands after it, a resumed run writes again
     episodes_bytes: NonNegativeInt = 0
 
 
@@ -70,8 +69,7 @@ class Checkpoint:
     config: Config
     progress: Progress
     versions: dict[str, str]
-    arrays: dict[str, NDArray[Any]]
-    """All of them, each under the name of its part, a dot, and its own name."""
+    arrays: dict[str, NDArray[Any]]  # all of them, each under the name of its part, a dot, and its own name
 
     def part(self, name: str) -> dict[str, NDArray[Any]]:
         """Return one part of the training state, as its `state_dict` returned it."""

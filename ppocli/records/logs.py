@@ -11,8 +11,7 @@ from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
 from ppocli.files import naming, open_log, regular
 
-LARGEST = 1e100
-"""That a number of a run may be: beyond it there is nothing to learn, and little can be drawn or counted."""
+LARGEST = 1e100  # that a number of a run may be: beyond it there is nothing to learn, and little can be drawn
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,7 @@ def follow(
     listeners: Sequence[Callable[[T], object]],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Hand each iteration of a training to the listeners, one after the other, until it ends or is to stop.
-
-    It is closed then, which leaves a checkpoint. So does a listener that raises.
-    """
+    """Hand iterations to the listeners until they end, are to stop or one raises; closing leaves a checkpoint."""
     with closing(iterations):
         for iteration in iterations:
             for listen in listeners:

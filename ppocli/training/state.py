@@ -32,8 +32,7 @@ class Training:
     episodes: Episodes
     judge: Judge
     progress: Progress
-    clock: Callable[[], float]
-    """Seconds of training so far, those before a run was resumed included."""
+    clock: Callable[[], float]  # seconds of training so far, those before a run was resumed included
 
     def step(self) -> Iteration:
         """Do one iteration: collect, make a batch, update, judge.

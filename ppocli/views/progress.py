@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from statistics import fmean
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Group
 from rich.live import Live
@@ -19,32 +19,20 @@ from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration
 from ppocli.training.seeds import Failure, Message
 from ppocli.views import console
+from ppocli.views.dashboard import Dashboard, Known
 from ppocli.views.results import seed_in_short
 
 PLAIN_INTERVAL_SECONDS, BARS_INTERVAL_SECONDS = 5.0, 0.25
 
 
-class Display(Protocol):
-    """Shows a training, from the block's beginning to its end."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def update(self, iteration: Iteration) -> None:
-        """Take note of an iteration."""
-
-
-def training_progress(job: Job, stop: StopRequest, *, discrete_actions: bool, quiet: bool) -> Display:
-    """Return what shows a training."""
+def training_progress(job: Job, stop: StopRequest, *, discrete_actions: bool, quiet: bool) -> "Dashboard | PlainLines":
+    """Return what shows a training, from the block's beginning to its end."""
     if quiet or not _can_redraw():
         return PlainLines(job.config, quiet=quiet)
-    from ppocli.views import dashboard  # which brings what draws curves, and nobody else needs
-
     baseline, history = read_baseline(job.run.baseline, job.config.env), job.run.metrics() if job.run.exists else ()
     mean = None if baseline is None else fmean(baseline)
-    known = dashboard.Known(job.progress, history, mean, discrete_actions)
-    return dashboard.Dashboard(job.config, job.run.path.name, console.err, known, stop)
+    known = Known(job.progress, history, mean, discrete_actions)
+    return Dashboard(job.config, job.run.path.name, console.err, known, stop)
 
 
 def _can_redraw() -> bool:

@@ -19,10 +19,8 @@ class UpdateMetrics:
     entropy: float
     approx_kl: float
     clip_fraction: float
-    explained_variance: float
-    """1 − Var(returns − values) / Var(returns), of the values that the rollout was judged with."""
-    gradient_norm: float
-    """Global norm, before clipping."""
+    explained_variance: float  # 1 − Var(returns − values) / Var(returns), of the values that judged the rollout
+    gradient_norm: float  # global norm, before clipping
     learning_rate: float
 
 
