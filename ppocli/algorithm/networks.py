@@ -30,8 +30,8 @@ def make_network(
 
 
 def _linear(inputs: int, outputs: int, gain: float, init: str, generator: torch.Generator | None) -> nn.Linear:
-    # Made without numbers first: PyTorch would draw them from the random generator of the whole program.
-    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device=torch.get_default_device())
+    with torch.random.fork_rng(devices=[]):  # PyTorch draws first numbers from the generator of the whole program
+        layer = nn.Linear(inputs, outputs)
     if init == "orthogonal":
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
         nn.init.zeros_(layer.bias)
