@@ -12,7 +12,9 @@ from ppocli.training.resume import resume_job
 
 def train(config, run, *, stop_when_solved=False, **options):
     """Train a run that does not exist yet; yields its iterations."""
-    return loop.train(Job(config, RunWriter(run), stop_when_solved=stop_when_solved), **options)
+    command = Command(command=["ppocli", "train"])
+    job = Job(config, RunWriter(run), stop_when_solved=stop_when_solved, command=command)
+    return loop.train(job, **options)
 
 
 def resume(run, *overrides, allow_inexact=False, **changed):
