@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time; with 1, all tests run in 2 processes")
     parser.add_argument("--patience", type=float, default=60, help="seconds beyond four times what the tests take")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="what came out, kept up to date")
-    parser.add_argument("--resume", type=Path, metavar="FILE.json", help="such a file, to go on with")
+    parser.add_argument("--resume", type=Path, metavar="FILE.json", help="such a file, to be resumed")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, resource.getrlimit(resource.RLIMIT_DATA)[1]))  # of each process

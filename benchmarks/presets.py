@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("contestants", nargs="+", metavar="PRESET[:envpool]")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, …")
     arguments = parser.parse_args()
-    print("| preset | mean over seeds | every seed, ± over its episodes | at the target | env steps | wall time |")
+    print("| preset | mean over seeds | every seed ± its episodes | at the target | env steps | wall-clock time |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     for contestant in arguments.contestants:
         print(row(contestant, [measure(contestant, seed) for seed in range(arguments.seeds)]), flush=True)

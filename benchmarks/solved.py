@@ -25,7 +25,7 @@ PEER_PACKAGES = ["stable-baselines3==2.9.2", "gymnasium[box2d]>=1.4,<1.5", "torc
 
 
 def run_json(command: list[str]) -> tuple[float, dict]:
-    """Run a command that prints JSON; return its wall time in seconds, and what it printed."""
+    """Run a command that prints JSON; return its wall-clock time in seconds, and what it printed."""
     start = time.perf_counter()
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start

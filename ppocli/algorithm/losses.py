@@ -1,6 +1,6 @@
 """What an update makes smaller, and what it reports: pure functions of tensors, each with its equation.
 
-ρ = exp(log_ratio) = π / π_old is how much likelier the policy has made the action that was taken.
+ρ = exp(log_ratio) = π / π_old is how much more probable the policy has made the action that was taken.
 """
 
 from torch import Tensor

@@ -33,7 +33,7 @@ class Episodes:
     `seed_of(environment, number)` is the seed of the environment's `number`-th episode, None when it has no more.
     Raises NonFiniteError for an observation or a reward that is not finite.
 
-    With the `state` that `state_dict` of other Episodes returned, they go on where those stood: an environment cannot
+    With the `state` that `state_dict` of other Episodes returned, they resume where those stood: an environment cannot
     be saved, but an episode is its seed and its actions, which are played again. Raises ReplayError when that leads
     elsewhere, CheckpointError for a state of other environments. With `replay` off each environment begins its next
     episode instead.

@@ -110,7 +110,7 @@ def read_log(path: Path, row: type[R]) -> list[R]:
 
 
 def open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
-    """Open a log to append to, cut to its first `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
+    """Open a log to append to, truncated to `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
     file = open_log(path)
     try:
         now = os.fstat(file.fileno()).st_size

@@ -40,7 +40,7 @@ def write(runs: Sequence[Run], output: Path | None = None) -> Path:
 def commands(environments: Sequence[EnvironmentData]) -> list[tuple[str, str]]:
     """Return the commands that runs began with, each once, under the names of its runs.
 
-    Those that went on with a run follow where they changed something.
+    Those that resumed a run follow where they changed something.
     """
     found: dict[str, list[str]] = {}
     for environment in environments:

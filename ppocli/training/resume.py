@@ -67,7 +67,7 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
 
 
 def stops_when_solved(run: Run, saved: Checkpoint | None, config: Config) -> bool:
-    """Return whether solving the task ends the run: as it began, unless it has done so and is now to go on beyond."""
+    """Return whether solving the task ends the run: as it began, unless it has done so and is now prolonged."""
     began = run.info.stop_when_solved
     if saved is None or saved.progress.solved_at_env_steps is None:
         return began

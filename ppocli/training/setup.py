@@ -60,7 +60,7 @@ def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_i
     except ReplayError as error:
         if not allow_inexact:
             raise ReplayError(
-                f"{error}; with --allow-inexact training goes on all the same, with new episodes in all environments"
+                f"{error}; with --allow-inexact the run is resumed all the same, with new episodes in all environments"
             ) from error
         return Episodes(envs, seeds, state, replay=False), False
 

@@ -31,7 +31,7 @@ def gae(columns, gamma, gae_lambda):
 RUNS_ON = (NEXT_VALUES, NEVER, NEVER), [1.59375, 2.375, 2.5]
 # the second step ends the task: δ₁ = 2 - 1 = 1, and nothing of A₂ reaches it
 TERMINATED = (NEXT_VALUES, SECOND, NEVER), [1.25, 1.0, 2.5]
-# the second step is cut off at an observation worth 4: δ₁ = 2 + 0.5·4 - 1 = 3, and nothing of A₂ reaches it
+# the second step is truncated at an observation worth 4: δ₁ = 2 + 0.5·4 - 1 = 3, and nothing of A₂ reaches it
 TRUNCATED = ([1.0, 4.0, 2.0], NEVER, SECOND), [1.75, 3.0, 2.5]
 # both at once: the task's own end counts
 BOTH = ([1.0, 4.0, 2.0], SECOND, SECOND), [1.25, 1.0, 2.5]

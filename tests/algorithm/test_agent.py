@@ -34,7 +34,7 @@ def test_samples_follow_the_probabilities():
     np.testing.assert_allclose(np.bincount(actions) / 100_000, PROBABILITIES, atol=0.008)
 
 
-def test_mode_is_the_likeliest():
+def test_mode_is_the_most_probable():
     assert Categorical(3).mode(LOGITS).tolist() == [2]
 
 

@@ -1,4 +1,4 @@
-"""Each distribution against `torch.distributions`, and its samples against its own law."""
+"""Each distribution against `torch.distributions`, and its samples against itself."""
 
 import numpy as np
 import pytest
@@ -14,18 +14,18 @@ B = 50
 def test_categorical_against_torch():
     logits, actions = torch.randn(B, 5, generator=RNG), torch.randint(5, (B,), generator=RNG)
     log_probs, entropies = Categorical(5).log_prob_and_entropy(logits, actions)
-    law = torch.distributions.Categorical(logits=logits)
-    torch.testing.assert_close(log_probs, law.log_prob(actions))
-    torch.testing.assert_close(entropies, law.entropy())
+    reference = torch.distributions.Categorical(logits=logits)
+    torch.testing.assert_close(log_probs, reference.log_prob(actions))
+    torch.testing.assert_close(entropies, reference.entropy())
 
 
 def test_multi_categorical_against_torch():
     logits = torch.randn(B, 9, generator=RNG)
     actions = torch.stack([torch.randint(number, (B,), generator=RNG) for number in (2, 3, 4)], 1)
     log_probs, entropies = MultiCategorical((2, 3, 4)).log_prob_and_entropy(logits, actions)
-    laws = [torch.distributions.Categorical(logits=part) for part in (logits[:, :2], logits[:, 2:5], logits[:, 5:])]
-    torch.testing.assert_close(log_probs, sum(law.log_prob(actions[:, part]) for part, law in enumerate(laws)))
-    torch.testing.assert_close(entropies, sum(law.entropy() for law in laws))
+    theirs = [torch.distributions.Categorical(logits=part) for part in (logits[:, :2], logits[:, 2:5], logits[:, 5:])]
+    torch.testing.assert_close(log_probs, sum(one.log_prob(actions[:, part]) for part, one in enumerate(theirs)))
+    torch.testing.assert_close(entropies, sum(one.entropy() for one in theirs))
 
 
 def gaussian():
@@ -39,23 +39,23 @@ def test_gaussian_against_torch():
     means, actions = torch.randn(B, 3, generator=RNG), 3 * torch.randn(B, 3, generator=RNG)
     distribution = gaussian()
     log_probs, entropies = distribution.log_prob_and_entropy(means, actions)
-    law = torch.distributions.Normal(means, distribution.log_std.exp())
-    torch.testing.assert_close(log_probs, law.log_prob(actions).sum(-1))
-    torch.testing.assert_close(entropies, law.entropy().sum(-1))
+    reference = torch.distributions.Normal(means, distribution.log_std.exp())
+    torch.testing.assert_close(log_probs, reference.log_prob(actions).sum(-1))
+    torch.testing.assert_close(entropies, reference.entropy().sum(-1))
 
 
-def test_gradients_reach_the_means_and_the_deviations():
+def test_gradients_reach_the_means_and_the_standard_deviations():
     means, actions = torch.randn(B, 3, generator=RNG).requires_grad_(), torch.randn(B, 3, generator=RNG)
     one, other = gaussian(), gaussian()
     sum(tensor.sum() for tensor in one.log_prob_and_entropy(means, actions)).backward()
     gradient, means.grad = means.grad, None
-    law = torch.distributions.Normal(means, other.log_std.exp())
-    (law.log_prob(actions).sum() + law.entropy().sum()).backward()
+    reference = torch.distributions.Normal(means, other.log_std.exp())
+    (reference.log_prob(actions).sum() + reference.entropy().sum()).backward()
     torch.testing.assert_close(gradient, means.grad)
     torch.testing.assert_close(one.log_std.grad, other.log_std.grad, rtol=1e-5, atol=1e-4)
 
 
-def test_gaussian_samples_have_its_mean_and_deviation():
+def test_gaussian_samples_have_its_mean_and_standard_deviation():
     distribution = gaussian()
     noise = torch.from_numpy(distribution.draw_noise(np.random.default_rng(0), 100, 1000))
     assert noise.shape == (100, 1000, 3)

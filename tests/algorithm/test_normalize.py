@@ -45,7 +45,7 @@ def test_nothing_seen_changes_nothing_but_the_limit():
 
 def test_observations_by_hand():
     normalizer = ObsNormalizer((2,))
-    normalizer.statistics.add(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, deviations 1 and 0
+    normalizer.statistics.add(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, standard deviations 1 and 0
     seen = normalizer(torch.tensor([[2.0, 5.0], [2.5, 6.0], [-20.0, 4.0]]))
     assert seen.dtype == torch.float32
     assert seen.tolist() == [[0.0, 0.0], [0.5, 10.0], [-10.0, -10.0]]

@@ -85,7 +85,7 @@ def test_batch_holds_the_agents_own_estimates_row_by_row(agent):
 
 
 def test_learning_starts_from_the_very_policy_that_acted(agent):
-    """The log-probs of the batch are those of the actions' own law: at the first minibatch the ratio is 1."""
+    """The log-probs of the batch are those of the actions' own distribution: at the first minibatch the ratio is 1."""
     rollout = collect(episodes_of("Counting-v0"), agent, noise(agent, 32))
     batch = make_batch(rollout, agent, gamma=0.9, gae_lambda=0.9, reward_scale=1.0)
     minibatch = torch.from_numpy(np.random.default_rng(0).permutation(64)[:16])

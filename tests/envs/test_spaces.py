@@ -50,7 +50,7 @@ def test_a_box_whatever_its_bounds():
     low, high = np.array([-2, 0, -np.inf, -3, -np.inf]), np.array([2, 10, np.inf, np.inf, 3])
     spec, to_env = spaces.actions("X-v0", gym.spaces.Box(low, high, dtype=np.float64))
     assert spec == Continuous((True, True, False, False, False))
-    # −1 … 1 is the whole of bounded dimensions, and is cut off there; others stand for themselves, within one bound
+    # −1 … 1 is the whole of bounded dimensions, and is clipped there; others stand for themselves, within one bound
     assert to_env(np.array([[0.5, -0.5, 7, 7, 7]])).tolist() == [[1, 2.5, 7, 7, 3]]
     assert to_env(np.array([[-4, 4, -7, -7, -7]])).tolist() == [[-2, 10, -7, -3, -7]]
 
@@ -75,7 +75,7 @@ def test_random_actions_fill_the_whole_space():
     drawn = np.array([random(envs.action_spec)(np.zeros((1, 4), np.float32), [rng])[0] for _ in range(4000)])
     bounded, free = drawn[:, :2], drawn[:, 2:]
     np.testing.assert_allclose(bounded.mean(0), 0, atol=0.05)
-    np.testing.assert_allclose(bounded.std(0), 1 / np.sqrt(3), atol=0.03)  # of a uniform law on −1 … 1
+    np.testing.assert_allclose(bounded.std(0), 1 / np.sqrt(3), atol=0.03)  # of a uniform distribution on −1 … 1
     np.testing.assert_allclose(free.std(0), 1, atol=0.06)
     multi = random(MultiDiscrete((2, 3)))
     drawn = np.array([multi(np.zeros((1, 4), np.float32), [rng])[0] for _ in range(3000)])

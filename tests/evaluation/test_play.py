@@ -54,7 +54,7 @@ def test_short_and_long_episodes_count_alike():
     assert len({e.episode_length for e in together}) > 5
 
 
-def test_greedy_takes_the_likeliest_and_stochastic_draws(agent):
+def test_greedy_takes_the_most_probable_and_stochastic_draws(agent):
     obs = np.random.default_rng(0).normal(size=(NUM_EVAL_ENVS, 4)).astype(np.float32)
     generators = [np.random.default_rng(seed) for seed in range(NUM_EVAL_ENVS)]
     assert greedy(agent)(obs, generators).tolist() == agent.actor(torch.from_numpy(obs)).argmax(-1).tolist()

@@ -485,7 +485,7 @@ def test_paths_do_not_leave_the_runs_directory(ppocli, tmp_path):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Run directories from strangers, to go on with
+# Run directories from strangers, to be resumed
 
 
 @pytest.fixture

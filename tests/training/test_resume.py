@@ -256,7 +256,7 @@ def test_an_environment_that_does_not_replay_is_named(forgetful_killed):
     ):
         resume(forgetful_killed)
     with (forgetful_killed / "metrics.csv").open() as file:
-        assert len(file.readlines()) == 1 + 5  # nothing was cut off
+        assert len(file.readlines()) == 1 + 5  # nothing was truncated
 
 
 def test_allow_inexact_begins_new_episodes_and_says_so(forgetful_killed):
@@ -295,7 +295,7 @@ def test_episodes_of_other_environments_are_refused(tmp_path):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What a run goes on from, and with
+# What a run is resumed from, and with
 
 
 def test_the_newest_whole_checkpoint_is_chosen_by_its_content(tmp_path):
