@@ -73,6 +73,12 @@ def test_multi_categorical_samples_follow_the_probabilities():
         np.testing.assert_allclose(np.bincount(samples[:, part]) / 100_000, weights / weights.sum(), atol=0.008)
 
 
+@pytest.mark.parametrize("distribution", [Categorical(3), MultiCategorical((2, 3)), gaussian()], ids=lambda one: "")
+def test_noise_is_of_the_precision_that_networks_have(distribution):
+    noise = distribution.draw_noise(np.random.default_rng(0), 4, 5)
+    assert (noise.dtype, noise.shape) == (np.float32, (4, 5, distribution.num_outputs))
+
+
 def test_modes():
     assert MultiCategorical((2, 3)).mode(torch.tensor([[0.0, 1.0, 5.0, 3.0, 4.0]])).tolist() == [[1, 0]]
     means = torch.tensor([[0.1, -7.0, 2.0]])

@@ -52,7 +52,10 @@ def test_a_clipped_gain_has_no_gradient_and_a_clipped_loss_has():
 
 def test_normalize():
     rows = torch.tensor([[1.0, 2.0, 3.0], [10.0, 30.0, 50.0]])
-    torch.testing.assert_close(normalize(rows), torch.tensor([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]]))
+    expected = torch.tensor([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]])
+    torch.testing.assert_close(normalize(rows), expected)
+    torch.testing.assert_close(normalize(rows[1]), expected[1])
+    torch.testing.assert_close(normalize(torch.stack([rows, 2 * rows])), torch.stack([expected, expected]))
 
 
 @pytest.mark.parametrize(

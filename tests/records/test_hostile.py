@@ -236,6 +236,24 @@ def test_a_digest_that_is_right_does_not_help(content, tmp_path, forge):
     assert "does not match its digest" not in refusal(path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry["progress"].update(iterations="8"),
+        lambda entry: entry["progress"].update(env_steps=True),
+        lambda entry: entry["progress"].update(more=1),
+        lambda entry: entry["versions"].update(torch=2),
+        lambda entry: entry.update(more=1),
+        lambda entry: entry.update(config=[]),
+    ],
+    ids=["text for a number", "truth for a number", "unknown progress", "number for text", "unknown key", "no mapping"],
+)
+def test_a_header_of_other_types_is_refused(content, tmp_path, change):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(signed(content, change))
+    assert "not a checkpoint of ppocli" in refusal(path)
+
+
 def hostile_files(folder, content):
     """Write every kind of hostile file; return their paths."""
     files = {

@@ -81,6 +81,7 @@ def test_each_seed_is_the_run_that_it_would_be_alone(tmp_path):
     for seed in (0, 7):
         *iterations, result = [message for number, message in messages if number == seed]
         assert [iteration.metrics.env_steps for iteration in iterations] == [32, 64, 96]
+        assert {iteration.episodes for iteration in iterations} == {()}  # which would be sent for nothing
         alone = Run(tmp_path / "alone" / f"seed{seed}")
         list(train(TINY.with_seed(seed), alone))
         run = Run(result.run_dir)
