@@ -1,8 +1,14 @@
+"""Episodes: which are played one after the other, and how they are saved and played again."""
+
 import numpy as np
+import pytest
 
 from ppocli.config.models import EnvConfig
+from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.errors import CheckpointError, NonFiniteError, ReplayError
+from ppocli.seeds import training_seeds
 
 
 def test_environments_without_a_next_seed_stop():
@@ -33,3 +39,131 @@ def test_finished_holds_the_last_step_only_and_the_last_observation_stays_until_
     assert episodes.obs.tolist() == [[0, 1]]
     episodes.step(np.array([0]))
     assert not episodes.finished
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is saved of episodes, and played again
+
+
+def played(num_envs=3, steps=17, envs=None):
+    """Poles that were pushed by chance for some steps: episodes of several lengths, all under way."""
+    episodes = Episodes(envs or CartPoleVectorEnv(num_envs), training_seeds(0))
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        episodes.step(rng.integers(2, size=num_envs))
+        episodes.start_next()
+    return episodes
+
+
+def test_episodes_are_played_again_to_the_step_where_they_stood():
+    before = played()
+    state = before.state_dict()
+    assert len(set(state["lengths"].tolist())) > 1
+    after = Episodes(CartPoleVectorEnv(3), training_seeds(0), state)
+    assert (after.env_steps, after.seeds) == (before.env_steps, before.seeds)
+    assert np.array_equal(after.obs, before.obs)
+    for name, values in after.state_dict().items():
+        assert np.array_equal(values, state[name]), name
+    for _ in range(60):  # through several ends
+        one, other = before.step(np.zeros(3, int)), after.step(np.zeros(3, int))
+        assert all(np.array_equal(*both) for both in zip(one[:4], other[:4], strict=True))
+        assert before.finished == after.finished
+        before.start_next(), after.start_next()
+
+
+def test_what_is_saved_right_at_the_start_has_no_actions():
+    state = played(steps=0).state_dict()
+    assert (state["actions"].shape, state["lengths"].tolist(), state["numbers"].tolist()) == ((0,), [0] * 3, [1] * 3)
+    assert np.array_equal(Episodes(CartPoleVectorEnv(3), training_seeds(0), state).obs, state["obs"])
+
+
+def test_without_replay_every_environment_begins_its_next_episode():
+    before = played()
+    after = Episodes(CartPoleVectorEnv(3), training_seeds(0), before.state_dict(), replay=False)
+    assert after.env_steps == before.env_steps
+    numbers = before.state_dict()["numbers"].tolist()
+    assert after.seeds == [training_seeds(0)(index, number) for index, number in enumerate(numbers)]
+    assert after.state_dict()["lengths"].tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("index", [0, 2])
+@pytest.mark.parametrize("piece", ["obs", "returns"])
+def test_an_episode_that_comes_out_otherwise_is_named(piece, index):
+    before = played()
+    state = before.state_dict()
+    state[piece][index] += 1
+    length, seed = state["lengths"][index], before.seeds[index]
+    message = f"environment {index} does not replay: its episode with seed {seed} went another way .* {length} actions"
+    with pytest.raises(ReplayError, match=message):
+        Episodes(CartPoleVectorEnv(3), training_seeds(0), state)
+
+
+def test_an_episode_that_ends_before_it_stood_where_it_did_is_named():
+    envs = GymnasiumVectorEnv(EnvConfig(id="Counting-v0", kwargs={"length": 9}), 2)
+    state = played(2, 5, envs).state_dict()
+    shorter = GymnasiumVectorEnv(EnvConfig(id="Counting-v0", kwargs={"length": 5}), 2)
+    with pytest.raises(ReplayError, match="environment 0 does not replay"):
+        Episodes(shorter, training_seeds(0), state)
+
+
+def test_an_environment_that_fails_while_it_is_played_again_is_a_replay_error():
+    state = played(2, 2, GymnasiumVectorEnv(EnvConfig(id="Counting-v0", kwargs={"length": 9}), 2)).state_dict()
+    broken = GymnasiumVectorEnv(EnvConfig(id="Broken-v0", kwargs={"how": "error"}), 2)
+    with pytest.raises(ReplayError, match="does not take the same actions again: the motor is on fire"):
+        Episodes(broken, training_seeds(0), state)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lengths": np.array([-1, 2, 3])},
+        {"lengths": np.array([1.0, 2.0, 3.0])},
+        {"numbers": np.array([0, 1, 1])},
+        {"numbers": np.ones(3)},
+        {"env_steps": np.array([1])},
+        {"env_steps": np.array(1.5)},
+        {"obs": np.zeros((3, 5))},
+        {"returns": np.zeros(4)},
+        {"actions": np.zeros((1, 2), int)},
+        {"more": np.zeros(1)},
+    ],
+    ids=str,
+)
+def test_the_state_of_other_episodes_is_refused(change):
+    with pytest.raises(CheckpointError, match="not those of such environments"):
+        Episodes(CartPoleVectorEnv(3), training_seeds(0), played().state_dict() | change)
+
+
+@pytest.mark.parametrize("name", ["env_steps", "numbers", "lengths", "returns", "obs", "actions"])
+def test_a_state_that_lacks_a_piece_is_refused(name):
+    state = played().state_dict()
+    del state[name]
+    with pytest.raises(CheckpointError, match="not those of such environments"):
+        Episodes(CartPoleVectorEnv(3), training_seeds(0), state)
+
+
+def test_a_twin_stays_as_the_episodes_were():
+    episodes = played()
+    state, twin = episodes.state_dict(), episodes.snapshot()
+    for _ in range(50):
+        episodes.step(np.ones(3, int))
+        episodes.start_next()
+    for name, values in twin.state_dict().items():
+        assert np.array_equal(values, state[name]), name
+
+
+def test_actions_of_episodes_that_have_ended_are_forgotten():
+    envs = GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 2)  # whose episodes have 3 steps
+    episodes = played(2, 300, envs)
+    assert len(episodes._actions) <= 6
+
+
+@pytest.mark.parametrize(
+    ("how", "what"), [("observation", "its observation"), ("reward", "its reward"), ("large reward", "its reward")]
+)
+def test_what_is_not_finite_is_named_with_its_place(how, what):
+    envs = GymnasiumVectorEnv(EnvConfig(id="Broken-v0", kwargs={"how": how}), 2)
+    episodes = Episodes(envs, lambda environment, number: 70 + environment)
+    episodes.step(np.zeros(2, int))
+    with pytest.raises(NonFiniteError, match=f"environment 0, episode with seed 70, step 2: {what} is not a finite"):
+        episodes.step(np.zeros(2, int))
