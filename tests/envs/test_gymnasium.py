@@ -5,6 +5,7 @@ from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Continuous, Discrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError, UsageError
+from tests.environments import Counting
 
 
 def make(env_id, num_envs=2, **kwargs):
@@ -132,3 +133,46 @@ def test_where_it_was_is_said_of_what_an_environment_raises():
     with pytest.raises(ValueError, match="the motor is on fire") as failed:
         envs.step(actions(0, 0))
     assert failed.value.__notes__ == ["raised by Broken-v0 in step 2 of its episode with seed 10"]
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Which environments were closed: their lengths, in the order in which it happened."""
+    lengths = []
+    monkeypatch.setattr(Counting, "close", lambda env: lengths.append(env.length))
+    return lengths
+
+
+def test_all_that_were_made_are_closed(closed):
+    envs = make("Counting-v0", 3, length=4)
+    envs.reset([0, 2], [0, 0])  # the second is never made
+    envs.close()
+    assert closed == [4, 4]
+
+
+def test_what_keeps_its_world_is_made_anew_for_each_episode_and_the_old_one_closed(closed, monkeypatch):
+    made = []
+    original = Counting.__init__
+    monkeypatch.setattr(Counting, "__init__", lambda env, *args, **kw: made.append(1) or original(env, *args, **kw))
+    monkeypatch.setattr("ppocli.envs.gymnasium.KEEP_THEIR_WORLD", {"Counting"})
+    envs = make("Counting-v0", 2)
+    envs.reset([0, 1], [0, 1])
+    before = len(made), len(closed)
+    envs.reset([1], [2])
+    assert (len(made), len(closed)) == (before[0] + 1, before[1] + 1)
+    monkeypatch.setattr("ppocli.envs.gymnasium.KEEP_THEIR_WORLD", set())
+    envs = make("Counting-v0", 2)
+    envs.reset([0, 1], [0, 1])
+    before = len(made), len(closed)
+    envs.reset([1], [2])
+    assert (len(made), len(closed)) == before
+
+
+def test_a_render_mode_reaches_every_environment_and_frames_come_from_the_first():
+    envs = GymnasiumVectorEnv(EnvConfig(id="CartPole-v1"), 2, "rgb_array")
+    envs.reset([0, 1], [0, 1])
+    assert envs.render().shape == (400, 600, 3)
+    assert [env.render_mode for env in envs._envs.values()] == ["rgb_array", "rgb_array"]
+    assert envs.frames_per_second == 50
+    assert GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 1).frames_per_second == 30
+    envs.close()
