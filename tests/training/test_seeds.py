@@ -109,6 +109,17 @@ def test_one_after_the_other_and_stopped(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed0"]
 
 
+def test_a_seed_that_is_stopped_while_it_is_evaluated_takes_that_iteration_back(tmp_path):
+    """The second iteration is followed by more episodes than anybody would wait for."""
+    train = ENDLESS.train.model_copy(update={"eval_interval": 64, "eval_episodes": 10_000})
+    jobs = jobs_for(tmp_path, [0], ENDLESS.model_copy(update={"train": train}))
+    messages = []
+    for message in train_seeds(jobs, at_a_time=1, should_stop=lambda: bool(messages)):
+        messages.append(message)
+    (_, iteration), (_, result) = messages
+    assert (iteration.metrics.env_steps, result.env_steps, result.interrupted) == (32, 32, True)
+
+
 def test_the_death_of_one_ends_nobody_else_and_what_is_misuse_for_one_is_for_the_others(tmp_path):
     unknown = TINY.model_copy(update={"env": TINY.env.model_copy(update={"id": "Unknown-v0"})})
     runs = [*jobs_for(tmp_path, [0], ENDLESS), *jobs_for(tmp_path, [2]), *jobs_for(tmp_path, [1, 3], unknown)]
