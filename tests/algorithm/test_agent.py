@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.agent import Agent, new_agent
 from ppocli.algorithm.distributions import Categorical
 from ppocli.config.models import NetworkConfig
 from ppocli.envs.api import Continuous, Discrete, Vector
@@ -53,6 +53,16 @@ def test_the_first_policy_is_nearly_uniform():
     log_probs, entropy = agent().log_prob_and_entropy(obs, torch.zeros(100, dtype=torch.int64))
     assert (log_probs + np.log(3)).abs().max() < 0.05
     assert entropy.min() > np.log(3) - 0.001
+
+
+def test_a_new_agents_weights_are_those_of_its_seed():
+    def weights(seed):
+        rng = np.random.default_rng(seed)
+        fresh = new_agent(Vector(4), THREE_CHOICES, NetworkConfig(hidden_sizes=(8,)), rng, torch.device("cpu"))
+        return fresh.actor[0].weight
+
+    assert torch.equal(weights(5), weights(5))
+    assert not torch.equal(weights(5), weights(6))
 
 
 def test_weights_depend_on_the_generator_alone():

@@ -83,6 +83,8 @@ def test_modes():
     assert MultiCategorical((2, 3)).mode(torch.tensor([[0.0, 1.0, 5.0, 3.0, 4.0]])).tolist() == [[1, 0]]
     means = torch.tensor([[0.1, -7.0, 2.0]])
     assert torch.equal(gaussian().mode(means), means)
+    outputs = torch.tensor([[[0.0, 1.0, 5.0, 3.0, 4.0]], [[1.0, 0.0, 3.0, 5.0, 4.0]]])  # and any shape before them
+    assert MultiCategorical((2, 3)).mode(outputs).tolist() == [[[1, 0]], [[0, 1]]]
 
 
 @pytest.mark.parametrize(

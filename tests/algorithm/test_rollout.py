@@ -37,6 +37,7 @@ def test_every_row_is_a_real_transition(agent):
         assert rollout.rewards[:, environment].tolist() == [1, 2, 3, 1, 2, 3, 1]
         assert rollout.terminated[:, environment].tolist() == [False, False, True, False, False, True, False]
     assert not rollout.truncated.any()
+    assert rollout.rewards.dtype == np.float32
     # each episode has its own seed, and its last observation still belongs to it
     assert rollout.obs[:, 1, 1].tolist() == [100, 100, 100, 101, 101, 101, 102]
     assert rollout.next_obs[:, 1, 1].tolist() == [100, 100, 100, 101, 101, 101, 102]

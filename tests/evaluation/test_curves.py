@@ -154,6 +154,10 @@ def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tm
     says(runs[1], config_name="small", overrides=[])
     assert [group.label for group in groups(runs)] == ["notebook/lunar, gamma 0.9", "small", *labels[2:]]
     assert [group.label for group in groups(runs[2:3])] == [""]
+    keys = ("rollout.gamma", "update.vf_coef", "train.seed", "update.norm_adv", "env.num_envs")
+    for run in runs[:2]:
+        says(run, config_name=run.path.name, overrides=[f"{key}=1" for key in keys])
+    assert groups(runs)[0].label == "0, gamma 1, vf_coef 1, norm_adv 1 …"
 
 
 def test_runs_of_version_0_1_go_by_the_words_of_their_command(tmp_path):

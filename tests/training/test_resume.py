@@ -4,6 +4,7 @@ import csv
 import itertools
 import os
 import shutil
+import time
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_killed_again_and_again(tmp_path):
         shutil.copytree(run.path, folder)
         iterations.close()
     assert_same_ending(resume(folder), whole(config, tmp_path / "whole"))
+
+
+def test_seconds_are_those_of_training_alone_and_count_on_when_a_run_is_resumed(tmp_path):
+    began = time.perf_counter()
+    folder = killed(config_of(), tmp_path / "killed", 5)
+    first = time.perf_counter() - began
+    run, began = Run(folder), time.perf_counter()
+    before = newest_checkpoint(run).progress.seconds
+    iterations = list(jobs.resume(run))
+    second = time.perf_counter() - began
+    assert 0 < before < first
+    assert before < iterations[0].metrics.seconds < iterations[-1].metrics.seconds < before + second
 
 
 def test_a_run_that_was_asked_to_stop(tmp_path):
