@@ -19,6 +19,7 @@ from ppocli.envs.make import (
     make_environments,
 )
 from ppocli.envs.workers import WorkerVectorEnv
+from ppocli.seeds import training_seeds
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,27 @@ def test_training_has_as_many_as_the_config_says():
     environments = make_environments(config_with(id="CartPole-v1", num_envs=3))
     assert (environments.training.num_envs, environments.evaluation.num_envs) == (3, NUM_EVAL_ENVS)
     environments.close()
+
+
+def test_both_are_closed(monkeypatch):
+    closed = []
+    monkeypatch.setattr(GymnasiumVectorEnv, "close", lambda envs: closed.append(envs.num_envs))
+    make_environments(config_with(id="Counting-v0", num_envs=5, workers=0)).close()
+    assert closed == [5, NUM_EVAL_ENVS]
+
+
+def test_envpool_is_seeded_by_the_run_and_by_how_far_it_is(monkeypatch):
+    seeds = []
+
+    def recorded(config, num_envs, seed):
+        seeds.append(seed)
+        return GymnasiumVectorEnv(config, num_envs)
+
+    monkeypatch.setattr(make, "EnvPoolVectorEnv", recorded)
+    config = config_with(id="Counting-v0", num_envs=2, workers=0, backend="envpool")
+    for iterations in ((), (0,), (5,)):
+        make_environments(config, *iterations).close()
+    assert seeds == [training_seeds(0)(0, number) for number in (0, 0, 5)]
 
 
 def test_there_is_never_a_worker_without_an_environment(monkeypatch):

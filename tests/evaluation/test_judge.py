@@ -198,6 +198,15 @@ def test_it_goes_on_where_it_stood(make, agent):
     assert envs.seen() == []  # the check is as long ago as it was
 
 
+def test_what_was_solved_stays_solved_when_a_run_is_resumed(make, agent):
+    one, _ = make(target=RETURN)
+    assert one.judge(agent, 0, episodes(100, RETURN)).solved_return == RETURN
+    other, envs = make(target=RETURN)
+    other.load_state_dict(one.state_dict())
+    assert other.judge(agent, 6, episodes(100, RETURN)).solved_return is None
+    assert envs.seen() == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

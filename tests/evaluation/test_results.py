@@ -87,6 +87,7 @@ def test_a_baseline_is_made_once(tmp_path, monkeypatch):
     assert json.loads((folder / "evaluation.json").read_text())["episode_returns"] == returns
     result = make_baseline(CONFIG, folder, num_episodes=3)
     assert (result.episodes, result.run_dir, result.target_return) == (3, folder, 475)
+    assert (result.seed, result.deterministic) == (0, False)
     monkeypatch.setattr(results, "_play", None)  # nothing is played again
     assert baseline_returns(CONFIG, folder) == read_baseline(folder, CONFIG.env) == returns[:3]
 
