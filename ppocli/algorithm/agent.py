@@ -17,7 +17,7 @@ from ppocli.envs.api import ActionSpec, ObsSpec
 class Agent(nn.Module):
     """Actor and critic, two networks of the same shape that share no weights.
 
-    The actor's last layer begins so small that the policy starts near uniform, or near 0; see `make_network`.
+    By `init: orthogonal` the actor's last layer is so small that the policy starts near uniform, or near 0.
     `generator` is the only source of randomness. With `normalize_obs` the agent sees observations through running
     statistics of its own, saved with its weights; all methods take observations as they come from the environment.
     """

@@ -53,7 +53,7 @@ class NetworkConfig(values.Section):
     log_std_init: Annotated[float, values.real_number(-10, 10), Key("log_std_init")] = 0.0
     """Logarithm of the standard deviation that real-valued actions begin with."""
     normalize_obs: Annotated[values.Switch, Key("VecNormalize norm_obs")] = False
-    """Observations less their running mean, over their running standard deviation."""
+    """Observations minus their running mean, over their running standard deviation."""
 
 
 class RolloutConfig(values.Section):
@@ -64,7 +64,7 @@ class RolloutConfig(values.Section):
     gamma: Annotated[values.Fraction, Key("gamma")] = 0.99
     """Discount: a reward n steps away counts gamma^n."""
     gae_lambda: Annotated[values.Fraction, Key("gae_lambda")] = 0.95
-    """Advantages between trusting the critic (0) and what really happened (1)."""
+    """GAE's λ: between one-step TD errors (0), which trust the critic, and Monte Carlo returns (1)."""
     reward_scale: Annotated[values.Positive, Key()] = 1.0
     """Rewards times this, for learning only."""
     normalize_rewards: Annotated[values.Switch, Key("VecNormalize norm_reward")] = False
@@ -81,9 +81,9 @@ class UpdateConfig(values.Section):
     update_epochs: Annotated[int, values.whole_number(1, 1000), Key("n_epochs")] = 10
     """Passes over each batch."""
     max_grad_norm: Annotated[values.Positive | None, Key("max_grad_norm")] = 0.5
-    """A longer gradient is shortened to this; null for no limit."""
+    """Global norm that gradients are clipped to; null for no limit."""
     ent_coef: Annotated[values.NumberOrSchedule, Key("ent_coef")] = 0.0
-    """Reward for a policy that stays random."""
+    """Weight of the entropy bonus, which keeps the policy random."""
     vf_coef: Annotated[values.NonNegative, Key("vf_coef")] = 0.5
     """Weight of the critic's loss beside the actor's."""
     norm_adv: Annotated[values.Switch, Key("normalize_advantage")] = True
@@ -94,11 +94,11 @@ class PPOConfig(values.Section):
     """What only PPO knows."""
 
     clip_coef: Annotated[values.NumberOrSchedule, Key("clip_range")] = 0.2
-    """How far from 1 an action's probability ratio still earns."""
+    """Clipping range ε: a probability ratio earns nothing beyond 1 ± ε."""
     clip_vloss: Annotated[values.Switch, Key("clip_range_vf")] = False
-    """The critic, too, gains nothing by moving further than clip_coef."""
+    """Clip the change of the critic's values to clip_coef, too."""
     target_kl: Annotated[values.Positive | None, Key("target_kl")] = None
-    """A pass that has moved the policy further is the iteration's last; null for no limit."""
+    """An epoch whose approximate KL divergence is beyond this is the last; null for no limit."""
 
 
 class TrainConfig(values.Section):

@@ -32,10 +32,10 @@ def interval(samples: NDArray[np.float64], estimate: Estimate) -> tuple[Any, Any
 
     The resamples come from a fixed seed. None for a single sample, of which no interval can be had.
     """
-    from scipy import stats
-
     if len(samples) < 2:
         return None
+    from scipy import stats
+
     found = stats.bootstrap(
         (samples,),
         estimate,

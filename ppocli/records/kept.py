@@ -1,6 +1,7 @@
 """Results that are found out once and kept with a run: its evaluation, and its environment's random baseline."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ppocli.envs.episodes import Episode
 from ppocli.errors import PpocliError
 from ppocli.files import regular, write_atomically, write_json
 from ppocli.records.info import Number
-from ppocli.records.logs import EPISODE_COLUMNS, LoggedEpisode, append, logged_episodes, open_csv, read_log
+from ppocli.records.logs import Log, LoggedEpisode, logged_episodes, read_log
 
 
 class Evaluation(BaseModel):
@@ -56,8 +57,8 @@ def write_baseline(
     """Write what the random policy came to in so many seconds, and every episode of it. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.yaml", config.to_yaml().encode())
-    with open_csv(folder / "episodes.csv", EPISODE_COLUMNS, 0) as file:
-        append(file, logged_episodes(episodes, 0, seconds))
+    with closing(Log(folder / "episodes.csv", LoggedEpisode, 0)) as log:
+        log.append(logged_episodes(episodes, 0, seconds))
     lists = {
         "episode_seeds": [episode.seed for episode in episodes],
         "episode_returns": [episode.episode_return for episode in episodes],

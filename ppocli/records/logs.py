@@ -3,9 +3,9 @@
 import csv
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
@@ -68,8 +68,11 @@ def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) ->
 
 
 R = TypeVar("R", Metrics, LoggedEpisode)
-METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
-EPISODE_COLUMNS = tuple(field.name for field in fields(LoggedEpisode))
+
+
+def columns_of(row: type[R]) -> list[str]:
+    """Return the columns of a log with such rows."""
+    return [field.name for field in fields(row)]
 
 
 def _integer(text: str) -> int:
@@ -95,39 +98,59 @@ _READERS: dict[Any, Any] = {
 
 
 def read_log(path: Path, row: type[R]) -> list[R]:
-    """Return the rows of a log. One that is still being written, at its end, is left out. Raises RunError."""
+    """Return the rows of a log. One that is still being written, at its end, is left out. Raises RunError.
+
+    A column that the log does not have, as it began before there was one, reads as the default of its field.
+    """
     try:
         whole_lines, _, _ = regular(path).read_text(encoding="utf-8").rpartition("\n")
         header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
-        if absent := [field.name for field in fields(row) if field.name not in header]:
+        known = [field for field in fields(row) if field.name in header]
+        if absent := [field.name for field in fields(row) if field not in known and field.default is MISSING]:
             raise RunError(f"{path}: not a log that ppocli wrote: it has no column {absent[0]}")
-        columns = [(header.index(field.name), _READERS[field.type]) for field in fields(row)]
-        return [row(*[read(line[column]) for column, read in columns]) for line in lines]
+        columns = [(field.name, header.index(field.name), _READERS[field.type]) for field in known]
+        return [row(**{name: read(line[column]) for name, column, read in columns}) for line in lines]
     except OSError as error:
         raise RunError(f"{path}: cannot read it: {error.strerror}") from error
     except (ValueError, LookupError, csv.Error) as error:
         raise RunError(f"{path}: not a log that ppocli wrote: {error}") from error
 
 
-def open_csv(path: Path, columns: Sequence[str], length: int) -> TextIO:
-    """Open a log to append to, truncated to `length` bytes; with 0, begin it anew. Raises RunError, OSError."""
-    file = open_log(path)
-    try:
-        now = os.fstat(file.fileno()).st_size
-        if now < length:
-            raise RunError(f"{path}: {now:,} bytes, but the checkpoint counts on {length:,}: some of its rows are gone")
-        with naming(path):
-            file.truncate(length)
-            if not length:
-                csv.writer(file).writerow(columns)
-                file.flush()  # a run is read before its first iteration is over
-    except BaseException:
-        file.close()
-        raise
-    return file
+class Log:
+    """A log that is written, under the columns that it began with. Each method may raise OSError."""
 
+    def __init__(self, path: Path, row: type[R], length: int) -> None:
+        """Open a log to append to, truncated to `length` bytes; with 0, begin it anew. Raises RunError."""
+        self._columns = columns_of(row)
+        self._file = open_log(path)
+        try:
+            now = os.fstat(self._file.fileno()).st_size
+            if now < length:
+                counted = f"{now:,} bytes, but the checkpoint counts on {length:,}"
+                raise RunError(f"{path}: {counted}: some of its rows are gone")
+            with naming(path):
+                self._file.truncate(length)
+                if length:
+                    with path.open(newline="", encoding="utf-8") as file:
+                        self._columns = next(csv.reader(file))
+                else:
+                    csv.writer(self._file).writerow(self._columns)
+                    self._file.flush()  # a run is read before its first iteration is over
+        except BaseException:
+            self._file.close()
+            raise
 
-def append(file: TextIO, rows: Sequence[Metrics | LoggedEpisode]) -> None:
-    """Write rows to the end of a log, and hand them to the system. Raises OSError."""
-    csv.writer(file).writerows(map(astuple, rows))
-    file.flush()
+    def append(self, rows: Sequence[Metrics | LoggedEpisode]) -> None:
+        """Write rows to its end, and hand them to the system."""
+        csv.writer(self._file).writerows([getattr(row, name) for name in self._columns] for row in rows)
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Make it durable; return its length in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close its file."""
+        self._file.close()

@@ -1,6 +1,7 @@
 """A run's directory: where it lies, and what is in it."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Run:
                 return False
         except Timeout:
             return True
-        except OSError:  # a directory that nobody can write to
+        except OSError:  # a directory that this user cannot write to
             return False
 
     @property
@@ -76,7 +77,11 @@ class Run:
     @property
     def config(self) -> Config:
         """What `config.yaml` says, read anew each time. Raises UsageError, RunError where it is no file."""
-        return load_config(str(regular(self.path / "config.yaml")))
+        return self.config_with(())
+
+    def config_with(self, overrides: Sequence[str]) -> Config:
+        """Return what `config.yaml` says, changed as `--set` would. Raises UsageError, RunError where it is no file."""
+        return load_config(str(regular(self.path / "config.yaml")), overrides)
 
     def metrics(self) -> list[Metrics]:
         """Return the rows of `metrics.csv`. Raises RunError."""

@@ -1,14 +1,13 @@
 """The one who writes a run's directory: it keeps all others out, and leaves it whole at any moment."""
 
 import itertools
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -19,7 +18,7 @@ from ppocli.files import naming, remove_leftovers, sync_folder, write_atomically
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress, State
 from ppocli.records.info import Resumed, RunInfo
-from ppocli.records.logs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics, append, logged_episodes, open_csv
+from ppocli.records.logs import Log, LoggedEpisode, Metrics, logged_episodes
 from ppocli.records.run import Run
 
 
@@ -29,7 +28,7 @@ class RunWriter:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._lock: FileLock | None = None
-        self._logs: list[TextIO] = []  # metrics and episodes
+        self._logs: list[Log] = []  # metrics and episodes
         self._num_episodes = 0
 
     def create(self, config: Config, info: RunInfo) -> None:
@@ -69,14 +68,15 @@ class RunWriter:
         """Append an iteration's row, and the episodes that its rollout, over at `seconds`, finished. Raises OSError."""
         metrics_log, episodes_log = self._logs
         with naming(self.run.path):
-            append(metrics_log, [metrics])
-            append(episodes_log, logged_episodes(episodes, self._num_episodes, seconds))
+            metrics_log.append([metrics])
+            episodes_log.append(logged_episodes(episodes, self._num_episodes, seconds))
         self._num_episodes += len(episodes)
 
     def sync(self) -> dict[str, int]:
         """Make the logs durable; return how long they are, as `Progress` knows them. Raises OSError."""
         with naming(self.run.path):
-            return dict(zip(("metrics_bytes", "episodes_bytes"), map(_sync, self._logs), strict=True))
+            metrics_bytes, episodes_bytes = (log.sync() for log in self._logs)
+        return {"metrics_bytes": metrics_bytes, "episodes_bytes": episodes_bytes}
 
     def save(
         self, names: Sequence[str], config: Config, progress: Progress, versions: dict[str, str], state: State
@@ -104,15 +104,15 @@ class RunWriter:
 
     def close(self) -> None:
         """Close the logs, and let others in."""
-        for file in self._logs:
+        for log in self._logs:
             with suppress(OSError):  # what could not be written has been reported
-                file.close()
+                log.close()
         if self._lock is not None:
             self._lock.release()
 
     def _open_logs(self, metrics_bytes: int, episodes_bytes: int) -> None:
-        self._logs.append(open_csv(self.run.path / "metrics.csv", METRICS_COLUMNS, metrics_bytes))
-        self._logs.append(open_csv(self.run.path / "episodes.csv", EPISODE_COLUMNS, episodes_bytes))
+        self._logs.append(Log(self.run.path / "metrics.csv", Metrics, metrics_bytes))
+        self._logs.append(Log(self.run.path / "episodes.csv", LoggedEpisode, episodes_bytes))
 
     def _claim_directory(self) -> None:
         """Make the directory, under the first name that nobody has taken: `path`, `path`-2, `path`-3 …"""
@@ -135,13 +135,6 @@ class RunWriter:
 def machine(device: str) -> dict[str, str]:
     """Return what machine this is, and on which of its devices tensors are computed."""
     return {"platform": platform.platform(), "processor": platform.machine(), "device": device}
-
-
-def _sync(file: TextIO) -> int:
-    """Make a file durable; return its length in bytes."""
-    file.flush()
-    os.fsync(file.fileno())
-    return os.fstat(file.fileno()).st_size
 
 
 def _now() -> str:

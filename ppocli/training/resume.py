@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from ppocli.config.load import load_config
 from ppocli.config.models import KEYS, Config
 from ppocli.errors import CheckpointError, RunError, UsageError
-from ppocli.files import regular, write_atomically
+from ppocli.files import write_atomically
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Checkpoint
 from ppocli.records.info import Command
@@ -52,7 +51,7 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
     """
     if not run.exists:
         raise RunError(f"{run.path}: not a training run, or one that ended before it began; train it anew")
-    config = load_config(str(regular(run.path / "config.yaml")), overrides)
+    config = run.config_with(overrides)
     began = run.config if saved is None else saved.config
     old, new = began.leaves(), config.leaves()
     changed = [key for key in sorted(old) if old[key] != new[key] and not KEYS[key].may_change]

@@ -51,7 +51,7 @@ class Training:
         shuffling_rng = generator(config.train.seed, Stream.SHUFFLING, iteration)
         update = self.update.update(batch, done=iteration / config.num_iterations, rng=shuffling_rng)
         # Only now: all that this iteration computes must come from the statistics that acted.
-        agent.learn_obs(agent.tensor(rollout.obs))
+        agent.learn_obs(batch.obs)
         updated = self.clock()
 
         verdict = self.judge.judge(agent, iteration, rollout.episodes)

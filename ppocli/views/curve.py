@@ -17,7 +17,7 @@ class Curve:
 
     BINS = 1000
     MOST_POINTS = 72  # in the widest terminal, too: a mean over more episodes makes a calmer curve
-    LARGEST_RETURN = 1e100  # beyond, and there are tasks that go there, sums of returns would be infinite
+    LARGEST_RETURN = 1e100  # beyond it sums of returns would be infinite
 
     def __init__(self, total_env_steps: int) -> None:
         self._total = total_env_steps

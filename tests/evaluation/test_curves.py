@@ -8,7 +8,7 @@ import pytest
 from ppocli.config.models import Config
 from ppocli.errors import RunError
 from ppocli.evaluation.curves import Axis, Statistic, band, groups, learning_curve, running_mean, without_repeats
-from ppocli.records.logs import EPISODE_COLUMNS, LoggedEpisode
+from ppocli.records.logs import LoggedEpisode, columns_of
 from ppocli.records.run import Run
 
 
@@ -23,7 +23,7 @@ def run_with(folder, episodes=(), target=None, **sections):
     (folder / "config.yaml").write_text(config.to_yaml())
     (folder / "run.json").write_text(json.dumps({"target_return": target}))
     with (folder / "episodes.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([EPISODE_COLUMNS, *map(astuple, episodes)])
+        csv.writer(file).writerows([columns_of(LoggedEpisode), *map(astuple, episodes)])
     return Run(folder)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ppocli.evaluation.health import FIRST_ITERATION, WINDOW, findings
-from ppocli.records.logs import METRICS_COLUMNS, Metrics
+from ppocli.records.logs import Metrics, columns_of
 
 HEALTHY = {
     "approx_kl": 0.01,
@@ -22,7 +22,7 @@ def rows(count=WINDOW, first=FIRST_ITERATION, **changes):
     columns = {name: value if isinstance(value, list) else [value] * count for name, value in changes.items()}
     return [
         Metrics(
-            **dict.fromkeys(METRICS_COLUMNS, 1.0)
+            **dict.fromkeys(columns_of(Metrics), 1.0)
             | HEALTHY
             | {"iteration": first + number}
             | {name: values[number] for name, values in columns.items()}

@@ -2,7 +2,7 @@
 
 from ppocli.config.models import Config
 from ppocli.records.info import RunInfo
-from ppocli.records.logs import METRICS_COLUMNS, Metrics
+from ppocli.records.logs import Metrics, columns_of
 from ppocli.records.run import new_run
 from ppocli.records.writer import RunWriter
 
@@ -19,4 +19,4 @@ def create(folder, name=None):
 
 def metrics(**changes):
     """A row of `metrics.csv` in which every number is 1 but for the `changes`."""
-    return Metrics(**dict.fromkeys(METRICS_COLUMNS, 1) | changes)
+    return Metrics(**dict.fromkeys(columns_of(Metrics), 1) | changes)

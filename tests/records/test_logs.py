@@ -1,32 +1,27 @@
-from dataclasses import astuple
+from contextlib import closing
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
 
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
-from ppocli.records.logs import (
-    EPISODE_COLUMNS,
-    METRICS_COLUMNS,
-    LoggedEpisode,
-    Metrics,
-    append,
-    logged_episodes,
-    open_csv,
-    read_log,
-)
+from ppocli.records.logs import Log, LoggedEpisode, Metrics, columns_of, logged_episodes, read_log
 from tests.records.runs import metrics
 
 
 def test_columns_are_the_contracts():
-    assert ",".join(METRICS_COLUMNS) == (
+    assert ",".join(columns_of(Metrics)) == (
         "iteration,env_steps,seconds,env_steps_per_second,rollout_seconds,update_seconds,evaluation_seconds,episodes,"
         "return_mean,return_min,return_max,length_mean,policy_loss,value_loss,entropy,approx_kl,clip_fraction,"
         "explained_variance,gradient_norm,learning_rate,eval_return_mean"
     )
-    assert ",".join(EPISODE_COLUMNS) == (
+    assert ",".join(columns_of(LoggedEpisode)) == (
         "episode,env_steps,seconds,environment,seed,episode_return,episode_length,terminated,truncated"
     )
+
+
+METRICS_COLUMNS = columns_of(Metrics)
 
 
 def write_log(path, *rows, columns=METRICS_COLUMNS):
@@ -44,7 +39,7 @@ def test_episodes_are_read_as_they_were_written(tmp_path):
     path = tmp_path / "episodes.csv"
     (row,) = logged_episodes([Episode(4, 99, 7.5, 3, True, False, 64)], before=6, seconds=2.25)
     assert row == LoggedEpisode(7, 64, 2.25, 4, 99, 7.5, 3, terminated=True, truncated=False)
-    write_log(path, astuple(row), columns=EPISODE_COLUMNS)
+    write_log(path, astuple(row), columns=columns_of(LoggedEpisode))
     assert read_log(path, LoggedEpisode) == [row]
 
 
@@ -62,7 +57,7 @@ def test_a_row_that_is_still_being_written_is_left_out(tmp_path):
 
 def test_columns_that_are_not_known_yet_do_not_matter(tmp_path):
     path = tmp_path / "metrics.csv"
-    write_log(path, (*astuple(metrics(iteration=5)), "new"), columns=(*METRICS_COLUMNS, "later"))
+    write_log(path, (*astuple(metrics(iteration=5)), "new"), columns=(*columns_of(Metrics), "later"))
     assert read_log(path, Metrics) == [metrics(iteration=5)]
 
 
@@ -93,17 +88,35 @@ def test_a_log_that_never_ends_is_not_read(tmp_path):
         read_log(tmp_path / "metrics.csv", Metrics)
 
 
-def test_a_log_is_continued_where_it_was_cut(tmp_path):
+def test_a_log_is_continued_where_it_was_truncated(tmp_path):
     path = tmp_path / "metrics.csv"
-    with open_csv(path, METRICS_COLUMNS, 0) as file:
-        append(file, [metrics(iteration=1)])
-        length = file.tell()
-        append(file, [metrics(iteration=2), metrics(iteration=3)])
+    with closing(Log(path, Metrics, 0)) as log:
+        log.append([metrics(iteration=1)])
+        length = log.sync()
+        log.append([metrics(iteration=2), metrics(iteration=3)])
         assert [row.iteration for row in read_log(path, Metrics)] == [1, 2, 3]  # it is with the system at once
-    with open_csv(path, METRICS_COLUMNS, length) as file:
-        append(file, [metrics(iteration=4)])
+    with closing(Log(path, Metrics, length)) as log:
+        log.append([metrics(iteration=4)])
     assert [row.iteration for row in read_log(path, Metrics)] == [1, 4]
-    open_csv(path, METRICS_COLUMNS, 0).close()
+    Log(path, Metrics, 0).close()
     assert read_log(path, Metrics) == []
     with pytest.raises(RunError, match=r"metrics.csv: \d+ bytes, but the checkpoint counts on 9,999: some of its rows"):
-        open_csv(path, METRICS_COLUMNS, 9999)
+        Log(path, Metrics, 9999)
+
+
+@dataclass(frozen=True)
+class LaterMetrics(Metrics):
+    """A row as a later version may write it."""
+
+    value_clip_fraction: float | None = None
+
+
+def test_a_log_from_before_a_column_was_added_is_read_and_continued(tmp_path):
+    path = tmp_path / "metrics.csv"
+    with closing(Log(path, Metrics, 0)) as log:
+        log.append([metrics(iteration=1)])
+        length = log.sync()
+    with closing(Log(path, LaterMetrics, length)) as log:
+        log.append([LaterMetrics(**vars(metrics(iteration=2)), value_clip_fraction=0.5)])
+    assert read_log(path, Metrics) == [metrics(iteration=1), metrics(iteration=2)]
+    assert read_log(path, LaterMetrics) == [LaterMetrics(**vars(metrics(iteration=number))) for number in (1, 2)]

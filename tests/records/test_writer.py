@@ -10,7 +10,7 @@ from ppocli.errors import RunError
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress
 from ppocli.records.info import Resumed, RunInfo, Solved
-from ppocli.records.logs import EPISODE_COLUMNS, METRICS_COLUMNS
+from ppocli.records.logs import LoggedEpisode, Metrics, columns_of
 from ppocli.records.run import Run, new_run
 from ppocli.records.writer import RunWriter
 from tests.records.runs import CONFIG, create, metrics
@@ -66,8 +66,8 @@ def test_what_a_run_is_created_with(tmp_path):
     assert (info["state"], info["solved"], info["versions"]) == ("running", None, {"torch": "2"})
     assert info["started"].startswith("20")
     assert info["started"].endswith("+00:00")
-    assert rows(run.path / "metrics.csv") == [list(METRICS_COLUMNS)]
-    assert rows(run.path / "episodes.csv") == [list(EPISODE_COLUMNS)]
+    assert rows(run.path / "metrics.csv") == [columns_of(Metrics)]
+    assert rows(run.path / "episodes.csv") == [columns_of(LoggedEpisode)]
 
 
 def test_a_run_can_be_read_before_its_first_iteration_is_over(writer):

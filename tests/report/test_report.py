@@ -23,7 +23,7 @@ from ppocli.evaluation.estimates import interval, mean
 from ppocli.evaluation.health import FIRST_ITERATION
 from ppocli.files import check_output
 from ppocli.records.kept import Evaluation
-from ppocli.records.logs import EPISODE_COLUMNS, METRICS_COLUMNS, Metrics
+from ppocli.records.logs import LoggedEpisode, Metrics, columns_of
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
 from ppocli.report import charts, data, films, page, sentences, tables
@@ -37,7 +37,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 def metrics(iteration, **changes):
     healthy = {"approx_kl": 0.01, "clip_fraction": 0.1, "entropy": 0.5, "explained_variance": 0.9, "seconds": 12.5}
     row = (
-        dict.fromkeys(METRICS_COLUMNS, 1.0)
+        dict.fromkeys(columns_of(Metrics), 1.0)
         | healthy
         | {"iteration": iteration, "env_steps": 100 * iteration, "episodes": 1}
     )
@@ -50,9 +50,9 @@ def run_directory(folder, *, config=(), info=(), rows=(), episodes=()):
     settings = Config.model_validate({"env": {"id": "CartPole-v1"}} | dict(config))
     (folder / "config.yaml").write_text(settings.to_yaml())
     (folder / "run.json").write_text(json.dumps({"state": "finished", "target_return": 475} | dict(info)))
-    for name, columns, lines in (("metrics", METRICS_COLUMNS, rows), ("episodes", EPISODE_COLUMNS, episodes)):
+    for name, row, lines in (("metrics", Metrics, rows), ("episodes", LoggedEpisode, episodes)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([columns, *map(astuple, lines)])
+            csv.writer(file).writerows([columns_of(row), *map(astuple, lines)])
     return Run(folder)
 
 

@@ -2,7 +2,7 @@
 
 from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress
-from ppocli.records.logs import METRICS_COLUMNS, Metrics
+from ppocli.records.logs import Metrics, columns_of
 from ppocli.training.outcome import Iteration
 
 BATCH = 2048
@@ -13,7 +13,7 @@ def metrics(number, **changes):
     """A row of `metrics.csv`: 2 s for the start, then 4 s an iteration."""
     seconds = {"seconds": 2.0 + 4 * number, "rollout_seconds": 2.0, "update_seconds": 1.2, "evaluation_seconds": 0.8}
     values = {"iteration": number, "env_steps": BATCH * number, "episodes": 10, "return_mean": 20.0 * number}
-    return Metrics(**dict.fromkeys(METRICS_COLUMNS, 1.0) | HEALTHY | seconds | values | changes)
+    return Metrics(**dict.fromkeys(columns_of(Metrics), 1.0) | HEALTHY | seconds | values | changes)
 
 
 def iteration(number, *, recent_return=123.45, target=475.0, saved=False, progress=None, **changes):
