@@ -2,8 +2,9 @@
 
 import csv
 import os
-from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,11 +71,6 @@ def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) ->
 R = TypeVar("R", Metrics, LoggedEpisode)
 
 
-def columns_of(row: type[R]) -> list[str]:
-    """Return the columns of a log with such rows."""
-    return [field.name for field in fields(row)]
-
-
 def _integer(text: str) -> int:
     number = int(text)
     if abs(number) > LARGEST:
@@ -98,18 +94,25 @@ _READERS: dict[Any, Any] = {
 
 
 def read_log(path: Path, row: type[R]) -> list[R]:
-    """Return the rows of a log. One that is still being written, at its end, is left out. Raises RunError.
-
-    A column that the log does not have, as it began before there was one, reads as the default of its field.
-    """
-    try:
+    """Return a log's rows, without a half-written last one; a missing column reads as its default. Raises RunError."""
+    with _refusing_what_is_no_log(path):
         whole_lines, _, _ = regular(path).read_text(encoding="utf-8").rpartition("\n")
         header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
-        known = [field for field in fields(row) if field.name in header]
-        if absent := [field.name for field in fields(row) if field not in known and field.default is MISSING]:
-            raise RunError(f"{path}: not a log that ppocli wrote: it has no column {absent[0]}")
-        columns = [(field.name, header.index(field.name), _READERS[field.type]) for field in known]
+        columns = [(field.name, header.index(field.name), _READERS[field.type]) for field in _known(header, row)]
         return [row(**{name: read(line[column]) for name, column, read in columns}) for line in lines]
+
+
+def _known(header: Sequence[str], row: type[R]) -> list[Field[Any]]:
+    """Return the fields that a log has a column for. Raises ValueError where one without a default is missing."""
+    if absent := [field.name for field in fields(row) if field.name not in header and field.default is MISSING]:
+        raise ValueError(f"it has no column {absent[0]}")
+    return [field for field in fields(row) if field.name in header]
+
+
+@contextmanager
+def _refusing_what_is_no_log(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RunError(f"{path}: cannot read it: {error.strerror}") from error
     except (ValueError, LookupError, csv.Error) as error:
@@ -121,19 +124,19 @@ class Log:
 
     def __init__(self, path: Path, row: type[R], length: int) -> None:
         """Open a log to append to, truncated to `length` bytes; with 0, begin it anew. Raises RunError."""
-        self._columns = columns_of(row)
+        self._columns = [field.name for field in fields(row)]
         self._file = open_log(path)
         try:
-            now = os.fstat(self._file.fileno()).st_size
-            if now < length:
+            if (now := os.fstat(self._file.fileno()).st_size) < length:
                 counted = f"{now:,} bytes, but the checkpoint counts on {length:,}"
                 raise RunError(f"{path}: {counted}: some of its rows are gone")
+            if length:
+                with _refusing_what_is_no_log(path), path.open(newline="", encoding="utf-8") as file:
+                    self._columns = next(csv.reader(file))
+                    _known(self._columns, row)
             with naming(path):
                 self._file.truncate(length)
-                if length:
-                    with path.open(newline="", encoding="utf-8") as file:
-                        self._columns = next(csv.reader(file))
-                else:
+                if not length:
                     csv.writer(self._file).writerow(self._columns)
                     self._file.flush()  # a run is read before its first iteration is over
         except BaseException:
@@ -141,13 +144,12 @@ class Log:
             raise
 
     def append(self, rows: Sequence[Metrics | LoggedEpisode]) -> None:
-        """Write rows to its end, and hand them to the system."""
-        csv.writer(self._file).writerows([getattr(row, name) for name in self._columns] for row in rows)
+        """Write rows to its end, and hand them to the system. A column that only later versions know stays empty."""
+        csv.writer(self._file).writerows([getattr(row, name, "") for name in self._columns] for row in rows)
         self._file.flush()
 
     def sync(self) -> int:
         """Make it durable; return its length in bytes."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 

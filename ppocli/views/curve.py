@@ -9,7 +9,7 @@ import uniplot
 from numpy.typing import NDArray
 from rich.text import Text
 
-from ppocli.records.logs import Metrics
+from ppocli.records.logs import LARGEST, Metrics
 
 
 class Curve:
@@ -17,7 +17,6 @@ class Curve:
 
     BINS = 1000
     MOST_POINTS = 72  # in the widest terminal, too: a mean over more episodes makes a calmer curve
-    LARGEST_RETURN = 1e100  # beyond it sums of returns would be infinite
 
     def __init__(self, total_env_steps: int) -> None:
         self._total = total_env_steps
@@ -28,7 +27,7 @@ class Curve:
         """Take in the episodes of an iteration."""
         if row.return_mean is None:
             return
-        mean = max(-self.LARGEST_RETURN, min(row.return_mean, self.LARGEST_RETURN))
+        mean = max(-LARGEST, min(row.return_mean, LARGEST))  # beyond it sums would be infinite
         bin_ = min(row.env_steps * self.BINS // self._total, self.BINS - 1)
         self._episodes[bin_] += row.episodes
         self._returns[bin_] += row.episodes * mean

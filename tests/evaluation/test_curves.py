@@ -8,8 +8,9 @@ import pytest
 from ppocli.config.models import Config
 from ppocli.errors import RunError
 from ppocli.evaluation.curves import Axis, Statistic, band, groups, learning_curve, running_mean, without_repeats
-from ppocli.records.logs import LoggedEpisode, columns_of
+from ppocli.records.logs import LoggedEpisode
 from ppocli.records.run import Run
+from tests.records.runs import columns_of
 
 
 def episode(number, env_steps, seconds, episode_return):

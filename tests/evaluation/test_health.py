@@ -3,7 +3,8 @@
 import pytest
 
 from ppocli.evaluation.health import FIRST_ITERATION, WINDOW, findings
-from ppocli.records.logs import Metrics, columns_of
+from ppocli.records.logs import Metrics
+from tests.records.runs import columns_of
 
 HEALTHY = {
     "approx_kl": 0.01,

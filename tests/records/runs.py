@@ -1,8 +1,10 @@
 """Runs made without training."""
 
+from dataclasses import fields
+
 from ppocli.config.models import Config
 from ppocli.records.info import RunInfo
-from ppocli.records.logs import Metrics, columns_of
+from ppocli.records.logs import Metrics
 from ppocli.records.run import new_run
 from ppocli.records.writer import RunWriter
 
@@ -15,6 +17,11 @@ def create(folder, name=None):
     writer.create(CONFIG, RunInfo(versions={"torch": "2"}))
     writer.close()
     return writer.run
+
+
+def columns_of(row):
+    """The columns of a log with such rows."""
+    return [field.name for field in fields(row)]
 
 
 def metrics(**changes):

@@ -6,8 +6,8 @@ import pytest
 
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
-from ppocli.records.logs import Log, LoggedEpisode, Metrics, columns_of, logged_episodes, read_log
-from tests.records.runs import metrics
+from ppocli.records.logs import Log, LoggedEpisode, Metrics, logged_episodes, read_log
+from tests.records.runs import columns_of, metrics
 
 
 def test_columns_are_the_contracts():
@@ -120,3 +120,20 @@ def test_a_log_from_before_a_column_was_added_is_read_and_continued(tmp_path):
         log.append([LaterMetrics(**vars(metrics(iteration=2)), value_clip_fraction=0.5)])
     assert read_log(path, Metrics) == [metrics(iteration=1), metrics(iteration=2)]
     assert read_log(path, LaterMetrics) == [LaterMetrics(**vars(metrics(iteration=number))) for number in (1, 2)]
+
+
+def test_a_log_of_a_later_version_is_continued_with_an_empty_cell(tmp_path):
+    path = tmp_path / "metrics.csv"
+    with closing(Log(path, LaterMetrics, 0)) as log:
+        length = log.sync()
+    with closing(Log(path, Metrics, length)) as log:
+        log.append([metrics(iteration=1)])
+    assert read_log(path, LaterMetrics) == [LaterMetrics(**vars(metrics(iteration=1)))]
+
+
+@pytest.mark.parametrize("header", [b"\n", b"iteration\n", b"\xff\xfe\n", b"x" * 200_000 + b"\n"])
+def test_a_log_with_a_damaged_header_is_not_continued(tmp_path, header):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(header)
+    with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote"):
+        Log(path, Metrics, len(header))

@@ -10,10 +10,10 @@ from ppocli.errors import RunError
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress
 from ppocli.records.info import Resumed, RunInfo, Solved
-from ppocli.records.logs import LoggedEpisode, Metrics, columns_of
+from ppocli.records.logs import LoggedEpisode, Metrics
 from ppocli.records.run import Run, new_run
 from ppocli.records.writer import RunWriter
-from tests.records.runs import CONFIG, create, metrics
+from tests.records.runs import CONFIG, columns_of, create, metrics
 
 
 def rows(path):

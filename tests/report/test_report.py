@@ -23,12 +23,13 @@ from ppocli.evaluation.estimates import interval, mean
 from ppocli.evaluation.health import FIRST_ITERATION
 from ppocli.files import check_output
 from ppocli.records.kept import Evaluation
-from ppocli.records.logs import LoggedEpisode, Metrics, columns_of
+from ppocli.records.logs import LoggedEpisode, Metrics
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
 from ppocli.report import charts, data, films, page, sentences, tables
 from tests import jobs
 from tests.evaluation.test_curves import episode
+from tests.records.runs import columns_of
 
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -2,8 +2,9 @@
 
 from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress
-from ppocli.records.logs import Metrics, columns_of
+from ppocli.records.logs import Metrics
 from ppocli.training.outcome import Iteration
+from tests.records.runs import columns_of
 
 BATCH = 2048
 HEALTHY = {"approx_kl": 0.01, "clip_fraction": 0.1, "explained_variance": 0.9, "entropy": 0.5}
