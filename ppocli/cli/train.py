@@ -97,14 +97,15 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
     if job.saved is not None and (changes := setup.inexactness(job.saved)):
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
     keep_freed_memory()
-    sums, discrete = outcome.Outcome(job), not isinstance(environments.training.action_spec, api.Continuous)
+    sums = outcome.Outcome(job)
+    discrete = not isinstance(environments.training.action_spec, api.Continuous)
     with (
         stop_request() as stop,
-        progress.training_progress(job, stop, discrete_actions=discrete, quiet=launch.quiet) as display,
+        progress.training_progress(job, stop, discrete_actions=discrete, quiet=launch.quiet) as show,
     ):
         # Still in here: what stops training early also has time to write its last checkpoint.
         iterations = loop.train(job, environments, started=started, should_stop=stop.__bool__)
-        outcome.follow(iterations, [sums.add, display.update], stop.__bool__)
+        outcome.follow(iterations, [sums.add, show], stop.__bool__)
     result = sums.result(time.perf_counter() - started, interrupted=bool(stop))
     if stop:
         console.info(f"Interrupted. To resume: ppocli train --resume {console.shell_path(result.run_dir)}")

@@ -35,10 +35,8 @@ class Known:
     """What is known of a run when the command begins."""
 
     progress: Progress = Progress()  # noqa: RUF009 - frozen
-    history: Sequence[Metrics] = ()
-    """Its rows of `metrics.csv`."""
-    baseline_mean: float | None = None
-    """The random policy's mean return."""
+    history: Sequence[Metrics] = ()  # its rows of `metrics.csv`
+    baseline_mean: float | None = None  # the random policy's mean return
     discrete_actions: bool = False
 
 

@@ -1,8 +1,8 @@
 """How training is shown while it goes on: a dashboard in a terminal, plain lines without one, or nothing."""
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from statistics import fmean
 from typing import Self
 
@@ -19,20 +19,26 @@ from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration
 from ppocli.training.seeds import Failure, Message
 from ppocli.views import console
-from ppocli.views.dashboard import Dashboard, Known
 from ppocli.views.results import seed_in_short
 
 PLAIN_INTERVAL_SECONDS, BARS_INTERVAL_SECONDS = 5.0, 0.25
 
 
-def training_progress(job: Job, stop: StopRequest, *, discrete_actions: bool, quiet: bool) -> "Dashboard | PlainLines":
-    """Return what shows a training, from the block's beginning to its end."""
+@contextmanager
+def training_progress(
+    job: Job, stop: StopRequest, *, discrete_actions: bool, quiet: bool
+) -> Iterator[Callable[[Iteration], None]]:
+    """Show a training; the block hands each of its iterations to what it gets."""
     if quiet or not _can_redraw():
-        return PlainLines(job.config, quiet=quiet)
-    baseline, history = read_baseline(job.run.baseline, job.config.env), job.run.metrics() if job.run.exists else ()
-    mean = None if baseline is None else fmean(baseline)
-    known = Known(job.progress, history, mean, discrete_actions)
-    return Dashboard(job.config, job.run.path.name, console.err, known, stop)
+        yield PlainLines(job.config, quiet=quiet).update
+        return
+    from ppocli.views.dashboard import Dashboard, Known  # and what draws curves, which nobody else needs
+
+    baseline = read_baseline(job.run.baseline, job.config.env)
+    history = job.run.metrics() if job.run.exists else ()
+    known = Known(job.progress, history, None if baseline is None else fmean(baseline), discrete_actions)
+    with Dashboard(job.config, job.run.path.name, console.err, known, stop) as dashboard:
+        yield dashboard.update
 
 
 def _can_redraw() -> bool:
@@ -44,12 +50,6 @@ class PlainLines:
 
     def __init__(self, config: Config, *, quiet: bool = False) -> None:
         self._config, self._quiet, self._next_line = config, quiet, 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def update(self, iteration: Iteration) -> None:
         """Take note of an iteration."""

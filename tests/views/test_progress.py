@@ -47,10 +47,10 @@ def screen(monkeypatch):
 
 
 def test_plain_lines_come_seldom_but_the_end_is_always_told(capsys, clock):
-    with PlainLines(CONFIG) as lines:
-        for number, seconds in ((1, 0), (2, 4.9), (3, 0.2), (4, 0.1)):
-            clock[0] += seconds
-            lines.update(said(number))
+    shown = PlainLines(CONFIG)
+    for number, seconds in ((1, 0), (2, 4.9), (3, 0.2), (4, 0.1)):
+        clock[0] += seconds
+        shown.update(said(number))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == ["25%", "75%", "100%"]
     assert lines[-1] == "CartPole-v1  100%  8,192 steps  12,346/s  return 123.5 of 475  after 2 s"
@@ -63,8 +63,8 @@ def test_before_the_first_episode_and_without_a_target(capsys):
 
 def test_quiet(capsys, tmp_path, screen):
     shown = single(tmp_path, StopRequest(), quiet=True)
-    with shown, SeedsProgress(CONFIG, [0], StopRequest(), quiet=True) as seeds:
-        shown.update(said(4))
+    with shown as show, SeedsProgress(CONFIG, [0], StopRequest(), quiet=True) as seeds:
+        show(said(4))
         seeds.update((0, said(1, 10.0, 1.0, target=None)))
         seeds.update((0, seed_result(500.0)))
     assert capsys.readouterr().err == ""
@@ -72,8 +72,8 @@ def test_quiet(capsys, tmp_path, screen):
 
 
 def test_without_a_terminal_there_is_no_dashboard(tmp_path):
-    shown = single(tmp_path, StopRequest(), quiet=False)
-    assert isinstance(shown, PlainLines)
+    with single(tmp_path, StopRequest(), quiet=False) as show:
+        assert isinstance(show.__self__, PlainLines)
 
 
 def test_plain_lines_of_several_seeds(capsys, clock):
@@ -95,9 +95,9 @@ def test_plain_lines_of_several_seeds(capsys, clock):
 def test_a_terminal_that_cannot_redraw_gets_plain_lines(tmp_path, screen, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     stop = StopRequest()
-    shown = single(tmp_path, stop, quiet=False)
-    assert isinstance(shown, PlainLines)
     acknowledgement = stop.acknowledgement
+    with single(tmp_path, stop, quiet=False) as show:
+        assert isinstance(show.__self__, PlainLines)
     with SeedsProgress(CONFIG, [0], stop, quiet=False) as seeds:
         seeds.update((0, said(1, 10.0, None)))
     assert screen.export_text() == "seed 0   25%  10/s  return - of 475\n"
