@@ -1,12 +1,30 @@
 """The errors a user can act on. The command prints their message as one line and exits with their code."""
 
+import warnings
+
 _LONGEST_LINE = 1500
 
 
 class PpocliError(Exception):
-    """Something went wrong that the user can act on; the message says what, where, and what would fix it."""
+    """Something went wrong that the user can act on; the message says what, where, and what would fix it.
+
+    `frames` is the traceback as far as it is of the user's own code, to stand above the message; empty without any.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, frames: str = "") -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
+class PpocliWarning(UserWarning):
+    """Something is not as it should be, and goes on all the same. The command prints its message as one line."""
+
+
+def warn(message: str) -> None:
+    """Give a PpocliWarning; the same one is shown once."""
+    warnings.warn(message, PpocliWarning, stacklevel=3)
 
 
 class UsageError(PpocliError):

@@ -98,9 +98,9 @@ def check_output(output: Path, suffixes: Sequence[str]) -> None:
     """Raise UsageError unless `--output` names a file of one of these kinds."""
     if output.suffix.lower() not in suffixes:
         endings = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
-        raise UsageError(f"--output {output}: the name must end in {endings}")
+        raise UsageError(f"--output {output.name}: the name must end in {endings}")
     if output.is_dir():
-        raise UsageError(f"--output {output}: this is a folder; name a file")
+        raise UsageError(f"--output {output.name}: this is a folder; name a file")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ppocli import guests
 from ppocli.cli import main
 from tests import environments
 
@@ -19,6 +20,13 @@ os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # what tests start is
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def nothing_imported():
+    """What one test has imported is nothing to the others."""
+    yield
+    guests.IMPORTED.clear()
 
 
 @dataclass(frozen=True)

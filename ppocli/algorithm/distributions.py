@@ -85,7 +85,7 @@ class Gaussian(nn.Module):
     def __init__(self, size: int, log_std_init: float) -> None:
         super().__init__()
         self.num_outputs = size
-        self.log_std = nn.Parameter(torch.full((size,), log_std_init))
+        self.log_std = nn.Parameter(torch.full((size,), log_std_init, dtype=torch.float32))
 
     def draw_noise(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
         """See `Distribution.draw_noise`; standard normal."""

@@ -31,7 +31,7 @@ def make_network(
 
 def _linear(inputs: int, outputs: int, gain: float, init: str, generator: torch.Generator | None) -> nn.Linear:
     with torch.random.fork_rng(devices=[]):  # PyTorch draws first numbers from the generator of the whole program
-        layer = nn.Linear(inputs, outputs)
+        layer = nn.Linear(inputs, outputs, dtype=torch.float32)
     if init == "orthogonal":
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
         nn.init.zeros_(layer.bias)

@@ -40,7 +40,6 @@ class Batch:
     returns: Tensor
 
 
-@torch.inference_mode()
 def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rollout:
     """Take T steps in each environment with actions drawn from the policy; episodes continue where they stood.
 
@@ -57,8 +56,9 @@ def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rol
     noises = agent.tensor(noise)
     for t in range(horizon):
         obs[t] = episodes.obs
-        actions[t] = agent.sample(agent.tensor(obs[t]), noises[t]).cpu().numpy()
-        next_obs[t], rewards[t], terminated[t], truncated[t], _ = episodes.step(actions[t])
+        with torch.inference_mode():  # and not for the environments: one of them may learn, too
+            actions[t] = agent.sample(agent.tensor(obs[t]), noises[t]).cpu().numpy()
+        next_obs[t], rewards[t], terminated[t], truncated[t], *_ = episodes.step(actions[t])
         finished += episodes.finished
         episodes.start_next()
     return Rollout(obs, actions, rewards, next_obs, terminated, truncated, finished)

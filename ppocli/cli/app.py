@@ -8,8 +8,9 @@ from typer.exceptions import TyperException
 
 from ppocli import __version__
 from ppocli.cli import evaluate, show, train
-from ppocli.cli.process import fail, make_streams_safe
+from ppocli.cli.process import fail, flushed, hosting, make_streams_safe
 from ppocli.errors import PpocliError
+from ppocli.signals import SIGPIPE, Stopped, end_in_order, handling
 
 app = typer.Typer(
     name="ppocli",
@@ -17,13 +18,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train, evaluate and watch PPO agents on Gymnasium tasks.",
 )
-app.command("train")(train.train_command)
-app.command("evaluate")(evaluate.evaluate_command)
-app.command("random-baseline")(evaluate.random_baseline_command)
-app.command("render")(evaluate.render_command)
-app.command("runs")(show.runs_command)
-app.command("plot")(show.plot_command)
-app.command("report")(show.report_command)
+for _command in (
+    *(train.train_command, evaluate.evaluate_command, evaluate.random_baseline_command, evaluate.render_command),
+    *(show.runs_command, show.plot_command, show.report_command),
+):
+    app.command(_command.__name__.removesuffix("_command").replace("_", "-"))(hosting(_command))
 
 
 def _show_version(show: bool) -> None:
@@ -41,15 +40,24 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit: 0, 2 for wrong usage, 1 for other failures, 128+n on signal n."""
+    make_streams_safe()
+    sys.exit(flushed(_run()))
+
+
+def _run() -> int:
+    """Run the command line, say what went wrong, and return the exit code."""
     try:
-        make_streams_safe()
-        code = app(sys.argv[1:] or ["--help"], prog_name="ppocli", standalone_mode=False)
+        with handling(end_in_order):
+            code = app(sys.argv[1:] or ["--help"], prog_name="ppocli", standalone_mode=False)
     except PpocliError as error:
-        fail(str(error), error.exit_code)
+        return fail(str(error), error.exit_code, error.frames)
     except TyperException as error:
-        fail(f"{error.format_message()} (ppocli --help and ppocli COMMAND --help list what there is)", error.exit_code)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+        advice = "(ppocli --help and ppocli COMMAND --help list what there is)"
+        return fail(f"{error.format_message()} {advice}", error.exit_code)
+    except Stopped as stopped:
+        return fail(stopped.words, 128 + stopped.signal_number)
     except OSError as error:
-        fail(f"{error.filename or 'files'}: {error.strerror or error}", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return fail(f"{error.filename or 'stdout'}: {error.strerror or error}", 1)
+    except SystemExit as end:  # typer's, of a completion, or when the reader of its help has left
+        return 128 + SIGPIPE if end.code else 0
+    return code if isinstance(code, int) else 0

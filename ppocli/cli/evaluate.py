@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from ppocli.cli import options
 from ppocli.cli.options import option
-from ppocli.cli.process import import_modules, importing
+from ppocli.cli.process import importing, imports_of, require_imports
 from ppocli.errors import UsageError
 from ppocli.evaluation import NUM_EPISODES
-from ppocli.files import check_output, to_json
+from ppocli.files import check_output
+from ppocli.guests import import_modules
 
 
 def evaluate_command(
@@ -25,28 +26,46 @@ def evaluate_command(
 
     Both play the same episodes, which no training run has seen.
     """
-    import_modules(imports)
     with importing():
         from ppocli.evaluation.results import evaluate_checkpoint
         from ppocli.files import is_writable
-        from ppocli.records import catalog, checkpoint
         from ppocli.views import console, results
-    path, run = catalog.find_checkpoint(target, runs_dir)
-    saved = checkpoint.load(path)
+    saved, run = _found(target, runs_dir, imports)
     if run is not None and not is_writable(run.path):
         console.info(f"warning: the run is read-only: not written to {console.short_path(run.evaluation)}")
         run = None
+    elif run is not None and run.info.code_now:
+        name = run.evaluation.name
+        console.info(f"warning: the task's code is another than in training: its result is kept apart, in {name}")
     with console.working(f"Playing {num_episodes} episodes"):
         result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled)
     if as_json:
-        print(to_json(result))
+        console.as_json(result)
         return
-    console.out.print(console.short_path(path))
+    console.out.print(console.short_path(saved.path))
     console.out.print(f"{num_episodes} unseen episodes of {saved.config.env.id}, seed {seed}")
     agent = "agent, stochastic" if sampled else "agent, greedy"
     results.statistics({agent: result, "random policy": result.random_baseline})
     if run is not None:
         console.info(f"written to {console.short_path(run.evaluation)}")
+
+
+def _found(target: str, runs_dir: Path, imports: list[str] | None) -> tuple[Any, Any]:
+    """Return the checkpoint that RUN|CHECKPOINT means, and its run where it has one, once its modules are imported."""
+    from ppocli.records import catalog, checkpoint
+    from ppocli.views import console
+
+    path, run = catalog.find_checkpoint(target, runs_dir)
+    saved = checkpoint.load(path)
+    import_modules(imports_of(imports))
+    if run is None:
+        return saved, None
+    require_imports(run)
+    if saved.is_of(run.config):
+        return saved, run
+    whose = f"{saved.config.env.id}, seed {saved.config.train.seed}"
+    console.info(f"warning: {console.short_path(path)} is of another run ({whose}): nothing is written to this one")
+    return saved, None
 
 
 def random_baseline_command(
@@ -59,18 +78,18 @@ def random_baseline_command(
     as_json: options.Json = False,
 ) -> None:
     """Measure random actions just as evaluate would."""
-    import_modules(imports)
     with importing():
         from ppocli.config.load import load_config
         from ppocli.evaluation.results import make_baseline
         from ppocli.records.run import baseline_folder
         from ppocli.views import console, results
     settings = load_config(config, overrides or ())
+    import_modules(imports_of(imports))
     folder = baseline_folder(runs_dir, settings.env.id)
     with console.working(f"Playing {num_episodes} episodes"):
         result = make_baseline(settings, folder, num_episodes, seed)
     if as_json:
-        print(to_json(result))
+        console.as_json(result)
         return
     console.out.print(f"{num_episodes} episodes of {settings.env.id}, seed {seed}")
     results.statistics({"random policy": result})
@@ -97,7 +116,6 @@ def render_command(
 
     A video needs no display; --human opens a window.
     """
-    import_modules(imports)
     if random_actions and (config is None or target is not None):
         raise UsageError("render --random takes --config FILE|PRESET and no RUN")
     if not random_actions and target is None:
@@ -106,20 +124,20 @@ def render_command(
         raise UsageError("a RUN or CHECKPOINT has its own config; --config and --set go with --random")
     if human and output is not None:
         raise UsageError("--human shows a window and --output writes a file; choose one")
-    from ppocli.config.load import load_config
-    from ppocli.pictures import films
-    from ppocli.records import catalog, checkpoint
-    from ppocli.records.run import baseline_folder
+    with importing():
+        from ppocli.config.load import load_config
+        from ppocli.pictures import films
+        from ppocli.records.run import baseline_folder
 
     if target is None:
         saved, settings = None, load_config(config or "", overrides or ())
+        import_modules(imports_of(imports))
         folder, stem = baseline_folder(runs_dir, settings.env.id) / "videos", "random"
     else:
-        path, run = catalog.find_checkpoint(target, runs_dir)
-        saved = checkpoint.load(path)
+        saved, run = _found(target, runs_dir, imports)
         settings = saved.config
-        folder = Path() if run is None else run.path / "videos"
-        stem = f"{path.stem}-stochastic" if sampled else path.stem
+        folder = Path.cwd() if run is None else run.path / "videos"
+        stem = f"{saved.path.stem}-stochastic" if sampled else saved.path.stem
     video = None if human else output or folder / f"{stem}-seed{seed}.mp4"
     if video is None:
         films.check_display()

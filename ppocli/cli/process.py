@@ -1,23 +1,29 @@
 """What is global to the process: streams, signals, the garbage collector, what a user has imported."""
 
 import gc
-import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import wraps
+from io import UnsupportedOperation
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-from ppocli.errors import UsageError, one_line
-from ppocli.signals import stop_signals_held_back
+import typer
+
+from ppocli.errors import PpocliError, PpocliWarning, UsageError, one_line
+from ppocli.guests import IMPORTED
+from ppocli.signals import SIGPIPE, end_at_once, handling
 
 
-def fail(message: str, exit_code: int) -> NoReturn:
-    """Say in one line what is wrong, and exit."""
+def fail(message: str, exit_code: int, frames: str = "") -> int:
+    """Say in one line what is wrong, below the traceback of a user's own code; return the exit code."""
     with suppress(OSError):
-        print(f"error: {one_line(message)}", file=sys.stderr)
-    sys.exit(exit_code)
+        print(f"{frames}error: {one_line(message)}", file=sys.stderr)
+    return exit_code
 
 
 def make_streams_safe() -> None:
@@ -36,31 +42,127 @@ def make_streams_safe() -> None:
             stream.reconfigure(errors="replace")
 
 
-def import_modules(names: Sequence[str] | None) -> None:
-    """Import what the user asked for, from the working directory too. Raises UsageError."""
-    if names:
-        sys.path.insert(0, str(Path.cwd()))
-    for name in names or ():
+def flushed(exit_code: int) -> int:
+    """Return the exit code, or another where what was printed does not get through, of which Python would complain."""
+    for stream in (sys.stderr, sys.stdout):
         try:
-            importlib.import_module(name)
-        except (ImportError, ValueError, TypeError) as error:
-            raise UsageError(f"--import {name}: {error}") from error
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout:
+                exit_code = exit_code or _unprinted(error)
+    return exit_code
+
+
+def _unprinted(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):  # nobody is there to be told
+        return 128 + SIGPIPE
+    return fail(f"stdout: {error.strerror}", 1)
+
+
+def hosting(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that is a host to a user's code: its paths and its stdout stay its own, whatever that does."""
+
+    @wraps(command)
+    def hosted(**options: Any) -> None:
+        from ppocli.views import console
+
+        try:
+            console.began_in = Path.cwd()
+        except OSError as error:
+            raise PpocliError(f"the working directory: {error.strerror}; go to one that is there") from error
+        warnings.simplefilter("default", PpocliWarning)
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        try:
+            with _stdout_for_results():
+                command(
+                    **{key: value.absolute() if isinstance(value, Path) else value for key, value in options.items()}
+                )
+        finally:
+            console.began_in = None
+
+    return hosted
+
+
+def _show_warning(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:
+    from ppocli.views import console
+
+    if issubclass(category, PpocliWarning):
+        console.info(f"warning: {message}")
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, file, line))
+
+
+@contextmanager
+def _stdout_for_results() -> Iterator[None]:
+    """Within the block only results go to stdout; what environments print, or programs of theirs, goes to stderr."""
+    from ppocli.views import console
+
+    stdout = results = sys.stdout
+    descriptor = None
+    with suppress(OSError, UnsupportedOperation):  # it may be no file: within a program that captures it
+        stdout.flush()
+        descriptor = os.dup(stdout.fileno())
+        results = os.fdopen(os.dup(descriptor), "w", encoding=stdout.encoding, errors="replace")
+        os.dup2(2, stdout.fileno())
+    console.out.file, sys.stdout = results, sys.stderr
+    try:
+        yield
+    finally:
+        console.out.file, sys.stdout = None, stdout  # type: ignore[assignment]  # whatever stdout is by then
+        try:
+            results.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), results.fileno())
+            if not getattr(
+                error.__context__, "exit_code", 0
+            ):  # a hang-up took the terminal along, and is what to report
+                raise typer.Exit(_unprinted(error)) from error
+        finally:
+            if descriptor is not None:
+                os.dup2(descriptor, stdout.fileno())
+                os.close(descriptor)
+                results.close()
+
+
+def imports_of(named: Sequence[str] | None) -> list[str]:
+    """Return what to import: what `pyproject.toml` in the working directory lists, and what --import names.
+
+    Raises UsageError. Nothing that stands in a run or a config is ever imported.
+    """
+    path, listed = Path("pyproject.toml"), []
+    if path.is_file():
+        with suppress(OSError, ValueError):  # of another's making
+            listed = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("ppocli", {}).get("import", [])
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise UsageError('pyproject.toml: [tool.ppocli] import must be a list of modules, such as ["my_task"]')
+    return list(dict.fromkeys([*listed, *(named or ())]))
+
+
+def require_imports(*runs: Any) -> None:
+    """Raise UsageError where nobody has imported what registers the environment of a run."""
+    import gymnasium as gym
+
+    for run in runs:
+        missing = [known.name for known in run.info.imports if known.name not in [one.name for one in IMPORTED]]
+        if missing and run.config.env.id not in gym.registry:
+            options = " ".join(f"--import {name}" for name in missing)
+            raise UsageError(f"{run.config.env.id} is registered by what its run was trained with: add {options}")
 
 
 @contextmanager
 def importing(what: str = "Starting") -> Iterator[None]:
     """Say in a terminal that something is being imported, and keep the garbage collector away: it all stays to the end.
 
-    Signals wait, too: torch cannot be interrupted while it is imported, and would crash.
+    A signal ends the process at once: torch cannot be interrupted while it is imported, and would crash.
     """
     from ppocli.views import console
 
     os.environ.pop("MPLBACKEND", None)  # no window is drawn in, and one that matplotlib does not know it takes amiss
-    with console.working(what):
+    with console.working(what), handling(end_at_once):
         gc.disable()
         try:
-            with stop_signals_held_back():
-                yield
+            yield
         finally:
             gc.freeze()  # nor need it be looked through at exit
             gc.enable()

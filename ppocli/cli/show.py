@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from ppocli.cli import options
 from ppocli.cli.options import option
-from ppocli.cli.process import import_modules, importing
+from ppocli.cli.process import importing, imports_of, require_imports
 from ppocli.errors import PpocliError
-from ppocli.files import check_output, to_json
+from ppocli.files import check_output
+from ppocli.guests import import_modules
 
 _Axis = Literal["env-steps", "seconds"]
 _Statistic = Literal["mean", "iqm"]
@@ -31,12 +32,14 @@ def plot_command(
     One run is drawn beside the random policy. Of several the learning curves are drawn, those of one environment and
     config, but for the seed, together, with a 95 % bootstrap band.
     """
-    import_modules(imports)
     with importing():
         from ppocli.evaluation.curves import Axis, Statistic
         from ppocli.pictures import figures
         from ppocli.views import console
     runs = _meant(targets, runs_dir, output, figures.FORMATS)
+    import_modules(imports_of(imports))
+    if len(runs) == 1:
+        require_imports(*runs)  # whose environment the random policy may have to play
     with console.working("Drawing"):
         output = figures.draw(runs, output, Axis(axis), Statistic(statistic))
     console.out.print(f"figure: {console.short_path(output)}")
@@ -54,11 +57,12 @@ def report_command(
 
     It needs no network: curves, evaluation, films of episodes, health of the training, and how to make it again.
     """
-    import_modules(imports)
     with importing():
         from ppocli.report.page import write
         from ppocli.views import console
     runs = _meant(targets, runs_dir, output, [".html"])
+    import_modules(imports_of(imports))
+    require_imports(*runs)
     with console.working("Evaluating, filming and writing"):
         output = write(runs, output)
     console.out.print(f"report: {console.short_path(output)}")
@@ -102,8 +106,8 @@ def runs_command(
     found = [run for run in found if run.env_id.startswith(env or "") and state in (None, run.state)]
     found = catalog.sort_summaries(found, sort)
     if as_json:
-        print(to_json({"runs": found}))
+        console.as_json({"runs": found})
     elif found:
         results.runs_table(found)
     else:
-        console.info(f"no such run under {runs_dir}; ppocli train makes one")
+        console.info(f"no such run under {console.short_path(runs_dir)}; ppocli train makes one")

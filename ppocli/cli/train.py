@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -11,9 +12,9 @@ import typer
 
 from ppocli.cli import options
 from ppocli.cli.options import option
-from ppocli.cli.process import import_modules, importing
+from ppocli.cli.process import importing, imports_of, require_imports
 from ppocli.errors import PpocliError, UsageError
-from ppocli.files import to_json
+from ppocli.guests import import_modules
 from ppocli.signals import StopRequest, stop_request
 
 _resume = option("--resume RUN", "Resume a run that was stopped, or killed.", autocompletion=options.complete_run)
@@ -54,7 +55,9 @@ def train_command(
         raise UsageError("--seed trains one run and --seeds several; choose one")
     if jobs is not None and seeds is None:
         raise UsageError("--jobs goes with --seeds")
-    launch = Launch(config or "", overrides or [], runs_dir, name, stop_when_solved, imports or [], quiet, as_json)
+    launch = Launch(
+        config or "", overrides or [], runs_dir, name, stop_when_solved, imports_of(imports), quiet, as_json
+    )
     if seeds is not None:
         _train_several(launch, seeds, jobs)
     _train_one(launch, seed, resume, allow_inexact)
@@ -77,7 +80,6 @@ class Launch:
 def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexact: bool) -> NoReturn:
     started = time.perf_counter()
     with importing():
-        import_modules(launch.imports)
         from ppocli.config.load import load_config
         from ppocli.envs import api, make
         from ppocli.records import catalog, info
@@ -90,12 +92,17 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
             job = new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=launch.stop_when_solved)
         else:
             job = resume_job(catalog.find_run(resume, launch.runs_dir), command, allow_inexact=allow_inexact)
+        import_modules(launch.imports)
+        if job.resumes:
+            require_imports(job.run)
         environments = make.make_environments(job.config, job.progress.iterations)
         from ppocli.algorithm.device import keep_freed_memory  # and torch, while worker processes start
         from ppocli.training import loop, outcome, setup
         from ppocli.views import console, progress, results
     if job.saved is not None and (changes := setup.inexactness(job.saved)):
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
+    if job.resumes and job.run.info.code_now:
+        console.info("warning: the task's code is another than when the run began; it goes on with what it is now")
     keep_freed_memory()
     sums = outcome.Outcome(job)
     discrete = not isinstance(environments.training.action_spec, api.Continuous)
@@ -108,7 +115,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         outcome.follow(iterations, [sums.add, show], stop.__bool__)
     result = sums.result(time.perf_counter() - started, interrupted=bool(stop))
     if stop:
-        console.info(f"Interrupted. To resume: ppocli train --resume {console.shell_path(result.run_dir)}")
+        console.info(f"Interrupted. To resume: {console.command('train --resume', console.shell_path(result.run_dir))}")
     _print_result(result, results.training_result, launch, stop)
     raise typer.Exit(stop.exit_code)
 
@@ -117,7 +124,6 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     """Train several seeds, evaluate each, and compare them."""
     started = time.perf_counter()
     with importing():
-        import_modules(launch.imports)
         from ppocli.config.load import load_config
         from ppocli.records.info import command_of
         from ppocli.training.job import new_job
@@ -126,10 +132,13 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
         from ppocli.views import progress, results
 
     numbers, command = parse_seeds(seeds), command_of(sys.argv, launch.config, launch.overrides)
-    at_a_time, shared = share_out(load_config(launch.config, launch.overrides), len(numbers), jobs)
+    shared = load_config(launch.config, launch.overrides)
+    import_modules(launch.imports)
+    at_a_time, workers = share_out(shared, len(numbers), jobs)
+    new = partial(new_job, command=command, runs_dir=launch.runs_dir, name=launch.name)
     each = [
-        new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=launch.stop_when_solved)
-        for settings in map(shared.with_seed, numbers)
+        replace(new(shared.with_seed(seed), stop_when_solved=launch.stop_when_solved), workers=workers)
+        for seed in numbers
     ]
     ended: dict[int, Message] = {}
     with stop_request() as stop, progress.SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:
@@ -161,9 +170,11 @@ def _figure(run_dirs: list[Path], seeds: str) -> Path | None:
 
 
 def _print_result(result: Any, show: Callable[[Any], None], launch: Launch, stop: StopRequest) -> None:
+    from ppocli.views import console
+
     try:
         if launch.as_json:
-            print(to_json(result))
+            console.as_json(result)
         else:
             show(result)
     except OSError:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from yaml.constructor import ConstructorError
 
 from ppocli.config.models import KEYS, RENAMED, Config, EnvConfig, by_todays_names
-from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Schedule
+from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Given, Schedule
 from ppocli.errors import UsageError
 
 _DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
@@ -94,6 +94,17 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         target[parent] = dict(value)
         target = target[parent]
     target[last] = parse_yaml(text, f"--set {key}")
+    if whole == "env.kwargs":
+        target[last] = _given(target[last])
+
+
+def _given(value: Any) -> Any:
+    """Return a value with all text in it marked as given on the command line."""
+    if isinstance(value, dict):
+        return {key: _given(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_given(item) for item in value]
+    return Given(value) if isinstance(value, str) else value
 
 
 def _describe(details: ErrorDetails) -> str:

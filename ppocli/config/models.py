@@ -33,6 +33,10 @@ class EnvConfig(values.Section):
     """The Gymnasium id of the task."""
     kwargs: Annotated[values.EnvKwargs, Key("env_kwargs")] = {}  # noqa: RUF012 - copied
     """Arguments of the environment."""
+    max_episode_steps: Annotated[values.Count | None, Key("TimeLimit")] = None
+    """Env steps after which an episode is truncated; null for the task's own limit, or 10,000 where it has none."""
+    info_keys: Annotated[values.InfoKeys, Key("Monitor info_keywords", same_experiment=True)] = ("is_success",)
+    """Numbers in the info of an episode's last step that are logged, and averaged by evaluate."""
     num_envs: Annotated[int, values.whole_number(1, 10_000), Key("n_envs")] = 16
     """Copies of the environment that play side by side."""
     backend: Annotated[Literal["gymnasium", "envpool"], Key()] = "gymnasium"

@@ -3,13 +3,14 @@
 import math
 import re
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag
 
 SHORT = reprlib.Repr()  # for messages: YAML's aliases can make a value that is endless when it is written out
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 60, 60
+_MOST_VALUES = 10_000  # in one argument of an environment
 
 
 def _must_be(words: str, accepts: Callable[[Any], object]) -> BeforeValidator:
@@ -42,16 +43,38 @@ def real_number(low: float, high: float) -> BeforeValidator:
     return _must_be(f"a finite number from {low:g} to {high:g}", lambda value: _is_number(value, low, high))
 
 
+class Given(str):
+    """Text that stood on the command line and not in a file: where it is a path, the user has chosen it."""
+
+    __slots__ = ()
+
+
 def _check_env_kwargs(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) and key.isidentifier() for key in value):
         raise ValueError("must be a mapping of argument names to values")
     if "render_mode" in value:
         raise ValueError("must not set render_mode: training never draws, and `ppocli render` chooses its own")
     for key, item in value.items():
-        plain_word = isinstance(item, str) and re.fullmatch(r"[\w+-][\w +-]*", item)
-        if not (isinstance(item, bool) or _is_number(item) or plain_word):
-            raise ValueError(f"must hold only numbers, true or false, and plain words; {key} is {SHORT.repr(item)}")
+        if not all(leaf is None or isinstance(leaf, bool | str) or _is_number(leaf) for leaf in leaves(item)):
+            kinds = "numbers, true or false, null, text, and lists and mappings of these"
+            raise ValueError(f"must hold only {kinds}; {key} is {SHORT.repr(item)}")
     return value
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield what a value of lists and mappings holds in the end; a list where there is no end, which YAML can write."""
+    waiting = [value]
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return
+        item = waiting.pop()
+        if isinstance(item, dict) and all(isinstance(key, str) for key in item):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        else:
+            yield item
+    yield waiting
 
 
 Switch = Annotated[bool, _must_be("true or false", lambda value: isinstance(value, bool))]
@@ -64,11 +87,20 @@ Fraction = Annotated[float, real_number(0, 1)]
 EnvId = Annotated[
     str,
     _must_be(
-        'a Gymnasium id such as "LunarLander-v3" (one that imports a module is not accepted)',
+        'a Gymnasium id such as "LunarLander-v3" (one that imports a module is not accepted: that is up to --import)',
         lambda value: isinstance(value, str) and re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value),
     ),
 ]
-EnvKwargs = Annotated[dict[str, bool | int | float | str], BeforeValidator(_check_env_kwargs)]
+EnvKwargs = Annotated[dict[str, Any], BeforeValidator(_check_env_kwargs)]
+InfoKeys = Annotated[
+    tuple[str, ...],
+    _must_be(
+        "a list of names, such as [is_success]",
+        lambda value: (
+            isinstance(value, list | tuple) and all(isinstance(key, str) and key.isprintable() and key for key in value)
+        ),
+    ),
+]
 Workers = Annotated[
     int | Literal["auto"],
     _must_be(

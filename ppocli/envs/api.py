@@ -78,14 +78,18 @@ class Step(NamedTuple):
     terminated: NDArray[np.bool_]  # (N,): the task itself ended the episode
     truncated: NDArray[np.bool_]  # (N,): a time limit ended the episode, and its value lives on
     action_masks: NDArray[np.bool_] | None = None  # (N, choices): which actions are allowed; None where all always are
+    infos: NDArray[np.float64] | None = None  # (N, len(info_keys)): the last ones of episodes, or NaN
 
 
 class VectorEnv(Protocol):
     """N copies of one environment. Autoreset is off: an environment whose episode has ended waits for `reset`."""
 
+    env_id: str
     num_envs: int
     obs_spec: ObsSpec
     action_spec: ActionSpec
+    info_keys: tuple[str, ...]  # what `Step.infos` has
+    assumed_limit: int | None  # env steps after which episodes are truncated that neither task nor config limits
     reward_threshold: float | None  # the mean return at which its makers call it solved, None where they name none
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:

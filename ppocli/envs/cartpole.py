@@ -18,18 +18,23 @@ class CartPoleVectorEnv:
     Only the motion and the time limit are Gymnasium's: its vector environment starts episodes from one generator.
     """
 
+    env_id = "CartPole-v1"
     obs_spec: ObsSpec = Vector(4)
     action_spec: ActionSpec = Discrete(2)
-    reward_threshold = gym.spec("CartPole-v1").reward_threshold
+    info_keys: tuple[str, ...] = ()
+    assumed_limit: int | None = None
+    reward_threshold = gym.spec(env_id).reward_threshold
 
     @staticmethod
     def covers(config: EnvConfig) -> bool:
         """Whether this is the environment that `config` describes."""
-        return config.id == "CartPole-v1" and not config.kwargs
+        return config.id == CartPoleVectorEnv.env_id and not config.kwargs
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, max_episode_steps: int | None = None) -> None:
         self.num_envs = num_envs
         self._dynamics = Dynamics(num_envs)
+        if max_episode_steps is not None:
+            self._dynamics.max_episode_steps = max_episode_steps
         self._dynamics.reset()
         self._playing = np.zeros(num_envs, dtype=bool)
 

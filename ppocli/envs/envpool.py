@@ -1,7 +1,6 @@
 """The backend `envpool`: environments written in C++, stepped by threads. See https://envpool.readthedocs.io."""
 
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppocli.config.models import EnvConfig
+from ppocli.cores import usable_cores
 from ppocli.envs import spaces
 from ppocli.envs.api import Observations, Step
 from ppocli.errors import PpocliError, UsageError
@@ -25,10 +25,12 @@ class EnvPoolVectorEnv:
     EnvPool, UsageError for an environment that it does not have or that is not supported.
     """
 
+    info_keys: tuple[str, ...] = ()
+    assumed_limit: int | None = None
     reward_threshold: float | None = None  # nobody asks: agents are evaluated in Gymnasium's own environments
 
     def __init__(self, config: EnvConfig, num_envs: int, seed: int) -> None:
-        self.num_envs = num_envs
+        self.env_id, self.num_envs = config.id, num_envs
         try:
             envpool = _import_envpool(config.id)
         except ImportError as error:
@@ -38,12 +40,14 @@ class EnvPoolVectorEnv:
         if config.id not in envpool.list_all_envs():
             raise UsageError(f"env.id: EnvPool has no {config.id!r}; env.backend: gymnasium may")
         # Some are still awake when the next actions come; with one a core, waking them takes a fifth of a rollout.
-        threads = min(num_envs, 3 * (os.cpu_count() or 1))
+        cores = usable_cores() if config.workers == "auto" else config.workers + 1
+        threads = min(num_envs, 3 * cores)
+        limit = {"max_episode_steps": config.max_episode_steps} if config.max_episode_steps else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Gymnasium's, about the precision of EnvPool's own spaces
             try:
                 self._envs = envpool.make_gymnasium(
-                    config.id, num_envs=num_envs, num_threads=threads, seed=seed, **config.kwargs
+                    config.id, num_envs=num_envs, num_threads=threads, seed=seed, **limit, **config.kwargs
                 )
             except (AssertionError, TypeError, ValueError) as error:
                 raise UsageError(f"env.kwargs: EnvPool's {config.id} does not take {config.kwargs}: {error}") from error

@@ -1,15 +1,15 @@
 """Episode after episode in each of N environments, for training and evaluation alike."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ppocli.envs.api import Step, VectorEnv
-from ppocli.errors import CheckpointError, NonFiniteError, ReplayError
+from ppocli.errors import CheckpointError, NonFiniteError, ReplayError, warn
 
 _LARGEST = np.finfo(np.float32).max  # of the numbers that learning can hold
 
@@ -25,6 +25,7 @@ class Episode:
     terminated: bool
     truncated: bool
     env_steps: int  # env steps that all environments together had taken when it ended
+    info: Mapping[str, float] = field(default_factory=dict)  # those of the info keys that came with its end
 
 
 class Episodes:
@@ -82,7 +83,7 @@ class Episodes:
         self._check_finite("reward", step.rewards)
         self._check_finite("observation", step.obs)
         self.obs = step.obs
-        ended = step.terminated | step.truncated
+        ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         self.finished = [
             Episode(
                 environment=index,
@@ -92,9 +93,13 @@ class Episodes:
                 terminated=bool(step.terminated[index]),
                 truncated=bool(step.truncated[index]),
                 env_steps=self.env_steps,
+                info={} if step.infos is None else _known(self.envs.info_keys, step.infos[index].tolist()),
             )
-            for index in np.flatnonzero(ended).tolist()
+            for index in ended
         ]
+        if ended and self._lengths[ended].max() == self.envs.assumed_limit:
+            limit = f"{self.envs.assumed_limit:,} env steps, as it has no limit; env.max_episode_steps sets one"
+            warn(f"{self.envs.env_id}: an episode was truncated after {limit}")
         return step
 
     def start_next(self) -> None:
@@ -195,12 +200,17 @@ class Episodes:
         if usable.all():
             return
         index = int(np.argwhere(~usable)[0][0])
+        place = f"step {self._lengths[index]} of the episode with seed {self.seeds[index]}"
         raise NonFiniteError(
-            f"environment {index}, episode with seed {self.seeds[index]}, step {self._lengths[index]}: "
-            f"its {what} is not a finite number: {values[index].tolist()}"
+            f"{self.envs.env_id}: its {what} in {place} is {values[index].tolist()}: "
+            f"not a finite number, or beyond {_LARGEST:.1e}, where learning ends"
         )
 
     def _seed(self, environment: int) -> int:
         seed = self.seeds[environment]
         assert seed is not None
         return seed
+
+
+def _known(keys: Sequence[str], numbers: Sequence[float]) -> dict[str, float]:
+    return {key: number for key, number in zip(keys, numbers, strict=True) if number == number}  # which NaN is not

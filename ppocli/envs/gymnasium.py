@@ -1,5 +1,7 @@
 """The backend `gymnasium`: Gymnasium's own environments, stepped one after the other in this process."""
 
+import copy
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,51 +13,63 @@ from numpy.typing import NDArray
 from ppocli.config.models import EnvConfig
 from ppocli.envs import spaces
 from ppocli.envs.api import Observations, Step
-from ppocli.errors import PpocliError, UsageError
+from ppocli.envs.given import NUMBERS, first_obs, flag, number, picture
+from ppocli.errors import PpocliError, UsageError, warn
+from ppocli.guests import FAILURES, blame
+from ppocli.signals import TimeIsUp, at_most
 
+ASSUMED_LIMIT = 10_000  # env steps of an episode where neither the task nor the config has a limit
+CLOSE_SECONDS = 5.0  # that environments may take to close
 KEEP_THEIR_WORLD = {"BipedalWalker", "BipedalWalkerHardcore", "CarRacing"}
 """Environments whose `reset` builds into the world of the episode before: each episode gets an object of its own."""
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
-    """Make one environment. Raises UsageError for what Gymnasium does not know, PpocliError for a missing package.
+    """Make one environment. Raises UsageError for what Gymnasium does not know, PpocliError for what it raises.
 
     Without a render mode it draws nothing and keeps nothing to draw (LunarLander would keep every puff of exhaust).
     """
-    kwargs: dict[str, Any] = dict(config.kwargs)
+    kwargs = copy.deepcopy(config.kwargs) | ({"render_mode": render_mode} if render_mode else {})
     try:
         with warnings.catch_warnings():
             # An outdated id is an error with Gymnasium's own advice, or works; its warnings would only repeat that.
             warnings.simplefilter("ignore")
-            return gym.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
-    except (gym.error.DependencyNotInstalled, ImportError) as error:
+            return gym.make(config.id, config.max_episode_steps, disable_env_checker=True, **kwargs)
+    except gym.error.DependencyNotInstalled as error:
         raise PpocliError(f"{config.id}: {error}") from error
     except gym.error.Error as error:
         advice = str(error).replace("`", "")
-        raise UsageError(f"env.id: {config.id!r} is not an environment of this Gymnasium: {advice}") from error
-    except Exception as error:
-        if not config.kwargs:
-            raise
-        raise UsageError(f"env.kwargs: {config.id} does not take {config.kwargs}: {error}") from error
+        raise UsageError(
+            f"env.id: {config.id!r} is not an environment of this Gymnasium: {advice} "
+            "(if a module of yours registers it, add --import MODULE)"
+        ) from error
+    except FAILURES as error:
+        several = ", of which a run makes several" if isinstance(error, OSError) else ""
+        blamed = blame(error, config.id, f"when it was made{several}")
+        if config.kwargs and isinstance(error, TypeError | ValueError | LookupError):
+            raise UsageError(f"env.kwargs: {config.id} does not take {config.kwargs}: {blamed}") from error
+        raise blamed from error
 
 
 class GymnasiumVectorEnv:
     """N Gymnasium environments; each is made when first reset.
 
-    Raises UsageError for one that does not exist or has unsupported spaces. What one raises gets a note of when it did.
+    Raises UsageError for one that does not exist or has unsupported spaces, PpocliError for what one raises, or gives
+    that it should not, with when it did.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, render_mode: str | None = None) -> None:
-        self.num_envs = num_envs
+        self.env_id, self.num_envs, self.info_keys = config.id, num_envs, config.info_keys
         self._config = config
         self._render_mode = render_mode
         first = make_env(config, render_mode)
+        self.spec = first.spec  # what Gymnasium made the environments from
         self.obs_spec, self._flatten = spaces.observations(config.id, first.observation_space)
         self.action_spec, self._to_env = spaces.actions(config.id, first.action_space)
-        self.spec = first.spec  # what Gymnasium made the environments from
-        self.reward_threshold = first.spec.reward_threshold if first.spec else None
+        self.reward_threshold = self.spec.reward_threshold if self.spec else None
+        self.assumed_limit = None if self.spec and self.spec.max_episode_steps else ASSUMED_LIMIT
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)  # steps in a second of its own time
-        self._made_anew = first.spec is not None and first.spec.name in KEEP_THEIR_WORLD
+        self._made_anew = self.spec is not None and self.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
         self._playing = np.zeros(num_envs, dtype=bool)
         self._seeds = [0] * num_envs
@@ -65,51 +79,81 @@ class GymnasiumVectorEnv:
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         for index, seed in zip(indices, seeds, strict=True):
             if self._made_anew and index in self._envs:
-                self._envs.pop(index).close()
+                self._close(self._envs.pop(index))
             if index not in self._envs:
                 self._envs[index] = make_env(self._config, self._render_mode)
             self._seeds[index], self._steps[index] = seed, 0
             try:
-                self._obs[index] = self._flatten(self._envs[index].reset(seed=seed)[0])
-            except Exception as error:
-                self._note_place(error, index)
-                raise
+                self._obs[index] = self._flatten(first_obs(self._envs[index].reset(seed=seed)))
+            except FAILURES as error:
+                raise self._blame(error, index, "reset") from error
             self._playing[index] = True
         return Observations(self._obs.copy())
 
     def step(self, actions: NDArray[Any]) -> Step:
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), dtype=bool)
+        infos = np.full((self.num_envs, len(self.info_keys)), np.nan)
         chosen = self._to_env(actions)
-        if chosen.ndim == 1:
-            chosen = chosen.tolist()  # plain numbers, which environments compute faster with
         self._steps += self._playing
+        if self.assumed_limit:
+            truncated |= self._playing & (self._steps >= self.assumed_limit)
         index = 0
         try:
             for index in np.flatnonzero(self._playing).tolist():
-                obs, rewards[index], terminated[index], truncated[index], _ = self._envs[index].step(chosen[index])
+                obs, reward, terminates, truncates, info = self._envs[index].step(chosen[index])
                 self._obs[index] = self._flatten(obs)
-        except Exception as error:
-            self._note_place(error, index)
-            raise
+                rewards[index] = number(reward, "reward")
+                terminated[index] = flag(terminates, "terminated")
+                truncated[index] |= flag(truncates, "truncated")
+                if terminated[index] or truncated[index]:
+                    infos[index] = [
+                        info[key] if isinstance(info.get(key), NUMBERS) else np.nan for key in self.info_keys
+                    ]
+        except FAILURES as error:
+            raise self._blame(error, index, "step") from error
         self._playing &= ~(terminated | truncated)
-        return Step(self._obs.copy(), rewards, terminated, truncated)
+        return Step(self._obs.copy(), rewards, terminated, truncated, infos=infos)
 
-    def _note_place(self, error: Exception, index: int) -> None:
-        """Let the traceback of an environment that fails end with how to come to that point again."""
-        step, seed = self._steps[index], self._seeds[index]
-        error.add_note(f"raised by {self._config.id} in step {step} of its episode with seed {seed}")
+    def _blame(self, error: BaseException, index: int, method: str) -> PpocliError:
+        """Return the error to raise, with how to come to that point again."""
+        seed, step = self._seeds[index], self._steps[index]
+        when = f"in step {step} of its episode with seed {seed}" if method == "step" else f"with seed {seed}"
+        blamed = blame(error, self.env_id, when, getattr(type(self._envs[index].unwrapped), method))
+        if not blamed.frames:  # not raised in its code: it does not speak the way that Gymnasium does
+            return PpocliError(f"{blamed}; Gymnasium expects {_EXPECTED[method]}")
+        return blamed
 
-    def render(self) -> Any:
-        """Return what the first environment draws, (height, width, 3), uint8; None for a window. Raises PpocliError."""
+    def render(self) -> NDArray[np.uint8]:
+        """Return what the first environment draws, (height, width, 3). Raises PpocliError."""
+        method = type(self._envs[0].unwrapped).render
         try:
-            return self._envs[0].render()
-        except Exception as error:  # each library that draws has errors of its own
-            raise PpocliError(
-                f"{self._config.id} cannot be drawn here: {type(error).__name__}: {error} "
-                "(without a screen MuJoCo draws through EGL, Debian's package libegl1)"
-            ) from error
+            return picture(self._envs[0].render())
+        except FAILURES as error:  # each library that draws has errors of its own
+            if method is gym.Env.render:
+                raise PpocliError(f"{self.env_id} cannot be drawn: it has no method render") from error
+            blamed = blame(error, f"{self.env_id} cannot be drawn here", f"as {self._render_mode}", method)
+            egl = "; without a screen MuJoCo draws through EGL, Debian's package libegl1"
+            raise PpocliError(f"{blamed}{egl if 'mujoco' in sys.modules else ''}", blamed.frames) from error
 
     def close(self) -> None:
-        for env in self._envs.values():
+        """See `VectorEnv.close`. Whatever one of them does, this comes to its end."""
+        try:
+            with at_most(CLOSE_SECONDS):
+                for env in self._envs.values():
+                    self._close(env)
+        except TimeIsUp:
+            warn(f"{self.env_id}: close() has not ended after {CLOSE_SECONDS:g} s, and is left alone")
+        self._envs.clear()
+
+    def _close(self, env: gym.Env[Any, Any]) -> None:
+        try:
             env.close()
+        except FAILURES as error:  # what was found out in it is worth keeping all the same
+            warn(str(blame(error, self.env_id, "when it was closed")))
+
+
+_EXPECTED = {
+    "reset": "reset(seed=…) to return (observation, info)",
+    "step": "step(action) to return (observation, reward, terminated, truncated, info)",
+}

@@ -1,17 +1,23 @@
 """From a config to environments: what each run trains and is evaluated in."""
 
-import os
+import re
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Literal
 
+import gymnasium as gym
+
 from ppocli.config.models import Config, EnvConfig
+from ppocli.config.values import SHORT, Given, leaves
+from ppocli.cores import usable_cores
 from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.workers import WorkerVectorEnv
-from ppocli.errors import UsageError
+from ppocli.envs.workers import NoWorkersError, WorkerVectorEnv
+from ppocli.errors import PpocliError, UsageError, warn
+from ppocli.guests import IMPORTED
 from ppocli.seeds import training_seeds
 
 NUM_EVAL_ENVS = 20
@@ -67,27 +73,54 @@ def evaluation_envs(config: EnvConfig) -> VectorEnv:
 
 def drawn_envs(config: EnvConfig, render_mode: Literal["human", "rgb_array"]) -> GymnasiumVectorEnv:
     """Return the environments to watch an agent in: as many as an evaluation has, so that it acts as it does there."""
+    _refuse_foreign_paths(config)
     return GymnasiumVectorEnv(config, NUM_EVAL_ENVS, render_mode)
 
 
 def action_spec_of(config: EnvConfig) -> ActionSpec:
     """Return what actions an environment takes. Raises UsageError and PpocliError as the backends do."""
+    _refuse_foreign_paths(config)
     with closing(GymnasiumVectorEnv(config, 1)) as envs:
         return envs.action_spec
 
 
 def _gymnasium_envs(config: EnvConfig, num_envs: int) -> VectorEnv:
+    _refuse_foreign_paths(config)
     if CartPoleVectorEnv.covers(config):
-        return CartPoleVectorEnv(num_envs)
+        return CartPoleVectorEnv(num_envs, config.max_episode_steps)
     num_workers = automatic_workers(num_envs) if config.workers == "auto" else min(config.workers, num_envs - 1)
-    return WorkerVectorEnv(config, num_envs, num_workers) if num_workers else GymnasiumVectorEnv(config, num_envs)
+    if not num_workers:
+        return GymnasiumVectorEnv(config, num_envs)
+    try:
+        return WorkerVectorEnv(config, num_envs, num_workers)
+    except NoWorkersError as error:
+        if config.workers != "auto":
+            raise PpocliError(f"env.workers: {error}; env.workers=0 needs none") from error
+        warn(f"{error}; all environments are stepped in one process")
+        return GymnasiumVectorEnv(config, num_envs)
+
+
+def _refuse_foreign_paths(config: EnvConfig) -> None:
+    """Raise UsageError for a path that a config, perhaps a stranger's, has an environment open that nobody imported.
+
+    One that was given on the command line is the user's own choice.
+    """
+    spec = gym.registry.get(config.id)
+    code = spec.entry_point if spec else ""
+    package = (code if isinstance(code, str) else getattr(code, "__module__", "")).partition(":")[0].partition(".")[0]
+    plugins = {plugin.module.partition(".")[0] for plugin in entry_points(group="gymnasium.envs")}
+    imported = {known.name.partition(".")[0] for known in IMPORTED}
+    if config.backend == "gymnasium" and package not in {"gymnasium", *plugins} - imported:
+        return
+    for key, value in config.kwargs.items():
+        for text in leaves(value):
+            if isinstance(text, str) and not isinstance(text, Given) and not re.fullmatch(r"[\w+-][\w +-]*", text):
+                raise UsageError(
+                    f"env.kwargs: {key} is {SHORT.repr(text)}, which may be a path: give it on the command line, "
+                    f"--set env.kwargs.{key}=…, or --import {package or 'envpool'}, if you trust who wrote it"
+                )
 
 
 def automatic_workers(num_envs: int) -> int:
     """Return how many worker processes pay: one for each further core, as long as each process has 8 environments."""
-    return max(0, min(available_cores(), num_envs // ENVIRONMENTS_PER_PROCESS) - 1)
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(0, min(usable_cores(), num_envs // ENVIRONMENTS_PER_PROCESS) - 1)

@@ -1,15 +1,18 @@
 """From Gymnasium's spaces to flat vectors of numbers, and back."""
 
+import math
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from gymnasium import Space, spaces
-from gymnasium.spaces.utils import flatdim, flatten
+from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
 from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete, ObsSpec, Vector
 from ppocli.errors import UsageError
+from ppocli.guests import UnexpectedError
 
 Array = NDArray[Any]
 _OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary, and Tuple or Dict of those"
@@ -19,13 +22,53 @@ _ACTIONS = "Discrete, MultiDiscrete, MultiBinary and Box"
 def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any], Array]]:
     """Return the form of an observation for the agent, and what brings one into it, flat by Gymnasium's own rules.
 
-    Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError.
+    Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError; what is returned
+    raises UnexpectedError for what is no such observation.
     """
     if not _is_flat(space):
         raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}")
-    if isinstance(space, spaces.Box):
-        return Vector(int(np.prod(space.shape))), np.ravel
-    return Vector(flatdim(space)), lambda obs: flatten(space, obs)  # type: ignore[return-value]
+
+    def flat(obs: Any) -> Array:
+        try:
+            return _flat(space, obs)
+        except (ValueError, TypeError, LookupError) as error:
+            array = obs if isinstance(obs, np.ndarray) else None
+            given = reprlib.repr(obs) if array is None else f"an array {array.shape} of {array.dtype}"
+            raise UnexpectedError(f"its observation is {given}, and its observation_space {space}") from error
+
+    return Vector(flatdim(space)), flat
+
+
+def _flat(space: Space[Any], obs: Any) -> Array:
+    """Return an observation as a vector. Raises ValueError, TypeError, LookupError for what is not of the space."""
+    match space:
+        case spaces.Tuple():
+            return np.concatenate([_flat(part, own) for part, own in zip(space.spaces, obs, strict=True)])
+        case spaces.Dict():
+            return np.concatenate([_flat(part, obs[name]) for name, part in space.spaces.items()])
+        case spaces.Discrete():
+            return _one_hot(_numbers(obs, 1) - space.start, np.array([space.n]))
+        case spaces.MultiDiscrete():
+            return _one_hot(_numbers(obs, space.nvec.size) - space.start.ravel(), space.nvec.ravel())
+        case _:
+            return _numbers(obs, math.prod(space.shape or ()))
+
+
+def _numbers(values: Any, count: int) -> Array:
+    """Return so many numbers as a vector; what has others, or one number for all, is refused. Raises ValueError."""
+    array = np.asarray(values)
+    if array.size != count or array.dtype.kind not in "fiub":
+        raise ValueError
+    return array.reshape(count)
+
+
+def _one_hot(choices: Array, sizes: Array) -> Array:
+    """Return for each choice as many numbers as it has been made from, all 0 but one. Raises ValueError."""
+    if (choices < 0).any() or (choices >= sizes).any() or (choices != choices.astype(int)).any():
+        raise ValueError
+    flat = np.zeros(sizes.sum(), np.float32)
+    flat[np.cumsum(sizes) - sizes + choices.astype(int)] = 1
+    return flat
 
 
 def _is_flat(space: Space[Any]) -> bool:
@@ -39,7 +82,7 @@ def _is_flat(space: Space[Any]) -> bool:
 def actions(env_id: str, space: Space[Any]) -> tuple[ActionSpec, Callable[[Array], Array]]:
     """Return what the agent's actions are, and what turns a batch of them into the environment's. Raises UsageError."""
     if isinstance(space, spaces.Discrete):
-        return Discrete(int(space.n)), lambda actions: actions + space.start
+        return Discrete(int(space.n)), lambda actions: (actions + space.start).astype(space.dtype)
     if isinstance(space, spaces.MultiDiscrete):
         return MultiDiscrete(tuple(space.nvec.ravel().tolist())), lambda actions: _shaped(actions, space) + space.start
     if isinstance(space, spaces.MultiBinary):

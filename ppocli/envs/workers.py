@@ -4,197 +4,296 @@ import atexit
 import itertools
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
-from multiprocessing.synchronize import Semaphore
+from signal import Signals
 from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from ppocli.config.models import EnvConfig
-from ppocli.envs.api import ActionSpec, Observations, ObsSpec, Step
-from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.errors import PpocliError
-from ppocli.signals import ignore_stop_signals, signal_name, start_resource_tracker, stop_signals_held_back
+from ppocli.envs.api import Observations, Step
+from ppocli.envs.gymnasium import CLOSE_SECONDS, GymnasiumVectorEnv
+from ppocli.errors import PpocliError, PpocliWarning
+from ppocli.signals import (
+    leave_stop_signals_to_parent,
+    let_stop_signals_in,
+    signal_name,
+    start_resource_tracker,
+    stop_signals_held_back,
+)
 
 _SPIN_SECONDS = 1e-3
-_LOOK_AFTER_WORKERS_SECONDS = 0.5
 _NO_RESET = -1
+_OUTCOME = ["obs", "reward", "terminated", "truncated", "info"]  # what a step leads to, in a row
+_WINDOW = 200  # steps after which it is asked whether workers pay
+_ALONE_SECONDS = 30.0  # for how long they are then left alone before they are asked again
+_CHEAP_SECONDS = 1e-3  # for a step of an environment: what takes longer may well take long to make, too
+
+
+class NoWorkersError(PpocliError):
+    """There can be no worker processes for this environment, or on this machine."""
 
 
 class WorkerVectorEnv:
     """N environments: this process steps the first share of them, each worker process another, at the same time.
 
-    Which process an environment lives in changes nothing that it does. Raises what GymnasiumVectorEnv raises; `reset`
-    and `step` raise PpocliError when a worker has died, with what killed it.
+    Which process an environment lives in changes nothing that it does. So with `env.workers: auto`, on a machine that
+    has too much else to do for them to pay, this process plays the episodes of all that begin, and asks them again
+    later. Raises what GymnasiumVectorEnv raises, NoWorkersError, PpocliError when a worker has died, with its cause.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, num_workers: int) -> None:
-        bounds = [num_envs * part // (num_workers + 1) for part in range(num_workers + 2)]
-        self.num_envs = num_envs
-        self._own = GymnasiumVectorEnv(config, bounds[1])
-        self.obs_spec, self.action_spec = self._own.obs_spec, self._own.action_spec
-        self.reward_threshold = self._own.reward_threshold
-        context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
-        row = _row(self.obs_spec, self.action_spec)
-        buffer = context.RawArray("b", num_envs * row.itemsize)
-        self._rows = np.frombuffer(buffer, row)
-        self._rows["seed"] = _NO_RESET
+        self._own = own = GymnasiumVectorEnv(config, num_envs)
+        self.env_id, self.num_envs, self.info_keys = own.env_id, num_envs, own.info_keys
+        self.obs_spec, self.action_spec = own.obs_spec, own.action_spec
+        self.reward_threshold, self.assumed_limit = own.reward_threshold, own.assumed_limit
+        self._is_auto = config.workers == "auto"
+        self._bounds = [num_envs * part // (num_workers + 1) for part in range(num_workers + 2)]
+        self._theirs = np.zeros(num_envs, dtype=bool)  # whether the current episode is a worker's
+        self._playing = np.zeros(num_envs, dtype=bool)
+        self._measured, self._lag, self._alone_until = 0, 0.0, 0.0
         self._workers: list[_Worker] = []
+        try:
+            self._start(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, config: EnvConfig) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
+        row = _row(self._own)
         start_resource_tracker()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for them
-        for start, stop in itertools.pairwise(bounds[1:]):
-            go, done = context.Semaphore(0), context.Semaphore(0)
-            share = _Share(self._own.spec, config, buffer, row, start, stop, go, done)
-            self._workers.append(_Worker(context, share))
+        try:
+            spec = pickle.dumps(self._own.spec)
+            buffer = context.RawArray("b", self.num_envs * row.itemsize)
+            self._rows = np.frombuffer(buffer, row)
+            self._rows["seed"] = _NO_RESET
+            for start, stop in itertools.pairwise(self._bounds[1:]):
+                self._workers.append(_Worker(context, _Share(spec, config, buffer, row, start, stop)))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise NoWorkersError(_unpicklable(self._own.spec, error)) from error
+        except OSError as error:
+            raise NoWorkersError(f"worker processes cannot be started: {error.strerror or error}") from error
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        rows = self._rows
-        rows["seed"][list(indices)] = seeds
-        concerned = [worker for worker in self._workers if (rows["seed"][worker.start : worker.stop] >= 0).any()]
+        named = np.array(indices, dtype=int)
+        self._theirs[named] = (named >= self._bounds[1]) & (time.perf_counter() >= self._alone_until)
+        self._playing[named] = True
+        theirs = self._theirs[named]
+        self._rows["seed"][named[theirs]] = np.array(seeds, dtype=np.int64)[theirs]
+        concerned = [worker for worker in self._workers if (self._rows["seed"][worker.share] >= 0).any()]
         for worker in concerned:
-            worker.go.release()
-        _reset(self._own, rows[: self._own.num_envs])
+            worker.link.tell()
+        own = [(index, seed) for index, seed, is_theirs in zip(indices, seeds, theirs, strict=True) if not is_theirs]
+        obs = self._own.reset([index for index, _ in own], [seed for _, seed in own]).obs
         for worker in concerned:
             worker.wait()
-        return Observations(rows["obs"].copy())
+        obs[self._theirs] = self._rows["obs"][self._theirs]
+        return Observations(obs)
 
     def step(self, actions: NDArray[Any]) -> Step:
-        rows = self._rows
+        rows, theirs = self._rows, self._theirs
         rows["action"] = actions
-        for worker in self._workers:
-            worker.go.release()
-        _step(self._own, rows[: self._own.num_envs])
-        for worker in self._workers:
+        at_work = [worker for worker in self._workers if theirs[worker.share].any()]
+        began = time.perf_counter()
+        for worker in at_work:
+            worker.link.tell()
+        step = self._own.step(actions)
+        own_ended = time.perf_counter()
+        for worker in at_work:
             worker.wait()
-        return Step(rows["obs"].copy(), rows["reward"].copy(), rows["terminated"].copy(), rows["truncated"].copy())
+        if at_work and self._is_auto and self._playing.all():
+            self._measure(own_ended - began, time.perf_counter() - began)
+        for name, own in zip(
+            _OUTCOME, (step.obs, step.rewards, step.terminated, step.truncated, step.infos), strict=True
+        ):
+            own[theirs] = rows[name][theirs]  # type: ignore[index]
+        self._playing &= ~(step.terminated | step.truncated)
+        return step
+
+    def _measure(self, own_seconds: float, seconds: float) -> None:
+        """Take note of a step; when it is time to, leave workers alone that make it slower than it would be without."""
+        alone = own_seconds * self.num_envs / (self.num_envs - self._theirs.sum())
+        self._measured += 1
+        self._lag += seconds - alone
+        if self._measured == _WINDOW:
+            if self._lag > 0 and alone < _CHEAP_SECONDS * self.num_envs:
+                self._alone_until = time.perf_counter() + _ALONE_SECONDS
+            self._measured, self._lag = 0, 0.0
 
     def close(self) -> None:
-        """See `VectorEnv.close`. Workers are killed: they hold nothing that is worth saving."""
+        """See `VectorEnv.close`. Workers that do not close their environments in time are killed."""
         atexit.unregister(self.close)
+        for worker in self._workers:
+            worker.link.connection.close()
         self._own.close()
         for worker in self._workers:
-            worker.kill()
+            worker.end()
+        self._workers.clear()
 
 
-def _row(obs_spec: ObsSpec, action_spec: ActionSpec) -> np.dtype[Any]:
+def _unpicklable(spec: Any, error: Exception) -> str:
+    code = spec.entry_point if spec else None
+    name = f"{getattr(code, '__module__', '?')}.{getattr(code, '__qualname__', code)}"
+    return f"worker processes cannot be given {name}, which is not at the top of a module ({error})"
+
+
+def _row(envs: GymnasiumVectorEnv) -> np.dtype[Any]:
     """Return what the processes tell each other about one environment."""
     fields = [
         ("seed", np.int64),  # of the episode to start, else _NO_RESET
-        ("action", action_spec.dtype, action_spec.shape),
+        ("action", envs.action_spec.dtype, envs.action_spec.shape),
         ("reward", np.float64),
-        ("obs", obs_spec.dtype, obs_spec.shape),
+        ("obs", envs.obs_spec.dtype, envs.obs_spec.shape),
         ("terminated", np.bool_),
         ("truncated", np.bool_),
+        ("info", np.float64, (len(envs.info_keys),)),
     ]
     return np.dtype(fields, align=True)
 
 
-def _reset(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
-    """Start an episode in each environment whose row has a seed for one."""
-    indices = np.flatnonzero(rows["seed"] >= 0)
-    rows["obs"] = envs.reset(indices.tolist(), rows["seed"][indices].tolist()).obs
-    rows["seed"] = _NO_RESET
+class _Link:
+    """One end of what two processes tell each other: that it is the other's turn, or what went wrong.
+
+    A number in shared memory lets who spins see it soon; the pipe lets who sleeps hear it, and orders what was written
+    before. Its end is the other's end.
+    """
+
+    def __init__(self, connection: Any, turns: Any, mine: int) -> None:
+        self.connection, self._turns, self._mine, self._heard = connection, turns, mine, 0
+
+    def tell(self, message: bytes = b"") -> None:
+        with suppress(OSError):  # where the other is gone, `hear` says so
+            self.connection.send_bytes(message)
+        self._turns[self._mine] += 1
+
+    def hear(self) -> bytes:
+        """Wait for the other. Raises EOFError, OSError when it is gone."""
+        self._heard += 1
+        end = time.perf_counter() + _SPIN_SECONDS
+        # In a rollout the other is about to answer, and sleeping takes longer; it may need this very core, though.
+        while self._turns[1 - self._mine] < self._heard and time.perf_counter() < end:
+            _let_others_run()
+        message: bytes = self.connection.recv_bytes()
+        return message
 
 
-def _step(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
-    rows["obs"], rows["reward"], rows["terminated"], rows["truncated"], _ = envs.step(rows["action"])
+_let_others_run = getattr(os, "sched_yield", lambda: None)
 
 
 @dataclass(frozen=True)
 class _Share:
     """What a worker is told: which environments, and where it finds what concerns those from `start` up to `stop`."""
 
-    spec: EnvSpec | None
+    spec: bytes
     config: EnvConfig
     buffer: Any
     row: np.dtype[Any]
     start: int
     stop: int
-    go: Semaphore
-    done: Semaphore
 
 
 class _Worker:
     """This process's end of a worker."""
 
     def __init__(self, context: Any, share: _Share) -> None:
-        self.start, self.stop, self.go, self._done = share.start, share.stop, share.go, share.done
-        self._last_words, words_out = context.Pipe(duplex=False)
-        self._process: SpawnProcess = context.Process(target=_work, args=(share, words_out), daemon=True)
-        # Nor is a signal the worker's that comes before it has imported what ignores them.
+        self.share = slice(share.start, share.stop)
+        ours, theirs = context.Pipe()
+        turns = context.RawArray("q", 2)
+        self.link = _Link(ours, turns, 0)
+        self._is_ready = False
+        self._process: SpawnProcess = context.Process(target=_work, args=(share, _Link(theirs, turns, 1)))
+        # Nor is a signal the worker's that comes before it has imported what leaves it to the parent.
         with _main_module_hidden(), stop_signals_held_back():
             self._process.start()
-        words_out.close()
+        theirs.close()
 
     def wait(self) -> None:
-        """Wait until the worker has done what `go` told it. Raises PpocliError when it has died."""
-        if _spin(self._done):
-            return
-        while not self._done.acquire(timeout=_LOOK_AFTER_WORKERS_SECONDS):
-            if not self._process.is_alive() and not self._done.acquire(block=False):
-                raise PpocliError(f"a worker process of the environments died: {self._cause_of_death()}")
+        """Wait until the worker has done what it was told. Raises what it raised, PpocliError when it has died."""
+        try:
+            if not self._is_ready:
+                self._is_ready = not self._raise(self.link.hear())
+            self._raise(self.link.hear())
+        except (EOFError, OSError) as error:
+            raise PpocliError(f"a worker process of the environments died: {self._cause_of_death()}") from error
 
-    def kill(self) -> None:
+    def _raise(self, message: bytes) -> bool:
+        if message:
+            raise pickle.loads(message)
+        return False
+
+    def end(self) -> None:
+        """See the process off, which ends when its link does."""
+        self._process.join(CLOSE_SECONDS + 1)
         self._process.kill()
         self._process.join()
-        self._last_words.close()
 
     def _cause_of_death(self) -> str:
-        with suppress(EOFError):
-            if self._last_words.poll():
-                return f"{self._last_words.recv()} (env.workers=0 shows the whole traceback)"
+        self._process.join(CLOSE_SECONDS)
         code = self._process.exitcode or 0
         if code < 0:
-            return f"killed by {signal_name(-code)}, perhaps for want of memory; env.workers=0 needs none of them"
+            memory = ", perhaps for want of memory" if -code == Signals.SIGKILL else ""
+            return f"killed by {signal_name(-code)}{memory}; env.workers=0 needs none of them"
         return f"exit code {code}; env.workers=0 steps everything in one process"
 
 
-def _work(share: _Share, last_words: "connection.Connection[str, str]") -> None:
-    """Be a worker process until the parent kills it or is no more."""
-    ignore_stop_signals()  # a signal to the whole group is the parent's to answer
+def _work(share: _Share, link: _Link) -> None:
+    """Be a worker process until the parent closes the link or is no more."""
+    leave_stop_signals_to_parent()  # a signal to the whole group is the parent's to answer
+    let_stop_signals_in()
+    warnings.simplefilter("ignore", PpocliWarning)  # which the parent gives of its own share
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        if share.spec is not None:  # of an environment that perhaps only the parent has registered
-            gym.registry.setdefault(share.spec.id, share.spec)
-        envs = GymnasiumVectorEnv(share.config, share.stop - share.start)
-        rows = np.frombuffer(share.buffer, share.row)[share.start : share.stop]
-        while True:
-            if not _spin(share.go):
-                share.go.acquire()
-            if (rows["seed"] >= 0).any():
-                _reset(envs, rows)
-            else:
-                _step(envs, rows)
-            share.done.release()
+        with closing(_envs(share)) as envs:
+            link.tell()
+            rows = np.frombuffer(share.buffer, share.row)[share.start : share.stop]
+            with suppress(EOFError, OSError):
+                while link.hear() == b"":
+                    _do(envs, rows)
+                    link.tell()
+    except PpocliError as error:
+        link.tell(pickle.dumps(error))
+
+
+def _envs(share: _Share) -> GymnasiumVectorEnv:
+    try:
+        spec = pickle.loads(share.spec)
     except Exception as error:
-        last_words.send(f"{type(error).__name__}: {' '.join([str(error), *getattr(error, '__notes__', ())])}")
-        sys.exit(1)
+        raise NoWorkersError(f"a worker process does not find the environment: {error}") from error
+    if spec is not None:  # of an environment that perhaps only the parent has registered
+        gym.registry.setdefault(spec.id, spec)
+    return GymnasiumVectorEnv(share.config, share.stop - share.start)
 
 
-def _spin(semaphore: Semaphore) -> bool:
-    """Try for a moment: in the middle of a rollout the other side is about to answer, and sleeping takes longer."""
-    end = time.perf_counter() + _SPIN_SECONDS
-    while not semaphore.acquire(block=False):
-        if time.perf_counter() > end:
-            return False
-    return True
+def _do(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
+    """Start an episode in each environment whose row has a seed for one; where none has, step them all."""
+    starting = np.flatnonzero(rows["seed"] >= 0)
+    if len(starting):
+        rows["obs"] = envs.reset(starting.tolist(), rows["seed"][starting].tolist()).obs
+        rows["seed"] = _NO_RESET
+    else:
+        rows["obs"], rows["reward"], rows["terminated"], rows["truncated"], _, rows["info"] = envs.step(rows["action"])
 
 
 def _die_with_parent() -> None:
+    """End with the parent even from within a step that never ends, once there was time to close the environments."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
+    time.sleep(CLOSE_SECONDS + 1)
     os._exit(1)
 
 

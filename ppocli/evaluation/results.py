@@ -9,6 +9,7 @@ from ppocli.config.models import Config
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs
+from ppocli.errors import CheckpointError
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import Policy, evaluate, greedy, random, stochastic
@@ -48,6 +49,7 @@ def _evaluate(
     evaluation = kept.Evaluation(
         deterministic=not sampled,
         checkpoint_env_steps=saved.progress.env_steps,
+        checkpoint_digest=saved.digest,
         episode_seeds=[episode.seed for episode in episodes],
         episode_returns=[episode.episode_return for episode in episodes],
         episode_lengths=[episode.episode_length for episode in episodes],
@@ -64,10 +66,13 @@ def evaluation_of(run: Run) -> kept.Evaluation:
     Raises what `evaluate_checkpoint` and `checkpoint.load` raise.
     """
     saved = checkpoint.load(run.chosen_checkpoint())
+    if not saved.is_of(run.config):
+        raise CheckpointError(f"{saved.path}: of another run, {saved.config.env.id}, seed {saved.config.train.seed}")
     stored = kept.read_evaluation(run.evaluation)
     if stored is not None:
-        same_agent = stored.deterministic and stored.checkpoint_env_steps == saved.progress.env_steps
-        if same_agent and len(stored.episode_returns) >= NUM_EPISODES:
+        same_steps = stored.checkpoint_env_steps == saved.progress.env_steps
+        same_agent = same_steps and stored.checkpoint_digest in (saved.digest, "")
+        if stored.deterministic and same_agent and len(stored.episode_returns) >= NUM_EPISODES:
             return stored
     return _evaluate(saved, run, NUM_EPISODES, 0, sampled=False)[1]
 

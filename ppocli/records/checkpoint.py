@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, StringConstraints, ValidationError
 
 from ppocli.config.load import parse_config
-from ppocli.config.models import Config
+from ppocli.config.models import KEYS, Config
 from ppocli.errors import CheckpointError, UsageError
 from ppocli.files import write_atomically
 
@@ -70,11 +70,17 @@ class Checkpoint:
     progress: Progress
     versions: dict[str, str]
     arrays: dict[str, NDArray[Any]]  # all of them, each under the name of its part, a dot, and its own name
+    digest: str = ""
 
     def part(self, name: str) -> dict[str, NDArray[Any]]:
         """Return one part of the training state, as its `state_dict` returned it."""
         prefix = f"{name}."
         return {key.removeprefix(prefix): value for key, value in self.arrays.items() if key.startswith(prefix)}
+
+    def is_of(self, run_config: Config) -> bool:
+        """Whether it is of the run with this config, and not one that somebody has put there."""
+        own, runs = self.config.leaves(), run_config.leaves()
+        return all(own[name] == runs[name] for name, key in KEYS.items() if not key.may_change)
 
     def misfit(self, part: str) -> CheckpointError:
         """Return the error for a part that is not the state of what the config describes."""
@@ -122,7 +128,7 @@ def load(path: Path) -> Checkpoint:
         config = parse_config(header.config, str(path))
     except UsageError as error:
         raise CheckpointError(f"the config inside {error}") from error
-    return Checkpoint(path=path, config=config, progress=header.progress, versions=header.versions, arrays=arrays)
+    return Checkpoint(path, config, header.progress, header.versions, arrays, header.digest)
 
 
 def _strict_json(text: bytes | str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What `run.json` says of a run."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ppocli.config.load import preset_names
 from ppocli.errors import one_line
+from ppocli.guests import IMPORTED
 from ppocli.records.logs import LARGEST
 
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
@@ -44,6 +46,13 @@ class Command(BaseModel):
         return vars(command_of(command, names[-1] if names else "", _values("--set", command))) | values
 
 
+class Import(BaseModel):
+    """What of the user's own was imported, by its name or path, and the digest of its code."""
+
+    name: str
+    digest: str
+
+
 class Resumed(Command):
     """When and how a run was resumed."""
 
@@ -70,13 +79,23 @@ class RunInfo(Command):
     ended: str | None = None
     error: str | None = None  # what a failed run failed of
     git_commit: str | None = None
+    imports: list[Import] = []
+    workers: Count | None = None  # processes that --jobs left it; None where the config decided
     versions: dict[str, str] = {}
     machine: dict[str, str] = {}
     resumed: list[Resumed] = []
 
+    @property
+    def code_now(self) -> str:
+        """The digest of what was imported for it, where that is in this process other code than when it began."""
+        then = {known.name: known.digest for known in self.imports}
+        changed = [known.digest for known in IMPORTED if then.get(known.name, known.digest) != known.digest]
+        return "".join(changed)[:8]
+
 
 def command_of(words: Sequence[str], config: str, overrides: Sequence[str]) -> Command:
     """Return a command: its words, and what its `--config` and `--set` were."""
+    words = [os.fsencode(word).decode(errors="replace") for word in words]  # no locale's own bytes, which JSON has not
     name = one_line(config)
     if name not in preset_names():
         name = PureWindowsPath(name).stem  # which knows both kinds of slashes

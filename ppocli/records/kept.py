@@ -21,6 +21,7 @@ class Evaluation(BaseModel):
 
     deterministic: bool
     checkpoint_env_steps: int  # how many env steps the agent had learned from
+    checkpoint_digest: str = ""  # of older evaluations none is known
     episode_seeds: list[int]
     episode_returns: list[Number]
     episode_lengths: list[int] = []
@@ -57,7 +58,7 @@ def write_baseline(
     """Write what the random policy came to in so many seconds, and every episode of it. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.yaml", config.to_yaml().encode())
-    with closing(Log(folder / "episodes.csv", LoggedEpisode, 0)) as log:
+    with closing(Log(folder / "episodes.csv", LoggedEpisode, 0, config.env.info_keys)) as log:
         log.append(logged_episodes(episodes, 0, seconds))
     lists = {
         "episode_seeds": [episode.seed for episode in episodes],

@@ -2,9 +2,9 @@
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,7 @@ class Metrics:
     gradient_norm: float
     learning_rate: float
     eval_return_mean: float | None
+    success_rate: float | None = None  # share of the episodes whose last info had a true `is_success`
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class LoggedEpisode:
     episode_length: int
     terminated: bool
     truncated: bool
+    info: Mapping[str, float] = field(default_factory=dict)  # of the info keys, each of which has a column of its own
 
 
 def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) -> list[LoggedEpisode]:
@@ -98,15 +100,16 @@ def read_log(path: Path, row: type[R]) -> list[R]:
     with _refusing_what_is_no_log(path):
         whole_lines, _, _ = regular(path).read_text(encoding="utf-8").rpartition("\n")
         header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
-        columns = [(field.name, header.index(field.name), _READERS[field.type]) for field in _known(header, row)]
+        columns = [(known.name, header.index(known.name), _READERS[known.type]) for known in _known(header, row)]
         return [row(**{name: read(line[column]) for name, column, read in columns}) for line in lines]
 
 
 def _known(header: Sequence[str], row: type[R]) -> list[Field[Any]]:
     """Return the fields that a log has a column for. Raises ValueError where one without a default is missing."""
-    if absent := [field.name for field in fields(row) if field.name not in header and field.default is MISSING]:
+    columns = [column for column in fields(row) if column.name != "info"]
+    if absent := [column.name for column in columns if column.name not in header and column.default is MISSING]:
         raise ValueError(f"it has no column {absent[0]}")
-    return [field for field in fields(row) if field.name in header]
+    return [column for column in columns if column.name in header]
 
 
 @contextmanager
@@ -122,9 +125,10 @@ def _refusing_what_is_no_log(path: Path) -> Iterator[None]:
 class Log:
     """A log that is written, under the columns that it began with. Each method may raise OSError."""
 
-    def __init__(self, path: Path, row: type[R], length: int) -> None:
+    def __init__(self, path: Path, row: type[R], length: int, info_keys: Sequence[str] = ()) -> None:
         """Open a log to append to, truncated to `length` bytes; with 0, begin it anew. Raises RunError."""
-        self._columns = [field.name for field in fields(row)]
+        self._columns = [column.name for column in fields(row) if column.name != "info"]
+        self._columns += [f"info.{key}" for key in info_keys]
         self._file = open_log(path)
         try:
             if (now := os.fstat(self._file.fileno()).st_size) < length:
@@ -145,7 +149,8 @@ class Log:
 
     def append(self, rows: Sequence[Metrics | LoggedEpisode]) -> None:
         """Write rows to its end, and hand them to the system. A column that only later versions know stays empty."""
-        csv.writer(self._file).writerows([getattr(row, name, "") for name in self._columns] for row in rows)
+        cells = [{f"info.{key}": value for key, value in getattr(row, "info", {}).items()} | vars(row) for row in rows]
+        csv.writer(self._file).writerows([own.get(name, "") for name in self._columns] for own in cells)
         self._file.flush()
 
     def sync(self) -> int:

@@ -22,12 +22,13 @@ class Run:
     """A training run's directory, for those who read it; a `RunWriter` writes it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()  # wherever an environment goes
 
     @property
     def evaluation(self) -> Path:
-        """The file with the last evaluation's result."""
-        return self.path / "evaluation.json"
+        """The file with the last evaluation's result; one of its own where the task's code is no longer the same."""
+        code = self.info.code_now if self.exists else ""
+        return self.path / (f"evaluation-{code}.json" if code else "evaluation.json")
 
     @property
     def baseline(self) -> Path:

@@ -37,7 +37,7 @@ class RunWriter:
         self.lock()
         (self.run.path / "checkpoints").mkdir()
         write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
-        self._open_logs(0, 0)
+        self._open_logs(config, 0, 0)
         # The last to be written: a directory that has it has everything.
         new = info.model_copy(update={"started": _now(), "state": "running", "git_commit": _git_commit()})
         write_json(self.run.path / "run.json", new.model_dump())
@@ -54,7 +54,7 @@ class RunWriter:
     def resume(self, config: Config, progress: Progress, resumed: Resumed) -> None:
         """Continue the logs from `progress`; what stands after that is removed. Raises RunError, OSError."""
         known, now = self.run.info, resumed.model_copy(update={"at": _now(), "env_steps": progress.env_steps})
-        self._open_logs(progress.metrics_bytes, progress.episodes_bytes)
+        self._open_logs(config, progress.metrics_bytes, progress.episodes_bytes)
         self._num_episodes = progress.episodes
         checkpoints = [self.run.checkpoint(name) for name in ("last", "previous", "best")]
         for path in (self.run.path / "config.yaml", self.run.path / "run.json", *checkpoints):
@@ -110,9 +110,10 @@ class RunWriter:
         if self._lock is not None:
             self._lock.release()
 
-    def _open_logs(self, metrics_bytes: int, episodes_bytes: int) -> None:
+    def _open_logs(self, config: Config, metrics_bytes: int, episodes_bytes: int) -> None:
         self._logs.append(Log(self.run.path / "metrics.csv", Metrics, metrics_bytes))
-        self._logs.append(Log(self.run.path / "episodes.csv", LoggedEpisode, episodes_bytes))
+        info_keys = config.env.info_keys
+        self._logs.append(Log(self.run.path / "episodes.csv", LoggedEpisode, episodes_bytes, info_keys))
 
     def _claim_directory(self) -> None:
         """Make the directory, under the first name that nobody has taken: `path`, `path`-2, `path`-3 …"""

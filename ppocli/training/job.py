@@ -21,6 +21,7 @@ class Job:
     command: Command = field(default_factory=Command)  # who asked for it
     resumes: bool = False  # whether the run exists already
     saved: Checkpoint | None = None  # what a resumed run is continued from; without one it begins again
+    workers: int | None = None  # processes to share environments with, where other jobs are done beside this one
     allow_inexact: bool = False  # whether environments may begin new episodes where the old ones cannot be continued
 
     @property
@@ -37,6 +38,11 @@ class Job:
         """Whether nothing is left to train after so much progress."""
         solved = progress.solved_at_env_steps is not None
         return progress.iterations >= self.config.num_iterations or (self.stop_when_solved and solved)
+
+    @property
+    def played_in(self) -> Config:
+        """Its config as its environments are made: with the workers that it has, not those that were asked for."""
+        return self.config if self.workers is None else self.config.with_workers(self.workers)
 
 
 def new_job(config: Config, command: Command, runs_dir: Path, name: str | None, *, stop_when_solved: bool) -> Job:

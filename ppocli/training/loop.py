@@ -9,8 +9,9 @@ from typing import Any
 from ppocli.algorithm.device import one_thread
 from ppocli.envs.make import Environments, make_environments
 from ppocli.evaluation.judge import EvaluationStopped, Judge
+from ppocli.guests import IMPORTED
 from ppocli.records.checkpoint import State
-from ppocli.records.info import Resumed, RunInfo, Solved
+from ppocli.records.info import Import, Resumed, RunInfo, Solved
 from ppocli.records.writer import machine
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration
@@ -41,7 +42,7 @@ def train(
     began = (time.perf_counter() if started is None else started) - job.progress.seconds
     with (
         closing(job.writer) as writer,
-        closing(environments or make_environments(job.config, job.progress.iterations)) as envs,
+        closing(environments or make_environments(job.played_in, job.progress.iterations)) as envs,
         one_thread(),
     ):
         judge = Judge(job.config, envs.evaluation, first_solver_wins=job.stop_when_solved, should_stop=should_stop)
@@ -64,7 +65,15 @@ def _open(job: Job, training: Training, exact: bool) -> None:
         job.writer.resume(job.config, training.progress, Resumed(**known, exact=exact))
     else:
         target, device = training.judge.target, str(training.agent.device)
-        info = RunInfo(**known, name=job.name, target_return=target, versions=versions(), machine=machine(device))
+        info = RunInfo(
+            **known,
+            name=job.name,
+            target_return=target,
+            versions=versions(),
+            machine=machine(device),
+            workers=job.workers,
+            imports=[Import(**vars(module)) for module in IMPORTED],
+        )
         job.writer.create(job.config, info)
 
 
@@ -92,7 +101,7 @@ def _iterate(job: Job, training: Training) -> Generator[Iteration]:
         if names := ["best"] * verdict.is_best + ["last"] * saves:
             save(*names)
         try:
-            yield replace(iteration, progress=training.progress, saved=bool(names))
+            yield replace(iteration, progress=training.progress, saved=saves)
         except GeneratorExit:
             if not saves:
                 save("last")

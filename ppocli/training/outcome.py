@@ -25,19 +25,21 @@ class Iteration:
     episodes: Sequence[Episode]  # the training episodes that ended in it
     rollout_ended: float  # seconds of training after which its rollout was over
     verdict: Verdict  # what was found out about the agent after it
-    saved: bool = False  # whether a checkpoint was written after it
+    saved: bool = False  # whether the checkpoint that a resumed run continues from was written after it
 
 
 def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Return the columns of `Metrics` that sum up the episodes of an iteration."""
     returns = [episode.episode_return for episode in episodes]
     lengths = [episode.episode_length for episode in episodes]
+    successes = [episode.info["is_success"] for episode in episodes if "is_success" in episode.info]
     return {
         "episodes": len(episodes),
         "return_mean": fmean(returns) if returns else None,
         "return_min": min(returns, default=None),
         "return_max": max(returns, default=None),
         "length_mean": fmean(lengths) if lengths else None,
+        "success_rate": fmean(successes) if successes else None,
     }
 
 

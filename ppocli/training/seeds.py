@@ -3,7 +3,6 @@
 The parent knows no torch: only the children need it.
 """
 
-import importlib
 import multiprocessing
 import re
 import time
@@ -20,9 +19,11 @@ import numpy as np
 
 from ppocli import signals
 from ppocli.config.models import Config
+from ppocli.cores import usable_cores
 from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluation.estimates import interval, iqm, mean
 from ppocli.evaluation.statistics import AgentResult
+from ppocli.guests import import_modules
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration, Outcome, TrainingResult, follow
 
@@ -36,6 +37,7 @@ class Failure:
 
     message: str
     exit_code: int = 1
+    frames: str = ""  # of the user's own code
 
 
 @dataclass(frozen=True)
@@ -88,20 +90,21 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def share_out(config: Config, num_seeds: int, jobs: int | None = None) -> tuple[int, Config]:
-    """Return how many seeds to train at a time, and the config with as many workers as that leaves cores for.
+def share_out(config: Config, num_seeds: int, jobs: int | None = None) -> tuple[int, int | None]:
+    """Return how many seeds to train at a time, and how many workers each then has, None for those of its config.
 
-    By default as many as there are cores: a run by itself uses a second core less well than another run does.
+    By default as many as there are cores: a run by itself uses a second core less well than another run does. EnvPool's
+    threads count as workers do.
     """
-    from ppocli.envs.make import automatic_workers, available_cores  # and Gymnasium, which takes a while
+    from ppocli.envs.make import automatic_workers  # and Gymnasium, which takes a while
 
-    cores, workers = available_cores(), config.env.workers
+    cores, workers = usable_cores(), config.env.workers
     if jobs is None:
         jobs = cores if workers == "auto" else cores // (workers + 1)
     jobs = max(1, min(jobs, num_seeds))
-    if workers == "auto" and jobs > 1:
-        workers = min(automatic_workers(config.env.num_envs), max(0, cores // jobs - 1))
-    return jobs, config.with_workers(workers)
+    if workers != "auto" or jobs == 1:
+        return jobs, None
+    return jobs, min(automatic_workers(config.env.num_envs), max(0, cores // jobs - 1))
 
 
 def train_seeds(
@@ -165,18 +168,17 @@ def _receive(connection: Connection, process: SpawnProcess) -> Message:
 
 def _train_seed(connection: Connection, job: Job, imports: Sequence[str], started: float) -> None:
     """Train one seed, evaluate its best agent, and send what there is to say: the whole of a child process."""
-    signals.ignore_stop_signals(but_sigterm=True)  # which the parent sends, whatever signal it gets itself
+    signals.leave_stop_signals_to_parent(but_sigterm=True)  # which the parent sends, whatever signal it gets itself
     with signals.stop_request(patient=True) as stop:  # the parent may not be the only one who sends it
         stop.acknowledgement = b""
         signals.let_stop_signals_in()
         try:
-            for name in imports:
-                importlib.import_module(name)
+            import_modules(imports)
             connection.send(_trained(job, started, lambda: bool(stop), connection.send))
         except BrokenPipeError:
             pass  # where the parent is gone, a last checkpoint is written all the same
         except PpocliError as error:
-            connection.send(Failure(str(error), error.exit_code))
+            connection.send(Failure(str(error), error.exit_code, error.frames))
         except OSError as error:
             connection.send(Failure(f"{error.filename or 'files'}: {error.strerror or error}"))
 

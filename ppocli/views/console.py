@@ -5,10 +5,13 @@ import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from ppocli.errors import one_line
+from ppocli.files import to_json
+from ppocli.guests import IMPORTED
 
 
 class _Console(Console):
@@ -21,8 +24,9 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
-out = _Console(highlight=False, markup=False, soft_wrap=True)
-err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+out = _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+began_in: Path | None = None  # the working directory in which the command began, wherever an environment has gone since
 
 
 def info(line: str) -> None:
@@ -36,10 +40,21 @@ def working(what: str) -> AbstractContextManager[object]:
     return err.status(what) if err.is_terminal else nullcontext()
 
 
+def as_json(result: Any) -> None:
+    """Print a result as one JSON object."""
+    out.file.write(to_json(result) + "\n")
+    out.file.flush()
+
+
 def short_path(path: Path) -> str:
     """Return a path relative to the working directory where it lies below it."""
-    here = Path.cwd()
+    here = began_in or Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def command(*words: str) -> str:
+    """Return a command to be pasted: with what was imported here, which it needs, too."""
+    return " ".join(["ppocli", *words, *(f"--import {shlex.quote(known.name)}" for known in IMPORTED)])
 
 
 def shell_path(path: Path) -> str:

@@ -12,7 +12,7 @@ from ppocli.evaluation.statistics import Statistics
 from ppocli.records.catalog import RunSummary
 from ppocli.training.outcome import TrainingResult
 from ppocli.training.seeds import SeedResult, SeedsResult
-from ppocli.views.console import info, out, shell_path, shell_paths, short_path
+from ppocli.views.console import command, info, out, shell_path, shell_paths, short_path
 from ppocli.views.text import ago, percent, short_count
 
 _WORD = {"start_up": "start", "rollout": "rollouts", "update": "updates", "evaluation": "evaluations", "other": "files"}
@@ -27,7 +27,7 @@ def training_result(result: TrainingResult) -> None:
     rows["solved"] = _solved(result)
     if result.best_return is not None:
         rows["best"] = f"greedy mean return {result.best_return:.1f} (checkpoints/best.safetensors)"
-    commands = [f"ppocli {command} {shell_path(result.run_dir)}" for command in ("evaluate", "render", "report")]
+    commands = [command(word, shell_path(result.run_dir)) for word in ("evaluate", "render", "report")]
     rows["next"] = f"\n{'':<9}".join(commands)
     _print_rows(rows)
 
@@ -74,7 +74,7 @@ def seeds_result(together: SeedsResult) -> None:
     rows["trained"] = f"in {together.wall_seconds:.1f} s, {together.at_a_time} at a time"
     if together.figure:
         rows["figure"] = short_path(together.figure)
-    rows["next"] = f"ppocli report {shell_paths([run.run_dir for run in together.runs])}"
+    rows["next"] = command("report", shell_paths([run.run_dir for run in together.runs]))
     _print_rows(rows)
 
 
@@ -101,7 +101,7 @@ def seeds_without_result(together: SeedsResult) -> None:
         info(f"error: seed{'s' if failed[1:] else ''} {', '.join(failed)}: {reason}")
     for run in together.runs:
         if run.interrupted:
-            info(f"Interrupted. To resume: ppocli train --resume {shell_path(run.run_dir)}")
+            info(f"Interrupted. To resume: {command('train --resume', shell_path(run.run_dir))}")
     begun = {*failures, *(run.seed for run in together.runs)}
     if not_begun := [str(seed) for seed in together.seeds if seed not in begun]:
         info(f"Not begun: --seeds {','.join(not_begun)}")

@@ -11,6 +11,7 @@ from contextlib import closing
 import gymnasium as gym
 import pytest
 
+from ppocli import guests
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
@@ -157,7 +158,7 @@ def test_resume_through_the_command_line(ppocli, run_dir):
         ("train --resume latest --seed 1", 2, "takes no"),
         ("train --resume latest", 1, "no training run under"),
         ("train --resume nowhere", 1, "no such run or checkpoint; RUN is a run directory"),
-        ("train --config cartpole --import no_such_module", 2, "--import no_such_module: No module named"),
+        ("train --config cartpole --import no_such_module", 2, "--import no_such_module: there is no such module"),
     ],
 )
 def test_wrong_ways_to_resume_and_import(ppocli, arguments, code, message):
@@ -195,6 +196,7 @@ def test_an_environment_of_ones_own(ppocli, tmp_path):
             patch.setattr(sys, "path", [*sys.path])
             outcome = ppocli(*arguments)
         sys.modules.pop("my_tasks", None)
+        guests.IMPORTED.clear()
         gym.registry.pop("Mine-v0", None)
         return outcome
 
@@ -202,4 +204,6 @@ def test_an_environment_of_ones_own(ppocli, tmp_path):
     assert anew("train", "--config", "cartpole", *FAST, *mine).exit_code == 0
     outcome = anew("evaluate", "latest", "--episodes", "3", "--import", "my_tasks")
     assert (outcome.exit_code, "unseen episodes of Mine-v0" in outcome.stdout) == (0, True)
-    assert "'Mine-v0' is not an environment" in error_line(anew("evaluate", "latest"), 2)
+    assert error_line(anew("evaluate", "latest"), 2) == (
+        "error: Mine-v0 is registered by what its run was trained with: add --import my_tasks"
+    )

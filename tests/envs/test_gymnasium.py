@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -6,6 +9,8 @@ from ppocli.envs.api import Continuous, Discrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError, UsageError
 from tests.environments import Counting
+
+ROOT = Path(__file__).parents[2]
 
 
 def make(env_id, num_envs=2, **kwargs):
@@ -130,9 +135,13 @@ def test_where_it_was_is_said_of_what_an_environment_raises():
     envs = make("Broken-v0", 2, how="error")
     envs.reset([0, 1], [10, 11])
     envs.step(actions(0, 0))
-    with pytest.raises(ValueError, match="the motor is on fire") as failed:
+    with pytest.raises(PpocliError) as failed:
         envs.step(actions(0, 0))
-    assert failed.value.__notes__ == ["raised by Broken-v0 in step 2 of its episode with seed 10"]
+    place = r"\(environments\.py:\d+, in step\), in step 2 of its episode with seed 10"
+    assert re.fullmatch(rf"Broken-v0: ValueError: the motor is on fire {place}", str(failed.value))
+    assert 'raise ValueError("the motor is on fire")' in failed.value.frames
+    assert "/ppocli/" not in failed.value.frames.replace(str(ROOT), "")
+    assert "/gymnasium/" not in failed.value.frames
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Which environments a config means."""
 
-import os
 from contextlib import closing
 
 import pytest
@@ -13,7 +12,6 @@ from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import (
     NUM_EVAL_ENVS,
     action_spec_of,
-    available_cores,
     drawn_envs,
     evaluation_envs,
     make_environments,
@@ -106,13 +104,3 @@ def test_what_was_made_is_closed_when_the_rest_cannot_be_made(monkeypatch):
     with pytest.raises(MemoryError):
         make_environments(config_with(id="Counting-v0", num_envs=5, workers=0))
     assert [envs.num_envs for envs in closed] == [5]
-
-
-def test_cores_are_those_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 7}, raising=False)
-    assert available_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert available_cores() == 5
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_cores() == 1

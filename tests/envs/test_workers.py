@@ -57,7 +57,8 @@ def test_the_number_of_workers_changes_nothing(make, env_id, num_workers):
     alone = play(GymnasiumVectorEnv(EnvConfig(id=env_id), 5), 150)
     shared = play(make(env_id, 5, num_workers), 150)
     assert len(shared) == len(alone)
-    assert all(np.array_equal(one, other) for one, other in zip(shared, alone, strict=True))
+    for one, other in zip(shared, alone, strict=True):
+        assert (one is other is None) or np.array_equal(one, other, equal_nan=True)
 
 
 def test_what_has_ended_waits_and_only_the_named_are_reset(make):
@@ -93,7 +94,7 @@ def test_a_killed_worker_is_reported_with_the_signal(make):
 def test_an_error_in_a_worker_is_reported_in_its_own_words(make):
     envs = make("Counting-v0", 2)
     envs.reset([0, 1], [0, 1])
-    message = r"died: AssertionError: .*in step 1 of its episode with seed 1 .*env.workers=0"
+    message = r"^Counting-v0: AssertionError \(environments.py:\d+, in step\), in step 1 of its episode with seed 1$"
     with pytest.raises(PpocliError, match=message):
         envs.step(np.array([0, 9]))
 

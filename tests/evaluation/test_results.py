@@ -40,7 +40,7 @@ def test_an_evaluation_stays_with_the_run_until_its_agent_is_another(run, monkey
     assert played == []
     stored = json.loads(run.evaluation.read_text())
     of_others = {"checkpoint_env_steps": 32}, {"deterministic": False}, {"episode_returns": [1.0] * 99}
-    for change in (*of_others, {"episode_seeds": None}):
+    for change in (*of_others, {"episode_seeds": None}, {"checkpoint_digest": "0" * 64}):
         run.evaluation.write_text(json.dumps(stored | change))
         with suppress(TypeError):  # nothing is played in place of the real thing
             evaluation_of(run)
@@ -64,7 +64,7 @@ def test_the_file_holds_the_result_and_each_episode(run):
     result = evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, num_episodes=3, seed=5, sampled=True)
     stored = json.loads(run.evaluation.read_text())
     lists = {"episode_seeds", "episode_returns", "episode_lengths", "random_episode_returns"}
-    assert stored.keys() == vars(result).keys() | lists
+    assert stored.keys() == vars(result).keys() | lists | {"checkpoint_digest"}
     assert all(len(stored[name]) == 3 for name in lists)
     assert stored["episode_seeds"] == evaluation_seeds(5, Purpose.EVALUATION, 3)
     assert stored["checkpoint"] == str(result.checkpoint)

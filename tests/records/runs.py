@@ -21,7 +21,7 @@ def create(folder, name=None):
 
 def columns_of(row):
     """The columns of a log with such rows."""
-    return [field.name for field in fields(row)]
+    return [field.name for field in fields(row) if field.name != "info"]
 
 
 def metrics(**changes):

@@ -27,6 +27,7 @@ from ppocli.errors import CheckpointError, UsageError
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress
 from ppocli.records.run import Run
+from tests.cli.commands import error_line
 from tests.jobs import train
 
 CONFIG = Config.model_validate(
@@ -345,10 +346,21 @@ def test_hostile_checkpoints_are_one_clean_line_of_the_command(content, tmp_path
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
+        ("env", {"id": "CartPole-v1", "kwargs": {"file": "/etc/passwd"}}, "file is '/etc/passwd', which may be a path"),
+        ("env", {"id": "CartPole-v1", "kwargs": {"file": [{"a": "model.xml"}]}}, "file is 'model.xml', which may be"),
+        ("env", {"id": "CartPole-v1", "kwargs": {"callback": {"__reduce__": 1}}}, "does not take"),
+    ],
+)
+def test_nothing_inside_makes_an_environment_open_a_file(content, tmp_path, ppocli, section, values, message):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(signed(content, lambda entry: entry["config"].update({section: values})))
+    assert message in error_line(ppocli("evaluate", str(path)), 2)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
         ("env", {"id": "os:system"}, "one that imports a module is not accepted"),
-        ("env", {"id": "CartPole-v1", "kwargs": {"file": "/etc/passwd"}}, "plain words"),
-        ("env", {"id": "CartPole-v1", "kwargs": {"file": "model.xml"}}, "plain words"),
-        ("env", {"id": "CartPole-v1", "kwargs": {"callback": {"__reduce__": 1}}}, "plain words"),
         ("network", {"hidden_sizes": [10**9]}, "must be a whole number"),
         ("network", {"hidden_sizes": [8192] * 8}, "at most 50,000,000 are allowed"),
         ("network", {"hidden_sizes": [7000, 7000]}, "does not fit"),

@@ -24,7 +24,7 @@ CARTPOLE, PENDULUM = "20261126T031545Z-seed3-small", "20261126T031611Z-seed0"
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch):
     """Which would only take time to start."""
-    monkeypatch.setattr("ppocli.envs.make.available_cores", lambda: 1)
+    monkeypatch.setattr("ppocli.envs.make.usable_cores", lambda: 1)
 
 
 @pytest.fixture

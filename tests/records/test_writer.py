@@ -62,12 +62,13 @@ def test_what_a_run_is_created_with(tmp_path):
     assert set(info) == {
         *("started", "ended", "command", "config_name", "overrides", "name", "target_return", "stop_when_solved"),
         *("state", "solved", "error", "git_commit", "versions", "machine", "resumed"),
+        *("imports", "workers"),
     }
     assert (info["state"], info["solved"], info["versions"]) == ("running", None, {"torch": "2"})
     assert info["started"].startswith("20")
     assert info["started"].endswith("+00:00")
     assert rows(run.path / "metrics.csv") == [columns_of(Metrics)]
-    assert rows(run.path / "episodes.csv") == [columns_of(LoggedEpisode)]
+    assert rows(run.path / "episodes.csv") == [[*columns_of(LoggedEpisode), "info.is_success"]]
 
 
 def test_a_run_can_be_read_before_its_first_iteration_is_over(writer):
@@ -90,8 +91,8 @@ def test_logs(writer):
     folder = writer.run.path
     assert rows(folder / "metrics.csv")[1][:9] == ["1", "1", "2.5", "1", "1", "1", "1", "1", ""]
     assert rows(folder / "episodes.csv")[1:] == [
-        ["1", "64", "2.0", "4", "99", "7.5", "3", "True", "False"],
-        ["2", "64", "2.0", "4", "100", "7.5", "3", "True", "False"],
+        ["1", "64", "2.0", "4", "99", "7.5", "3", "True", "False", ""],
+        ["2", "64", "2.0", "4", "100", "7.5", "3", "True", "False", ""],
     ]
     assert writer.sync() == {
         "metrics_bytes": (folder / "metrics.csv").stat().st_size,

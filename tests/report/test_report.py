@@ -547,7 +547,7 @@ def test_an_environment_that_cannot_be_drawn_has_no_videos(tmp_path, trained):
     config = Config.model_validate(CONFIG.model_dump() | {"env": {"id": "Counting-v0", "num_envs": 2}})
     run, _ = jobs.trained(config, tmp_path / "run")
     html = page.write([run]).read_text()
-    assert "There is no video: Counting-v0 cannot be drawn here: NotImplementedError" in html
+    assert "There is no video: Counting-v0 cannot be drawn: it has no method render" in html
     assert "<video" not in html
 
 

@@ -58,17 +58,16 @@ def test_a_seed_that_stands_there_twice():
         (2, "auto", 5, None, (2, 0)),  # a core for each
         (8, "auto", 2, None, (2, 1)),  # 16 environments are enough for a worker, and no more, for each
         (8, "auto", 5, 3, (3, 1)),
-        (2, "auto", 5, 1, (1, "auto")),  # one after the other, each as it would be alone
-        (2, "auto", 1, None, (1, "auto")),
-        (8, 3, 5, None, (2, 3)),
-        (2, 3, 5, None, (1, 3)),
+        (2, "auto", 5, 1, (1, None)),  # one after the other, each as it would be alone
+        (2, "auto", 1, None, (1, None)),
+        (8, 3, 5, None, (2, None)),
+        (2, 3, 5, None, (1, None)),
     ],
 )
 def test_cores_are_shared_out(monkeypatch, cores, workers, seeds, jobs, expected):
-    monkeypatch.setattr("ppocli.envs.make.available_cores", lambda: cores)
+    monkeypatch.setattr("ppocli.training.seeds.usable_cores", lambda: cores)
     config = Config.model_validate({"env": {"id": "LunarLander-v3", "num_envs": 16, "workers": workers}})
-    at_a_time, shared = share_out(config, seeds, jobs)
-    assert (at_a_time, shared.env.workers) == expected
+    assert share_out(config, seeds, jobs) == expected
 
 
 def jobs_for(folder, seeds, config=TINY):

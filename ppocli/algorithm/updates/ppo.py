@@ -24,6 +24,7 @@ class PPO:
         self.own = own
         self.optimizer = Adam(agent)
 
+    @torch.enable_grad()  # whatever an environment has set
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
         """Learn from a batch for `update_epochs` passes, each over a fresh permutation of it drawn from `rng`.
 
