@@ -33,10 +33,12 @@ def plot_command(
     """
     import_modules(imports)
     with importing():
-        from ppocli.evaluation.curves import Axis, Statistic
+        from ppocli.evaluation.curves import WHY_LEFT_OUT, Axis, Statistic, drawable
         from ppocli.pictures import figures
         from ppocli.views import console
-    runs = _meant(targets, runs_dir, output, figures.FORMATS)
+    runs, left_out = drawable(_meant(targets, runs_dir, output, figures.FORMATS), Axis(axis))
+    for run in left_out:
+        console.info(f"warning: left out: {console.short_path(run.path)}: {WHY_LEFT_OUT}")
     with console.working("Drawing"):
         output = figures.draw(runs, output, Axis(axis), Statistic(statistic))
     console.out.print(f"figure: {console.short_path(output)}")
