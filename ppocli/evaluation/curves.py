@@ -205,4 +205,4 @@ def short(value: Any) -> str:
         return ", ".join(f"{name}={short(item)}" for name, item in value.items()) or "none"
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
+    return "none" if value is None else str(value)

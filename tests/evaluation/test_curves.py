@@ -197,6 +197,9 @@ def test_values_that_look_alike_are_told_apart(tmp_path):
     configs = [{"learning_rate": {"start": 3e-4, "end": 0, "shape": shape}} for shape in ("linear", "cosine")]
     found = groups([run_with(tmp_path / f"s{number}", update=update) for number, update in enumerate(configs)])
     assert [group.label for group in found] == ["learning_rate 0.0003 → 0", "learning_rate 0.0003 → 0 (cosine)"]
+    configs = [{"target_kl": limit} for limit in (None, 0.5)]
+    found = groups([run_with(tmp_path / f"k{number}", ppo=ppo) for number, ppo in enumerate(configs)])
+    assert [group.label for group in found] == ["target_kl none", "target_kl 0.5"]
 
 
 def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tmp_path):
