@@ -165,7 +165,7 @@ def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int
             episodes = films.show(envs, policy, seeds)
         else:
             with console.working(f"Recording {video}"):
-                episodes = films.record(envs, policy, seeds, video)
+                episodes, _ = films.record(envs, policy, seeds, video)
     for number, episode in enumerate(episodes, start=1):
         console.out.print(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
     if video is not None:

@@ -33,10 +33,12 @@ def plot_command(
     config, but for the seed, together, with a 95 % bootstrap band.
     """
     with importing():
-        from ppocli.evaluation.curves import Axis, Statistic
+        from ppocli.evaluation.curves import WHY_LEFT_OUT, Axis, Statistic, drawable
         from ppocli.pictures import figures
         from ppocli.views import console
-    runs = _meant(targets, runs_dir, output, figures.FORMATS)
+    runs, left_out = drawable(_meant(targets, runs_dir, output, figures.FORMATS), Axis(axis))
+    for run in left_out:
+        console.info(f"warning: left out: {console.short_path(run.path)}: {WHY_LEFT_OUT}")
     import_modules(imports_of(imports))
     if len(runs) == 1:
         require_imports(*runs)  # whose environment the random policy may have to play

@@ -157,13 +157,18 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
 def _figure(run_dirs: list[Path], seeds: str) -> Path | None:
     """Draw the learning curve over the seeds; None where there is none, as is said."""
     with importing("Drawing"):
+        from ppocli.evaluation.curves import WHY_LEFT_OUT, Axis, drawable
         from ppocli.pictures import figures
         from ppocli.records.run import Run
         from ppocli.views import console
-    name = f"{run_dirs[0].name.partition('-')[0]}-seeds-{seeds.replace(',', '_').replace(' ', '')}.png"
+    seeds = seeds.replace(",", "_").replace(" ", "")[:100]  # as names of files have an end
+    output = run_dirs[0].parent / "plots" / f"{run_dirs[0].name.partition('-')[0]}-seeds-{seeds}.png"
     try:
+        runs, left_out = drawable([Run(folder) for folder in run_dirs], Axis.ENV_STEPS)
+        for run in left_out:
+            console.info(f"warning: not in the figure: {console.short_path(run.path)}: {WHY_LEFT_OUT}")
         with console.working("Drawing"):
-            return figures.draw([Run(folder) for folder in run_dirs], run_dirs[0].parent / "plots" / name)
+            return figures.draw(runs, output)
     except PpocliError as error:  # of training so short that there is nothing to draw
         console.info(f"warning: no figure: {error}")
         return None

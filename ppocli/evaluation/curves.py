@@ -1,5 +1,6 @@
 """Learning curves over many runs, as numbers: what figures and reports draw."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.config.models import KEYS, Config
+from ppocli.config.models import KEYS
 from ppocli.errors import RunError, one_line
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.estimates import Estimate, interval, iqm, mean
@@ -20,6 +21,7 @@ WINDOW = NUM_EPISODES  # that a running mean is over: as `train` shows, and as d
 POINTS = 300  # places at which the curves of several runs are compared
 TAIL = 0.02  # how much longer than the shortest a run must be, as a share, for its end to be shown by itself
 SAME_EXPERIMENT = {name for name, key in KEYS.items() if key.same_experiment}
+WHY_LEFT_OUT = "it ends before its own or another run's first episode does"
 _KEYS_SHOWN = 3
 Floats = NDArray[np.float64]
 
@@ -53,7 +55,7 @@ class Group:
     """Runs of one environment with one config, but for the seed."""
 
     env_id: str
-    label: str  # what tells its config from the others'; empty for the only group of its environment
+    label: str  # what tells its config from the others'; empty for the only group of its environment without a name
     target: float | None  # the mean return that counts as solved
     runs: tuple[Run, ...]
 
@@ -77,13 +79,6 @@ def running_mean(values: Sequence[float], window: int = WINDOW) -> Floats:
     return means
 
 
-def episodes_of(run: Run) -> list[LoggedEpisode]:
-    """Return a run's training episodes, at least one. Raises RunError."""
-    if not (episodes := run.episodes()):
-        raise RunError(f"{run.path}: no episode has ended in it yet, so there is nothing to draw")
-    return episodes
-
-
 def learning_curve(episodes: Sequence[LoggedEpisode], axis: Axis) -> tuple[Floats, Floats]:
     """Return where each episode ended, in env steps or seconds, and the running mean of the returns up to it."""
     x = [episode.env_steps if axis is Axis.ENV_STEPS else episode.seconds for episode in episodes]
@@ -91,15 +86,10 @@ def learning_curve(episodes: Sequence[LoggedEpisode], axis: Axis) -> tuple[Float
 
 
 def band(runs: Sequence[Run], axis: Axis, statistic: Statistic) -> Band:
-    """Return the learning curve of runs together, from where all have begun to where the first has ended.
-
-    Raises RunError for a run in which no episode has ended yet, or none before another of them ends.
-    """
-    curves = [learning_curve(episodes_of(run), axis) for run in runs]
+    """Return the curve of `overlapping` runs together, from where all have begun to where the first has ended."""
+    curves = [learning_curve(run.episodes(), axis) for run in runs]
     begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
-    if begin > end:
-        shortest = min(zip(curves, runs, strict=True), key=lambda curve: curve[0][0][-1])[1]
-        raise RunError(f"{shortest.path}: it ends before another run's first episode does; leave it out")
+    assert begin <= end, "these runs do not overlap"
     grid = np.linspace(begin, end, POINTS)
     returns = np.stack([np.interp(grid, x, y) for x, y in curves])
     tails = tuple(
@@ -110,6 +100,21 @@ def band(runs: Sequence[Run], axis: Axis, statistic: Statistic) -> Band:
     return Band(grid, statistic.estimate(returns), interval(returns, statistic.estimate), tails)
 
 
+def overlapping(runs: Sequence[Run], axis: Axis) -> list[Run]:
+    """Return the runs that have an episode, but for those that end before the first episode of another does."""
+    spans = [(run, x[0], x[-1]) for run in runs if (x := learning_curve(run.episodes(), axis)[0]).size]
+    begin = max((first for _, first, _ in spans), default=0)
+    return [run for run, _, last in spans if last >= begin]
+
+
+def drawable(runs: Sequence[Run], axis: Axis) -> tuple[list[Run], list[Run]]:
+    """Return the runs that overlap with the others of their group, and those that do not. Raises RunError for none."""
+    kept = [run for group in groups(runs) for run in overlapping(group.runs, axis)]
+    if not kept:
+        raise RunError(f"{runs[0].path}: no episode has ended in it yet, so there is nothing to draw")
+    return [run for run in runs if run in kept], [run for run in runs if run not in kept]
+
+
 def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run]]]:
     """Return runs that each have another config or seed, and apart those that repeat one of them, each with that one.
 
@@ -118,45 +123,53 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run
     """
     alike: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
-        config = run.config
-        alike.setdefault((repr(_settings(config)), config.train.seed), []).append(run)
+        alike.setdefault((_canonical(settings_of(run)), run.config.train.seed), []).append(run)
     kept, repeats = [], []
     for members in alike.values():
-        farthest = max(members, key=_last_env_step) if len(members) > 1 else members[0]
+        farthest = max(members, key=lambda run: max((one.env_steps for one in run.episodes()), default=0))
         kept.append(farthest)
         repeats += [(run, farthest) for run in members if run is not farthest]
     return kept, repeats
-
-
-def _last_env_step(run: Run) -> int:
-    return max((episode.env_steps for episode in run.episodes()), default=0)
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
     """Sort runs by environment, then by config, in the order in which they come. Raises UsageError, RunError."""
     environments: dict[str, dict[str, tuple[dict[str, Any], list[Run]]]] = {}
     for run in runs:
-        settings = _settings(run.config)
-        environments.setdefault(settings["env.id"], {}).setdefault(repr(settings), (settings, []))[1].append(run)
+        settings = settings_of(run)
+        environments.setdefault(settings["env.id"], {}).setdefault(_canonical(settings), (settings, []))[1].append(run)
     found = []
     for env_id, configs in environments.items():
-        firsts = [(members[0].info, settings) for settings, members in configs.values()]
-        for (info, settings), (_, members) in zip(firsts, configs.values(), strict=True):
-            label = _label(info, settings, firsts) if len(firsts) > 1 else ""
-            found.append(Group(env_id, label, info.target_return, tuple(members)))
+        called = [(*_title(members, len(configs) == 1), settings) for settings, members in configs.values()]
+        for (title, changed, own), (_, members) in zip(called, configs.values(), strict=True):
+            alike = [settings for other, _, settings in called if title in ("", other)]
+            more = _differences(own, alike) if len(alike) > 1 else changed
+            label = ", ".join(filter(None, [title, more])) or ("the common settings" if len(configs) > 1 else "")
+            found.append(Group(env_id, label, members[0].info.target_return, tuple(members)))
     return found
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    """Return what of a config makes a run's group."""
-    return {key: value for key, value in config.leaves().items() if key not in SAME_EXPERIMENT}
+def settings_of(run: Run) -> dict[str, Any]:
+    """Return what of a run's config makes its group: what it began with, under dotted keys."""
+    return {key: value for key, value in run.first_config.leaves().items() if key not in SAME_EXPERIMENT}
 
 
-def _label(info: RunInfo, own: Mapping[str, Any], firsts: Sequence[tuple[RunInfo, Mapping[str, Any]]]) -> str:
-    """Return what a config is called, and where others are called so, or it has no name, what tells them apart."""
-    name = info.config_name
-    alike = [settings for other, settings in firsts if other.config_name == name or not name]
-    return ", ".join(filter(None, [name, _differences(own, alike) or _overrides(info)]))
+def differing_keys(alike: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys in which the settings of some groups differ."""
+    return [key for key in alike[0] if len({_canonical(settings[key]) for settings in alike}) > 1]
+
+
+def _canonical(value: Any) -> str:
+    """Return text that is the same for equal values: in whatever order a mapping was written, and for 1 as for 1.0."""
+    return json.dumps(json.loads(json.dumps(value), parse_int=float), sort_keys=True)
+
+
+def _title(runs: Sequence[Run], alone: bool) -> tuple[str, str]:
+    """Return the name that all runs of a group have; or what its config is called, and what was changed of it."""
+    info = runs[0].info
+    if info.name and all(run.info.name == info.name for run in runs):
+        return one_line(info.name), ""
+    return ("", "") if alone else (info.config_name, _overrides(info))
 
 
 def _overrides(info: RunInfo) -> str:
@@ -167,23 +180,29 @@ def _overrides(info: RunInfo) -> str:
 
 
 def _differences(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
-    """Return the values of a config that tell it from others: all, or of as few keys as tell all apart."""
-    differing = [key for key in own if any(other[key] != own[key] for other in alike)]
+    """Return the values that most of some configs have not: of all keys, or of as few as tell all apart."""
+    differing = differing_keys(alike)
 
     def told_apart(keys: Sequence[str]) -> int:
-        return len({repr([other[key] for key in keys]) for other in alike})
+        return len({_canonical([other[key] for key in keys]) for other in alike})
 
     shown: list[str] = differing if len(differing) <= _KEYS_SHOWN else []
     while told_apart(shown) < told_apart(differing):
         shown.append(max(differing, key=lambda key: told_apart([*shown, key])))
-    parts = [f"{key.partition('.')[2]} {_short(own[key])}" for key in shown]
-    return ", ".join(parts) + (" …" if len(differing) > len(shown) else "")
+    alike_in = {key: [_canonical(other[key]) for other in alike].count(_canonical(own[key])) for key in differing}
+    special = [key for key in differing if 2 * alike_in[key] <= len(alike)]
+    told = [key for key in shown if key in special] or special[:_KEYS_SHOWN]
+    parts = [f"{key.partition('.')[2]} {short(own[key])}" for key in told]
+    return ", ".join(parts) + (" …" if len(special) > len(told) else "")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return a value of a config as labels and tables have it."""
     if isinstance(value, dict) and {"start", "end"} <= value.keys():
         shape = "" if value.get("shape", "linear") == "linear" else f" ({value['shape']})"
-        return f"{_short(value['start'])} → {_short(value['end'])}{shape}"
+        return f"{short(value['start'])} → {short(value['end'])}{shape}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={short(item)}" for name, item in value.items()) or "none"
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
+    return "none" if value is None else str(value)

@@ -55,7 +55,7 @@ def random(spec: ActionSpec) -> Policy:
 
 
 def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
-    """Play one episode for each seed; yield after every step the episodes that it finished, before any reset.
+    """Play one episode for each seed; yield at the start and after every step what it finished, before any reset.
 
     Episodes are dealt out to the environments in turn, so that each is played once, however short or long it is.
     """
@@ -68,6 +68,7 @@ def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list
     episodes = Episodes(envs, seed_of)
     # One for each row of the batch; what an environment without an episode draws goes nowhere.
     generators = [generator(seed or 0, Stream.POLICY) for seed in episodes.seeds]
+    yield []
     while episodes.any_playing:
         episodes.step(policy(episodes.obs, generators))
         yield episodes.finished

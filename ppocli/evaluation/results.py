@@ -95,7 +95,8 @@ def baseline_returns(config: Config, folder: Path) -> list[float]:
     One with other arguments is left as it is, and so is a read-only folder. Raises what `make_baseline` raises.
     """
     returns = kept.read_baseline(folder, config.env)
-    if returns is None and not folder.exists() and is_writable(folder.parent):
+    empty = not (folder / "evaluation.json").exists()  # but for the videos of `render --random`
+    if returns is None and empty and is_writable(folder if folder.exists() else folder.parent):
         make_baseline(config, folder)
         returns = kept.read_baseline(folder, config.env)
     if returns is not None:

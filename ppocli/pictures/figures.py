@@ -23,10 +23,10 @@ from ppocli.records.run import Run
 from ppocli.views.text import number
 
 FORMATS = (".png", ".svg", ".pdf")
-# Okabe and Ito's colours, which all eyes tell apart, and line styles, which print does.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colours, which all eyes tell apart (but black, unseen in the dark), and line styles, which print does.
+COLORS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_STYLES = ("-", "--", "-.", ":")
-AGENT, RANDOM, TARGET = COLORS[0], COLORS[1], "#404040"
+AGENT, RANDOM, TARGET = COLORS[0], "#D55E00", "#404040"
 _STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -46,13 +46,14 @@ def draw(
 ) -> Path:
     """Draw one run beside the random policy, or the learning curves of several; return where the figure lies.
 
-    By default that is in `plots/`, in the run's directory or in the folder that holds them all. Raises PpocliError
-    where nothing can be written, and what `learning_curves` and `baseline_returns` raise.
+    By default that is in `plots/`, in the run's directory or in the folder that holds them all. The runs have to be
+    `drawable`. Raises PpocliError where nothing can be written, and what `baseline_returns` raises.
     """
     if len(runs) == 1:
         (run,) = runs
         baseline = baseline_returns(run.config, run.baseline)
-        figure = comparison(run.config.env.id, curves.episodes_of(run), baseline, run.info.target_return)
+        title = ", ".join(filter(None, [run.config.env.id, curves.groups(runs)[0].label]))
+        figure = comparison(title, run.episodes(), baseline, run.info.target_return)
         output = output or run.path / "plots" / "returns.png"
     else:
         figure = learning_curves(curves.groups(runs), axis, statistic)
@@ -62,7 +63,7 @@ def draw(
 
 
 def comparison(
-    env_id: str, episodes: Sequence[LoggedEpisode], baseline: Sequence[float], target: float | None
+    title: str, episodes: Sequence[LoggedEpisode], baseline: Sequence[float], target: float | None
 ) -> Figure:
     """Draw a run's training episodes, each a dot, beside those of the random policy, on the same axis of returns."""
     returns = [episode.episode_return for episode in episodes]
@@ -73,13 +74,13 @@ def comparison(
         _dots(agent, returns, AGENT)
         label = f"mean of the last {curves.WINDOW}, {number(means[-1])} at the end"
         agent.plot(np.arange(1, len(returns) + 1), means, color="black", label=label)
-        title = "PPO agent in training\neach dot an episode"
-        _finish(agent, {target}, title=title, xlabel="episode", ylabel="episode return")
+        heading = "PPO agent in training\neach dot an episode"
+        _finish(agent, {target}, title=heading, xlabel="episode", ylabel="episode return")
         _legend(agent)
         _dots(random, baseline, RANDOM)
         random.axhline(np.mean(baseline), color="black")
         _finish(random, {target}, title=f"random policy\nmean {number(float(np.mean(baseline)))}", xlabel="episode")
-        figure.suptitle(env_id, fontweight="bold")
+        figure.suptitle(title, fontweight="bold", parse_math=False)
     return figure
 
 
@@ -96,20 +97,25 @@ def _finish(axes: Axes, targets: set[Any], **titles: str) -> None:
     axes.set_xlim(left=0)
 
 
-def _legend(axes: Axes) -> None:
-    legend = axes.legend(loc="best", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+def _legend(axes: Axes) -> float:
+    """Add the legend, below the axes where it would hide the curves; return how many inches it takes there."""
+    lines = sum(label.count("\n") + 1 for label in axes.get_legend_handles_labels()[1])
+    below: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 5.5}  # clears the title
+    place = below if lines > 5 else {"loc": "best"}
+    legend = axes.legend(**place, fontsize=8.5, handlelength=3, frameon=True, framealpha=0.85, edgecolor="none")
     for text in legend.get_texts():
         text.set_parse_math(False)  # a config may be called what it likes
+    return 0.175 * lines if lines > 5 else 0.0
 
 
 def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) -> Figure:
-    """Draw a panel an environment, with a curve and its 95 % band for each group of runs. Raises what `band` raises."""
+    """Draw a panel an environment, with a curve and its 95 % band for each group of runs."""
     env_ids = list(dict.fromkeys(group.env_id for group in found))
     columns = min(len(env_ids), 3)
     rows = math.ceil(len(env_ids) / columns)
     with rc_context(_STYLE):
         figure = Figure(figsize=(2.4 + 4.4 * columns, 4.2 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+        panels, below = figure.subplots(rows, columns, squeeze=False).flatten().tolist(), []
         for axes, env_id in zip(panels, env_ids, strict=False):
             members = [group for group in found if group.env_id == env_id]
             for number, group in enumerate(members):
@@ -117,9 +123,10 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
             titles = {"xlabel": _AXIS_TITLES[axis], "ylabel": f"episode return, mean of the last {curves.WINDOW}"}
             _finish(axes, {group.target for group in members}, title=env_id, **titles)
             axes.xaxis.set_major_formatter(EngFormatter(sep="") if axis is Axis.ENV_STEPS else ScalarFormatter())
-            _legend(axes)
+            below.append(_legend(axes))
         for axes in panels[len(env_ids) :]:
             axes.set_axis_off()
+        figure.set_figheight(4.2 * rows + sum(max(below[row : row + columns]) for row in range(0, len(below), columns)))
     return figure
 
 

@@ -1,13 +1,16 @@
 """Pictures of an episode: a video file without any display, or a window."""
 
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
-import imageio
 import numpy as np
+from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,32 +23,33 @@ from ppocli.files import placing
 
 FORMATS = (".mp4", ".gif")
 SMALL_WIDTH = 400  # pixels that a small video is wide at most
+Frame = NDArray[np.uint8]  # (height, width, 3)
 _NO_DISPLAY = "--human needs a display and there is none here; leave --human out to get a video file"
 
 
 def record(
     envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], output: Path, *, small: bool = False
-) -> list[Episode]:
+) -> tuple[list[Episode], Frame]:
     """Play an episode for each seed, one after the other, and write them as one video; `envs` draw `rgb_array`.
 
-    A file that is there already is replaced once the new one is whole. A `small` mp4 has a width and a quality for
-    pages rather than screens. Raises PpocliError when it cannot be written.
+    Return the episodes, and the last frame. A file that is there already is replaced once the new one is whole. A
+    `small` mp4 has a width and a quality for pages rather than screens. Raises PpocliError when it cannot be written.
     """
     partial = output.with_name(f".{output.stem}.partial{output.suffix}")
     with placing(output):
         partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
     episodes: list[Episode] = []
-    frames = (envs.render() for _ in _steps(envs, policy, seeds, episodes))
+    frames = ((last := frame) for frame in _frames(envs, policy, seeds, episodes))
     try:
-        with _without_a_screen(), one_thread():
+        with placing(output), _without_a_screen(), one_thread():
             if output.suffix.lower() == ".gif":
                 _write_gif(partial, frames, envs.frames_per_second)
             else:
                 _write_mp4(partial, frames, envs.frames_per_second, small)
-        partial.replace(output)
+            partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
-    return episodes
+    return episodes, last
 
 
 @contextmanager
@@ -64,28 +68,55 @@ def _without_a_screen() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _steps(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]) -> Iterator[None]:
-    """Play an episode for each seed, pause after every step, and append what has finished to `episodes`."""
+def _steps(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]) -> Iterator[bool]:
+    """Play an episode for each seed, append it to `episodes`, and yield at its start and each step whether it ended."""
     for seed in seeds:
         for finished in play(envs, policy, [seed]):
             episodes += finished
-            yield
+            yield bool(finished)
 
 
-def _write_mp4(output: Path, frames: Iterator[NDArray[np.uint8]], fps: float, small: bool) -> None:
+def _frames(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]) -> Iterator[Frame]:
+    """Do what `_steps` does and yield what is drawn, the end of each episode for about a second. Raises PpocliError."""
+    shape = None
+    for has_ended in _steps(envs, policy, seeds, episodes):
+        frame = envs.render()
+        if shape not in (None, frame.shape):
+            raise PpocliError(f"a frame of shape {shape}, the next of {frame.shape}: those of a film are of one size")
+        shape = frame.shape
+        yield from [frame] * (max(1, round(envs.frames_per_second)) if has_ended else 1)
+
+
+def _write_mp4(output: Path, frames: Iterator[Frame], fps: float, small: bool) -> None:
+    """Let ffmpeg write frames as they come. Raises PpocliError where it does not."""
+    first = next(frames)
+    size, width = f"{first.shape[1]}x{first.shape[0]}", f"min({SMALL_WIDTH}\\,iw)" if small else "iw"
+    taken = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
     # Even numbers of pixels: yuv420p, which every browser plays, has one colour for each square of four.
-    scale = ["-vf", f"scale=trunc(min({SMALL_WIDTH}\\,iw)/2)*2:-2"] if small else []
-    quality = 4 if small else 5  # crf 30 and 25
-    params = ["-movflags", "+faststart", *scale]
-    writer = imageio.get_writer(
-        output, fps=fps, quality=quality, macro_block_size=2, ffmpeg_log_level="error", output_params=params
-    )
-    with closing(writer):
-        for frame in frames:
-            writer.append_data(frame)
+    coding = ["-pix_fmt", "yuv420p", "-vf", f"scale=ceil({width}/2)*2:-2", "-crf", "30" if small else "25"]
+    options = ["-y", "-v", "error", *taken, *coding, "-movflags", "+faststart", str(output)]
+    with tempfile.TemporaryFile() as log:
+        try:
+            ffmpeg = subprocess.Popen([get_ffmpeg_exe(), *options], stdin=subprocess.PIPE, stdout=log, stderr=log)
+        except (OSError, RuntimeError) as error:
+            raise _ffmpeg_error(getattr(error, "strerror", str(error))) from error
+        assert ffmpeg.stdin is not None
+        with ffmpeg, suppress(BrokenPipeError), ffmpeg.stdin:  # if it dies, its status tells
+            for frame in chain([first], frames):
+                ffmpeg.stdin.write(frame.tobytes())
+        log.seek(0)
+        said = log.read().decode(errors="replace").splitlines()
+    if ffmpeg.returncode or not output.stat().st_size:
+        raise _ffmpeg_error(said[0] if said else f"exit status {ffmpeg.returncode} without a whole film")
 
 
-def _write_gif(output: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> None:
+def _ffmpeg_error(why: str) -> PpocliError:
+    named = os.environ.get("IMAGEIO_FFMPEG_EXE")
+    advice = f" (IMAGEIO_FFMPEG_EXE is {named}; unset it to use the ffmpeg that came with ppocli)" if named else ""
+    return PpocliError(f"no mp4 can be written, as ffmpeg failed: {why}{advice}")
+
+
+def _write_gif(output: Path, frames: Iterator[Frame], fps: float) -> None:
     hundredths = max(2, round(100 / fps))  # GIF's unit of time; viewers slow down anything below 2
     pictures = map(Image.fromarray, frames)
     next(pictures).save(output, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)

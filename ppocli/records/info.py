@@ -72,6 +72,7 @@ class RunInfo(Command):
 
     started: str = ""  # UTC, ISO 8601
     name: str | None = None
+    began_with_env_steps: Count | None = None  # `train.env_steps` when it began; None: what `config.yaml` says
     target_return: Number | None = None  # the mean return that counts as solved, None where the task has none
     stop_when_solved: bool = False
     state: State = "interrupted"  # `running` stays there for ever when the process is killed

@@ -84,6 +84,11 @@ class Run:
         """Return what `config.yaml` says, changed as `--set` would. Raises UsageError, RunError where it is no file."""
         return load_config(str(regular(self.path / "config.yaml")), overrides)
 
+    @property
+    def first_config(self) -> Config:
+        """The config that it began with, before it was prolonged. Raises what `config` and `info` raise."""
+        return self.config_with([f"train.env_steps={began}"] if (began := self.info.began_with_env_steps) else [])
+
     def metrics(self) -> list[Metrics]:
         """Return the rows of `metrics.csv`. Raises RunError."""
         return read_log(self.path / "metrics.csv", Metrics)

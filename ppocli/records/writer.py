@@ -39,8 +39,8 @@ class RunWriter:
         write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
         self._open_logs(config, 0, 0)
         # The last to be written: a directory that has it has everything.
-        new = info.model_copy(update={"started": _now(), "state": "running", "git_commit": _git_commit()})
-        write_json(self.run.path / "run.json", new.model_dump())
+        began = {"started": _now(), "began_with_env_steps": config.train.env_steps, "git_commit": _git_commit()}
+        write_json(self.run.path / "run.json", info.model_copy(update={**began, "state": "running"}).model_dump())
 
     def lock(self) -> None:
         """Keep every other trainer out, until `close` or the end of this process. Raises RunError, OSError."""
@@ -54,6 +54,7 @@ class RunWriter:
     def resume(self, config: Config, progress: Progress, resumed: Resumed) -> None:
         """Continue the logs from `progress`; what stands after that is removed. Raises RunError, OSError."""
         known, now = self.run.info, resumed.model_copy(update={"at": _now(), "env_steps": progress.env_steps})
+        began = known.began_with_env_steps or self.run.config.train.env_steps  # an older run has not recorded it
         self._open_logs(config, progress.metrics_bytes, progress.episodes_bytes)
         self._num_episodes = progress.episodes
         checkpoints = [self.run.checkpoint(name) for name in ("last", "previous", "best")]
@@ -61,8 +62,8 @@ class RunWriter:
             remove_leftovers(path)
         write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
         solved = None if progress.solved_at_env_steps is None else known.solved
-        again = [*known.resumed, now]
-        self.record(state="running", error=None, solved=solved, resumed=again, stop_when_solved=now.stop_when_solved)
+        again = {"resumed": [*known.resumed, now], "stop_when_solved": now.stop_when_solved}
+        self.record(state="running", error=None, solved=solved, began_with_env_steps=began, **again)
 
     def log(self, metrics: Metrics, episodes: Sequence[Episode], seconds: float) -> None:
         """Append an iteration's row, and the episodes that its rollout, over at `seconds`, finished. Raises OSError."""

@@ -2,6 +2,7 @@
 
 import html
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ppocli.errors import RunError
 from ppocli.evaluation import curves, health
 from ppocli.pictures.figures import COLORS, RANDOM
 from ppocli.records.run import Run
@@ -30,16 +30,13 @@ class Chart:
     heading: str = ""  # where there are several
 
 
-# The random policy keeps its colour, and black cannot be seen on a dark page.
-_COLORS = tuple(color for color in COLORS if color not in (RANDOM, "#000000"))
-_DASHES = ("solid", "dash", "dashdot", "dot")
+_DASHES = ("solid", "dash", "dashdot", "dot")  # what plotly.js calls the line styles of figures
 _TARGET = "#808080"
 _LAYOUT: Any = {
-    "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+    "margin": {"l": 8, "r": 12, "t": 36, "b": 8},  # above, the icons have room
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
     "hovermode": "closest",
-    "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
 }
 _ENV_STEPS = {"tickformat": "~s", "hoverformat": ",d", "rangemode": "tozero"}
 _BOX = {"orientation": "h", "boxpoints": "all", "jitter": 0.6, "pointpos": 0, "boxmean": True, "hoveron": "points"}
@@ -87,10 +84,8 @@ def _level(value: float, name: str, color: str, axis: str = "y", **label: Any) -
 
 
 def _target_levels(environment: EnvironmentData, axis: str = "y", **label: Any) -> list[dict[str, Any]]:
-    return [
-        _level(target, f"solved: {text.plain(target)}", _TARGET, axis, yanchor="top", **label)
-        for target in environment.targets
-    ]
+    place = {"textposition": "start", "yanchor": "top", **label}
+    return [_level(target, f"solved: {text.plain(target)}", _TARGET, axis, **place) for target in environment.targets]
 
 
 def thinned(rows: Sequence[Any]) -> tuple[list[Any], int]:
@@ -142,17 +137,17 @@ def _episode_traces(run: RunData) -> list[Any]:
         customdata=[[episode.episode, episode.episode_length] for episode in episodes],
         mode="markers",
         name="training episode",
-        marker={"color": _COLORS[0], "size": 5, "opacity": 0.45},
+        marker={"color": COLORS[0], "size": 5, "opacity": 0.45},
         hovertemplate="episode %{customdata[0]:,}<br>return %{y:,.1f}, %{customdata[1]:,} env steps long"
         "<br>ended at %{x:,} env steps<extra></extra>",
     )
-    return [points, _line(_running_means(run), f"mean of the last {curves.WINDOW}", _COLORS[0], 3)]
+    return [points, _line(_running_means(run), f"mean of the last {curves.WINDOW}", COLORS[0], 3)]
 
 
 def _group_traces(data: GroupData, number: int) -> list[Any]:
     """Return the curves of a group: its seeds, and where there are several their mean with its band."""
     begun = [run for run in data.runs if run.episodes]
-    color, dash = _COLORS[number % len(_COLORS)], _DASHES[number % len(_DASHES)]
+    color, dash = COLORS[number % len(COLORS)], _DASHES[number % len(_DASHES)]
     label = _text(data.group.label)
     if len(begun) < 2:
         return [_line(_running_means(run), label or _text(run.label), color, 3, dash) for run in begun]
@@ -162,10 +157,9 @@ def _group_traces(data: GroupData, number: int) -> list[Any]:
     seeds = [
         _line(_running_means(run), _text(run.label), color, 1, showlegend=run is begun[0], **entry) for run in begun
     ]
-    try:
-        return [*_band_traces([run.run for run in begun], f"{config}mean of {len(begun)} seeds", color, dash), *seeds]
-    except RunError:  # one ends before another's first episode does: each by itself is all there is
-        return seeds
+    together = curves.overlapping([run.run for run in begun], curves.Axis.ENV_STEPS)
+    name = f"{config}mean of {len(together)} seeds"
+    return [*_band_traces(together, name, color, dash), *seeds] if len(together) > 1 else seeds
 
 
 def _band_traces(runs: Sequence[Run], name: str, color: str, dash: str) -> list[Any]:
@@ -187,7 +181,7 @@ def _band_traces(runs: Sequence[Run], name: str, color: str, dash: str) -> list[
 def evaluation_chart(environment: EnvironmentData) -> Chart | None:
     """Return the returns of every evaluated episode beside those of the random policy, None where there are none."""
     boxes = [
-        _box(run.label, run.returns, _COLORS[number % len(_COLORS)], run.evaluation.episode_seeds)
+        _box(run.label, run.returns, COLORS[number % len(COLORS)], run.evaluation.episode_seeds)
         for number, group in enumerate(environment.groups)
         for run in group.runs
         if run.evaluation
@@ -199,23 +193,24 @@ def evaluation_chart(environment: EnvironmentData) -> Chart | None:
         "Each point is an unseen episode, played greedily by the agent, or at random. A box holds the middle half of "
         "them; its line is the median, its dashes the mean."
     )
-    levels = _target_levels(environment, "x", textangle=0, xanchor="right")
+    levels = _target_levels(environment, "x", textangle=0, xanchor="right", yanchor="bottom")
     axes = {"xaxis": _axis("episode return"), "yaxis": {"automargin": True, "autorange": "reversed"}}
     figure = _figure(boxes, **axes, shapes=levels, showlegend=False)
     label = f"Distribution of episode returns in {environment.env_id}, each agent and the random policy"
-    return Chart(caption, label, 110 + len(boxes) * (70 if len(boxes) <= 6 else 44), figure)
+    lines = max(box.name.count("<br>") for box in boxes)
+    return Chart(caption, label, 120 + len(boxes) * max(70 if len(boxes) <= 6 else 44, 16 * (lines + 1)), figure)
 
 
 def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] = ()) -> Any:
-    name, seed = _text(name), "<br>episode seed %{customdata}" if seeds else ""
+    seed = "<br>episode seed %{customdata}" if seeds else ""
     return go.Box(
         x=list(returns),
-        name=name.replace(" (", "<br>(", 1),  # in two lines, or a phone has no room for the returns
+        name="<br>".join(map(_text, textwrap.wrap(name, 28))),  # so that a phone has room for the returns
         customdata=list(seeds),
         line={"color": color, "width": 1.5},
         fillcolor=_transparent(color),
         marker={"color": color, "size": 5, "opacity": 0.6},
-        hovertemplate=f"{name}<br>return %{{x:,.1f}}{seed}<extra></extra>",
+        hovertemplate=f"{_text(name)}<br>return %{{x:,.1f}}{seed}<extra></extra>",
         **_BOX,
     )
 
@@ -264,20 +259,19 @@ def _health_chart(environment: EnvironmentData, sign: str) -> Chart:
     caption += _thinning_note([run.metrics for run in environment.runs], "iteration")
     levels = [] if limit is None else [_level(limit, "", _TARGET)]
     axes = {"xaxis": _axis("", **_ENV_STEPS), "yaxis": y_axis}
-    figure = _figure(traces, **axes, shapes=levels, showlegend=len(traces) > 1)
+    figure = _figure(traces, **axes, shapes=levels, showlegend=len(environment.groups) == 1 < len(traces))
     return Chart(caption, f"{heading} over env steps, {environment.env_id}", 260, figure, heading)
 
 
 def _sign_traces(environment: EnvironmentData, sign: str) -> list[Any]:
-    """Return a line a run. A colour, and an entry in the legend, stands for a config, or for a seed of the only one."""
+    """Return a line a run. A colour stands for a config, as in the learning chart, or for a seed of the only one."""
     alone = len(environment.groups) == 1
     traces = []
     for number, group in enumerate(environment.groups):
         for seed, run in enumerate(group.runs):
             rows, who = thinned(run.metrics)[0], _text(run.label)
             points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
-            more: Any = {"hovertemplate": f"{who}: %{{y:.4~g}}<br>at %{{x:,}} env steps<extra></extra>"}
-            if not alone:
-                more |= {"name": _text(group.group.label), "legendgroup": str(number), "showlegend": seed == 0}
-            traces.append(_line(points, who, _COLORS[(seed if alone else number) % len(_COLORS)], 1.5, **more))
+            hover, place = f"{who}: %{{y:.4~g}}<br>at %{{x:,}} env steps<extra></extra>", seed if alone else number
+            color, dash = COLORS[place % len(COLORS)], _DASHES[place % len(_DASHES)]
+            traces.append(_line(points, who, color, 1.5, dash, hovertemplate=hover))
     return traces

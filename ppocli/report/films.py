@@ -42,7 +42,7 @@ def videos(environment: EnvironmentData) -> tuple[list[Video], str]:
     chosen = [(*episodes[place], word) for place, word in sorted(places.items(), reverse=True)]
     try:
         return [_video(environment.runs[number], index, word) for _, number, index, word in chosen], ""
-    except PpocliError as error:
+    except (PpocliError, OSError) as error:  # such as a folder for temporary files that is full
         return [], f"There is no video: {text.without_folders(str(error))}"
 
 
@@ -52,8 +52,8 @@ def _video(run: RunData, index: int, word: str) -> Video:
     seed, recorded = run.evaluation.episode_seeds[index], run.returns[index]
     with tempfile.TemporaryDirectory() as folder, closing(drawn_envs(saved.config.env, "rgb_array")) as envs:
         output = Path(folder) / "episode.mp4"
-        (episode,) = record(envs, greedy(load_agent(saved, envs)), [seed], output, small=True)
-        film, picture, content = output.read_bytes(), Image.fromarray(envs.render()), io.BytesIO()  # of how it ended
+        (episode,), frame = record(envs, greedy(load_agent(saved, envs)), [seed], output, small=True)
+        film, picture, content = output.read_bytes(), Image.fromarray(frame), io.BytesIO()  # of how it ended
     picture.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
     picture.save(content, "JPEG", quality=80)
     length = text.count(episode.episode_length)

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from ppocli.evaluation.curves import SAME_EXPERIMENT
+from ppocli.evaluation.curves import differing_keys, settings_of, short
 from ppocli.evaluation.estimates import iqm, mean
 from ppocli.report.data import EnvironmentData, GroupData, RunData
 from ppocli.views import text
@@ -82,15 +81,8 @@ def _statistics_row(label: str, returns: Sequence[float]) -> list[str]:
 
 def difference_table(environment: EnvironmentData) -> Table | None:
     """Return the keys in which the configs of an environment differ, None where there is just one config."""
-    leaves = [data.runs[0].run.config.leaves() for data in environment.groups]
-    relevant = [key for key in leaves[0] if key not in SAME_EXPERIMENT]
-    differing = [key for key in relevant if any(own[key] != leaves[0][key] for own in leaves)]
-    header = ["key", *[data.seeds for data in environment.groups]]
-    rows = [[key, *[_value(own[key]) for own in leaves]] for key in differing]
-    return Table(f"Where the configs of {environment.env_id} differ", header, rows) if rows else None
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {item}" for key, item in value.items()) or text.NOTHING
-    return text.NOTHING if value is None else str(value)
+    settings = [settings_of(data.runs[0].run) for data in environment.groups]
+    header = ["key", *[data.group.label for data in environment.groups]]
+    rows = [[key, *[short(own[key]) for own in settings]] for key in differing_keys(settings)]
+    caption = f"Where the configs of {environment.env_id} differ"
+    return Table(caption, header, rows, text_columns=len(header)) if rows else None

@@ -12,6 +12,7 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from ppocli import __version__
+from ppocli.cli import train
 from tests.cli.commands import FAST, error_line, strict_json
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -187,7 +188,22 @@ def test_render(run_dir, ppocli, tmp_path):
 def test_render_random(ppocli, tmp_path):
     outcome = ppocli("render", "--random", "--config", "cartpole")
     assert outcome.exit_code == 0
-    assert (tmp_path / "runs/CartPole-v1/random-baseline/videos/random-seed0.mp4").exists()
+    baseline = tmp_path / "runs/CartPole-v1/random-baseline"
+    assert (baseline / "videos" / "random-seed0.mp4").exists()
+    # which keeps nobody from putting a baseline beside it
+    assert ppocli("train", "--config", "cartpole", *FAST).exit_code == 0
+    assert ppocli("plot", "latest").exit_code == 0
+    assert len(strict_json((baseline / "evaluation.json").read_text())["episode_returns"]) == 100
+
+
+def test_a_wrong_ffmpeg_is_an_error_of_one_line_and_no_end_of_a_report(run_dir, ppocli, monkeypatch, tmp_path):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+    line = error_line(ppocli("render", "latest"), 1)
+    assert "ffmpeg failed: No such file or directory (IMAGEIO_FFMPEG_EXE is" in line
+    assert list((run_dir / "videos").iterdir()) == []
+    outcome = ppocli("report", "latest")
+    assert outcome.exit_code == 0
+    assert "There is no video: no mp4 can be written, as ffmpeg failed" in (run_dir / "report.html").read_text()
 
 
 def test_render_in_a_window(run_dir, ppocli, monkeypatch):
@@ -349,6 +365,29 @@ def test_plot_draws_one_run_beside_random_and_several_as_curves(ppocli, run_dir,
     assert (tmp_path / "new" / "x.svg").read_bytes().startswith(b"<?xml")
 
 
+def test_a_run_without_an_episode_is_left_out_of_a_figure_with_a_warning(ppocli, run_dir):
+    empty = shutil.copytree(run_dir, run_dir.with_name("empty"))
+    (empty / "config.yaml").write_text((run_dir / "config.yaml").read_text().replace("seed: 3", "seed: 4"))
+    (empty / "episodes.csv").write_text((run_dir / "episodes.csv").read_text().splitlines()[0] + "\n")
+    other = shutil.copytree(run_dir, run_dir.with_name("other"))
+    (other / "config.yaml").write_text((run_dir / "config.yaml").read_text().replace("seed: 3", "seed: 5"))
+    outcome = ppocli("plot", str(empty), str(run_dir), str(other))
+    assert (outcome.exit_code, outcome.stdout) == (0, "figure: runs/CartPole-v1/plots/learning-curves.png\n")
+    why = "it ends before its own or another run's first episode does"
+    assert outcome.stderr == f"warning: left out: runs/CartPole-v1/empty: {why}\n"
+    assert "no episode has ended in it yet, so there is nothing to draw" in error_line(ppocli("plot", str(empty)), 1)
+    for path in (*empty.rglob("*.safetensors"), *other.rglob("*.safetensors")):
+        path.unlink()  # which are not of these runs
+    assert ppocli("report", str(empty), str(run_dir), str(other)).stderr == ""
+
+
+def test_prolonging_one_of_several_seeds_does_not_split_them(ppocli, run_dir, tmp_path):
+    assert ppocli("train", "--config", str(run_dir / "config.yaml"), "--seed", "4", "--name", "demo").exit_code == 0
+    assert ppocli("train", "--resume", "latest", "--set", "train.env_steps=4096").exit_code == 0
+    assert ppocli("plot", *map(str, run_dir.parent.glob("2*")), "--output", "x.svg").exit_code == 0
+    assert "mean of 2 seeds" in (tmp_path / "x.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -377,6 +416,20 @@ def test_several_seeds_end_with_a_table_a_figure_and_one_object_each(ppocli, tmp
     assert Path(together["figure"]).parent == tmp_path / "runs" / "CartPole-v1" / "plots"
     assert Path(together["figure"]).read_bytes().startswith(b"\x89PNG")
     assert [run["name"] for run in strict_json(ppocli("runs", "--json").stdout)["runs"]] == [None, None]
+
+
+def test_a_figure_has_a_file_however_many_seeds_are_listed(run_dir):
+    seeds = ",".join(map(str, range(200)))  # some hundred characters more than the name of a file may have
+    figure = train._figure([run_dir], seeds)
+    assert figure.is_file()
+    assert figure.name.startswith(f"{run_dir.name.partition('-')[0]}-seeds-0_1_2_")
+
+
+def test_a_figure_of_several_seeds_leaves_out_what_has_no_curve(run_dir, capsys):
+    empty = shutil.copytree(run_dir, run_dir.with_name("empty"))
+    (empty / "episodes.csv").write_text((run_dir / "episodes.csv").read_text().splitlines()[0] + "\n")
+    assert train._figure([run_dir, empty], "3,4").is_file()
+    assert capsys.readouterr().err.startswith("warning: not in the figure: runs/CartPole-v1/empty: it ends before ")
 
 
 def test_seeds_without_a_single_episode_have_no_figure(ppocli):

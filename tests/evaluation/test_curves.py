@@ -7,7 +7,19 @@ import pytest
 
 from ppocli.config.models import Config
 from ppocli.errors import RunError
-from ppocli.evaluation.curves import Axis, Statistic, band, groups, learning_curve, running_mean, without_repeats
+from ppocli.evaluation.curves import (
+    Axis,
+    Statistic,
+    band,
+    differing_keys,
+    drawable,
+    groups,
+    learning_curve,
+    overlapping,
+    running_mean,
+    settings_of,
+    without_repeats,
+)
 from ppocli.records.logs import LoggedEpisode
 from ppocli.records.run import Run
 from tests.records.runs import columns_of
@@ -73,16 +85,27 @@ def test_one_run_has_no_interval(tmp_path):
     assert band([run_with(tmp_path / "a", [episode(1, 5, 1, 3.0)])], Axis.SECONDS, Statistic.MEAN).interval is None
 
 
-def test_a_run_without_an_episode_is_named(tmp_path):
-    with pytest.raises(RunError, match="a: no episode has ended in it yet"):
-        band([run_with(tmp_path / "a")], Axis.ENV_STEPS, Statistic.MEAN)
+def test_runs_without_a_place_in_common_are_left_out(tmp_path):
+    def run(name, *ends, **sections):
+        return run_with(tmp_path / name, [episode(n, end, n, 3.0) for n, end in enumerate(ends, start=1)], **sections)
+
+    empty = run("empty")
+    short = run("short", 8, train={"seed": 1})
+    long = run("long", 64, 128, train={"seed": 2})
+    longer = run("longer", 8, 64, train={"seed": 3})  # ends just where the other begins
+    other = run("other", 4, rollout={"gamma": 0.9})  # which is early, but has nobody to overlap with
+    runs = [empty, short, long, longer, other]
+    assert drawable(runs, Axis.ENV_STEPS) == ([long, longer, other], [empty, short])
+    assert drawable(runs, Axis.SECONDS) == ([short, long, longer, other], [empty])  # all first end after 1 s
+    assert overlapping(runs[:4], Axis.ENV_STEPS) == [long, longer]
+    assert overlapping([empty], Axis.ENV_STEPS) == []
+    assert band([long, longer], Axis.ENV_STEPS, Statistic.MEAN).x[[0, -1]].tolist() == [64, 64]
 
 
-def test_runs_that_nowhere_overlap_are_no_curve(tmp_path):
-    long = run_with(tmp_path / "long", [episode(1, 64, 1, 3.0), episode(2, 128, 2, 3.0)])
-    short = run_with(tmp_path / "short", [episode(1, 8, 1, 3.0)])
-    with pytest.raises(RunError, match="short: it ends before another run's first episode does; leave it out"):
-        band([long, short], Axis.ENV_STEPS, Statistic.MEAN)
+def test_where_no_run_has_an_episode_one_is_named(tmp_path):
+    runs = [run_with(tmp_path / name, train={"seed": seed}) for seed, name in enumerate("ab")]
+    with pytest.raises(RunError, match="a: no episode has ended in it yet, so there is nothing to draw"):
+        drawable(runs, Axis.ENV_STEPS)
 
 
 def test_groups_are_by_environment_and_config_but_for_what_changes_no_result(tmp_path):
@@ -115,7 +138,8 @@ def test_a_label_stays_short_and_yet_tells_all_apart(tmp_path):
         {"rollout": {"gamma": 0.9, "gae_lambda": 0.7}, "update": update},
     )
     found = groups([run_with(tmp_path / str(number), **one) for number, one in enumerate((first, second, third))])
-    assert [group.label for group in found] == ["gae_lambda 0.95 …", "gae_lambda 0.8 …", "gae_lambda 0.7 …"]
+    # what the other two have in common is not said of them
+    assert [group.label for group in found] == ["gae_lambda 0.95 …", "gae_lambda 0.8", "gae_lambda 0.7"]
     # of two keys that split all the same, the first; then another, for those that it leaves together
     rollouts = [{"gamma": 0.5, "gae_lambda": 0.5}, *[{"gamma": 0.9, "gae_lambda": 0.8}] * 3]
     updates = [
@@ -125,10 +149,45 @@ def test_a_label_stays_short_and_yet_tells_all_apart(tmp_path):
     found = groups([run_with(tmp_path / f"x{number}", rollout=one, update=two) for number, (one, two) in configs])
     assert [group.label for group in found] == [
         "gamma 0.5, update_epochs 3, vf_coef 0.1 …",
-        "gamma 0.9, update_epochs 3, vf_coef 0.2 …",
-        "gamma 0.9, update_epochs 4, vf_coef 0.1 …",
-        "gamma 0.9, update_epochs 4, vf_coef 0.2 …",
+        "update_epochs 3, vf_coef 0.2",
+        "update_epochs 4, vf_coef 0.1",
+        "update_epochs 4, vf_coef 0.2",
     ]
+
+
+def test_of_many_configs_each_is_told_by_what_is_its_own(tmp_path):
+    sections = [
+        {},
+        {"rollout": {"gamma": 0.9, "gae_lambda": 0.8}},
+        {"update": {"learning_rate": 1e-4}},
+        {"network": {"activation": "relu"}},
+        {"ppo": {"clip_coef": 0.1}},
+        {"env": {"id": "CartPole-v1", "kwargs": {"sutton_barto_reward": True}}},
+    ]
+    runs = [run_with(tmp_path / str(number), **changed) for number, changed in enumerate(sections)]
+    own = ["learning_rate 0.0001", "activation relu", "clip_coef 0.1", "kwargs sutton_barto_reward=True"]
+    assert [group.label for group in groups(runs)] == ["the common settings", "gamma 0.9 …", *own]
+    for run in runs:
+        (run.path / "run.json").write_text(json.dumps({"config_name": "small", "overrides": []}))
+    labels = [group.label for group in groups(runs)]
+    assert labels == ["small", "small, gamma 0.9 …", *[f"small, {words}" for words in own]]
+
+
+def test_the_name_that_all_runs_of_a_group_have_is_its_label(tmp_path):
+    def run(name, folder, **sections):
+        made = run_with(tmp_path / folder, **sections)
+        (made.path / "run.json").write_text(json.dumps({"name": name, "config_name": "lunar", "overrides": ["a.b=1"]}))
+        return made
+
+    slow = [run("slow", f"slow{seed}", train={"seed": seed}) for seed in range(2)]
+    fast = [run("fast", f"fast{seed}", train={"seed": seed}, rollout={"gamma": 0.9}) for seed in range(2)]
+    assert [group.label for group in groups(slow)] == ["slow"]
+    assert [group.label for group in groups([*slow, *fast])] == ["slow", "fast"]
+    again = run("slow", "again", rollout={"gamma": 0.8})  # the same name for another config
+    assert [group.label for group in groups([*slow, again])] == ["slow, gamma 0.99", "slow, gamma 0.8"]
+    other = run("other", "other", train={"seed": 2})
+    assert [group.label for group in groups([*slow, other])] == [""]  # they share no name
+    assert [group.label for group in groups([*slow, other, *fast])] == ["lunar, b 1", "fast"]
 
 
 def test_values_that_look_alike_are_told_apart(tmp_path):
@@ -138,6 +197,9 @@ def test_values_that_look_alike_are_told_apart(tmp_path):
     configs = [{"learning_rate": {"start": 3e-4, "end": 0, "shape": shape}} for shape in ("linear", "cosine")]
     found = groups([run_with(tmp_path / f"s{number}", update=update) for number, update in enumerate(configs)])
     assert [group.label for group in found] == ["learning_rate 0.0003 → 0", "learning_rate 0.0003 → 0 (cosine)"]
+    configs = [{"target_kl": limit} for limit in (None, 0.5)]
+    found = groups([run_with(tmp_path / f"k{number}", ppo=ppo) for number, ppo in enumerate(configs)])
+    assert [group.label for group in found] == ["target_kl none", "target_kl 0.5"]
 
 
 def test_a_config_goes_by_its_name_and_by_its_values_where_that_is_not_enough(tmp_path):
@@ -205,3 +267,32 @@ def test_what_a_run_has_beyond_the_end_of_the_shortest_is_kept_apart(tmp_path):
     assert x.tolist() == [100, 150]
     assert y == pytest.approx([2.5, 3.0])  # the running mean goes from 2 at 50 to 3 at 150
     assert band([short, almost], Axis.ENV_STEPS, Statistic.MEAN).tails == ()
+
+
+def test_arguments_are_the_same_in_any_order_and_numbers_however_they_are_written(tmp_path):
+    one, same, other, flag = (run_with(tmp_path / name) for name in ("one", "same", "other", "flag"))
+    texts = ("{gravity: 10, wind: true}", "{wind: true, gravity: 10.0}", "{gravity: 11, wind: true}")
+    for run, kwargs in zip((one, same, other), texts, strict=True):
+        (run.path / "config.yaml").write_text(f"env: {{id: LunarLander-v3, kwargs: {kwargs}}}")
+    (flag.path / "config.yaml").write_text("env: {id: LunarLander-v3, kwargs: {gravity: 10, wind: 1}}")
+    assert [group.runs for group in groups([one, same, other])] == [(one, same), (other,)]
+    assert without_repeats([one, same, other])[1] == [(same, one)]
+    assert [group.runs for group in groups([one, flag])] == [(one,), (flag,)]  # true is not the number 1
+    assert differing_keys([settings_of(one), settings_of(same)]) == []
+    assert differing_keys([settings_of(one), settings_of(flag)]) == ["env.kwargs"]
+
+
+def test_a_run_that_was_prolonged_stays_with_the_others_of_its_group(tmp_path):
+    def run(name, env_steps, began, **train):
+        made = run_with(tmp_path / name, [episode(1, env_steps, 1, 3.0)], train={"env_steps": env_steps} | train)
+        (made.path / "run.json").write_text(json.dumps({"began_with_env_steps": began}))
+        return made
+
+    prolonged = run("prolonged", 2000, 1000)
+    others = [run("new", 1000, 1000, seed=1), run("old", 1000, None, seed=2)]  # old ones did not record it
+    longer = run("longer", 2000, 2000, seed=3)  # its schedules went down more slowly from the first step on
+    found = groups([prolonged, *others, longer])
+    assert [group.runs for group in found] == [(prolonged, *others), (longer,)]
+    assert [group.label for group in found] == ["env_steps 1000", "env_steps 2000"]
+    first = run("first", 1000, 1000)
+    assert without_repeats([first, prolonged, longer]) == ([prolonged, longer], [(first, prolonged)])

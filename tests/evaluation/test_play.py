@@ -78,4 +78,6 @@ def test_a_random_real_number_has_the_type_of_the_environments_actions():
 def test_episodes_that_end_are_seen_before_what_comes_next():
     seen = list(play(evaluation_envs(CARTPOLE), random(Discrete(2)), seeds(3)))
     assert sorted(episode.seed for finished in seen for episode in finished) == seeds(3)
-    assert len(seen) == max(episode.episode_length for finished in seen for episode in finished)
+    # at the start, and after each step
+    assert seen[0] == []
+    assert len(seen) == 1 + max(episode.episode_length for finished in seen for episode in finished)

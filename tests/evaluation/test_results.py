@@ -101,6 +101,14 @@ def test_a_baseline_with_other_arguments_is_neither_taken_nor_replaced(tmp_path)
     assert len(read_baseline(folder, other.env)) == 3
 
 
+def test_a_folder_with_no_baseline_in_it_yet_gets_one(tmp_path, monkeypatch):
+    folder = tmp_path / "random-baseline"
+    (folder / "videos").mkdir(parents=True)  # as `render --random` leaves it
+    returns = baseline_returns(CONFIG, folder)
+    monkeypatch.setattr(results, "_play", None)  # nothing is played again
+    assert baseline_returns(CONFIG, folder) == read_baseline(folder, CONFIG.env) == returns
+
+
 def test_what_cannot_be_kept_is_known_all_the_same(run, tmp_path, monkeypatch):
     run.evaluation.unlink(missing_ok=True)
     kept = evaluation_of(run)

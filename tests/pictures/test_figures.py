@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from ppocli.errors import PpocliError, UsageError
@@ -98,6 +99,57 @@ def test_long_labels_are_broken(tmp_path):
         "short (1 seed)",
         "a_name_that_is_so_long_that_it_would_hide_the_curv\nes (1 seed)",
     ]
+
+
+def test_a_legend_of_many_stands_below_the_curves(tmp_path):
+    gammas = [0.9 + number / 100 for number in range(9)]
+    runs = [run_with(tmp_path / str(number), EPISODES, rollout={"gamma": gamma}) for number, gamma in enumerate(gammas)]
+    for number, run in enumerate(runs):
+        (run.path / "run.json").write_text(
+            json.dumps({"name": f"{number}_a_name_so_long_that_it_takes_two_lines_in_a_legend"})
+        )
+
+    def drawn(some):
+        figure = figures.learning_curves(groups(some), Axis.ENV_STEPS, Statistic.MEAN)
+        FigureCanvasAgg(figure).draw()  # places everything
+        (axes,) = figure.axes
+        return (
+            figure,
+            axes.get_legend().get_window_extent(),
+            axes.get_window_extent(),
+            axes.xaxis.label.get_window_extent(),
+        )
+
+    _, legend, axes, _ = drawn(runs[:2])
+    assert legend.y0 > axes.y0
+    many, legend, panel, title = drawn(runs)
+    assert 0 < legend.y0 < legend.y1 < title.y0 < panel.y0
+    assert panel.height == pytest.approx(axes.height, rel=0.2)  # the figure has grown, and the curves have their room
+    assert legend.x1 < many.get_figwidth() * many.dpi
+    # in print, too, each is told from all others
+    lines = [(line.get_color(), line.get_linestyle()) for line in many.axes[0].lines]
+    assert len(set(lines)) == len(lines) == 9
+
+
+def test_a_panel_without_many_keeps_its_legend_inside(tmp_path):
+    tasks = [{"env": {"id": "Pendulum-v1"}}, *[{"rollout": {"gamma": 0.9 + number / 100}} for number in range(9)]]
+    runs = [run_with(tmp_path / str(number), EPISODES, **one) for number, one in enumerate(tasks)]
+    figure = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN)
+    FigureCanvasAgg(figure).draw()
+    inside, below = (axes.get_legend().get_window_extent().y0 > axes.get_window_extent().y0 for axes in figure.axes)
+    assert (inside, below) == (True, False)
+
+
+def test_the_name_of_a_single_run_is_in_the_heading(tmp_path):
+    folder = tmp_path / "CartPole-v1"
+    folder.mkdir()
+    run = run_with(folder / "x", EPISODES)
+    (run.path / "run.json").write_text(json.dumps({"name": "$slow$"}))
+    headings = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_write", lambda figure, output: headings.append(figure.get_suptitle()))
+        figures.draw([run])
+    assert headings == ["CartPole-v1, $slow$"]
 
 
 def test_a_config_may_be_called_what_it_likes(tmp_path):

@@ -1,7 +1,9 @@
+import os
 from contextlib import closing
 from ctypes.util import find_library
 from pathlib import Path
 
+import gymnasium as gym
 import imageio
 import numpy as np
 import pytest
@@ -14,41 +16,133 @@ from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
 from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluation.play import evaluate, random
 from ppocli.files import check_output
+from ppocli.pictures import films
 from ppocli.pictures.films import FORMATS, check_display, record
 from ppocli.seeds import Purpose, evaluation_seeds
+from tests.environments import Counting
+
+
+class Painted(Counting):
+    """Three steps, each of a grey of its own, five in a second; `grows` as it goes on."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
+
+    def __init__(self, grows=False, render_mode=None):
+        super().__init__(render_mode=render_mode)
+        self.grows = grows
+
+    def render(self):
+        return np.full((30 + self.grows * 2 * self.steps, 41, 3), 60 * self.steps, np.uint8)
+
+
+gym.register("Painted-v0", Painted)
+
+
+def painted(output, num_episodes=1, **kwargs):
+    """Record episodes of Painted; return them, and the last frame."""
+    with closing(GymnasiumVectorEnv(EnvConfig(id="Painted-v0", kwargs=kwargs), 2, "rgb_array")) as envs:
+        return record(envs, random(Discrete(2)), range(num_episodes), output)
+
 
 SEEDS = evaluation_seeds(0, Purpose.EVALUATION, 2)
 
 
 def recorded(output):
-    """Record two random episodes of CartPole, and check that evaluate plays the same; return their env steps."""
+    """Record two random episodes of CartPole, and check that evaluate plays the same; return how many frames that is.
+
+    Each begins with a frame before its first step, and ends with one that lasts a second, of 50 frames.
+    """
     config = EnvConfig(id="CartPole-v1")
-    episodes = record(GymnasiumVectorEnv(config, NUM_EVAL_ENVS, "rgb_array"), random(Discrete(2)), SEEDS, output)
+    episodes, _ = record(GymnasiumVectorEnv(config, NUM_EVAL_ENVS, "rgb_array"), random(Discrete(2)), SEEDS, output)
     evaluated = evaluate(evaluation_envs(config), random(Discrete(2)), SEEDS)
     assert [(e.seed, e.episode_return) for e in episodes] == [(e.seed, e.episode_return) for e in evaluated]
-    return sum(episode.episode_length for episode in episodes)
+    return sum(1 + episode.episode_length + 49 for episode in episodes)
 
 
 def test_mp4_shows_every_step(tmp_path):
     output = tmp_path / "new" / "video.mp4"
-    env_steps = recorded(output)
+    num_frames = recorded(output)
     with closing(imageio.get_reader(output)) as reader:
         frames = [frame for frame in reader]  # noqa: C416 - list() would ask for its length, which is infinite
         assert reader.get_meta_data()["fps"] == 50  # as CartPole says of itself
-    assert len(frames) == env_steps
+    assert len(frames) == num_frames
     assert frames[0].shape == (400, 600, 3)
     assert not np.array_equal(frames[0], frames[-1])
 
 
 def test_gif_shows_every_step(tmp_path):
     output = tmp_path / "video.gif"
-    env_steps = recorded(output)
+    num_frames = recorded(output)
     with Image.open(output) as picture:
         # a frame like the one before it is kept as a longer time
         durations = [frame.info["duration"] for frame in ImageSequence.Iterator(picture)]
         assert picture.size == (600, 400)
         assert picture.info["loop"] == 0
-    assert sum(durations) == 20 * env_steps
+    assert sum(durations) == 20 * num_frames
+
+
+@pytest.mark.parametrize("num_episodes", [1, 2])
+def test_a_film_begins_before_the_first_step_and_stays_at_the_end_for_a_second(tmp_path, num_episodes):
+    episodes, last = painted(tmp_path / "x.mp4", num_episodes)
+    assert [episode.episode_length for episode in episodes] == [3] * num_episodes
+    assert (last.shape, last.min(), last.max()) == ((30, 41, 3), 180, 180)
+    with closing(imageio.get_reader(tmp_path / "x.mp4")) as reader:
+        frames = [frame for frame in reader]  # noqa: C416 - list() would ask for its length, which is infinite
+    expected = [0, 60, 120, *[180] * 5] * num_episodes
+    assert [frame.mean() for frame in frames] == pytest.approx(expected, abs=3)
+    assert frames[0].shape == (30, 42, 3)  # even, as players want it
+    assert painted(tmp_path / "x.gif", num_episodes)[0] == episodes
+    with Image.open(tmp_path / "x.gif") as picture:
+        shown = [
+            (frame.convert("L").getpixel((0, 0)), frame.info["duration"]) for frame in ImageSequence.Iterator(picture)
+        ]
+    assert shown == [(0, 200), (60, 200), (120, 200), (180, 1000)] * num_episodes
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.gif"])
+def test_frames_of_different_sizes_are_no_film(tmp_path, name):
+    with pytest.raises(PpocliError, match=r"a frame of shape \(30, 41, 3\), the next of \(32, 41, 3\)"):
+        painted(tmp_path / name, grows=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ffmpeg_that_is_not_there_is_named_with_the_variable_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+    said = r"ffmpeg failed: No such file or directory \(IMAGEIO_FFMPEG_EXE is .*nowhere; unset it"
+    with pytest.raises(PpocliError, match=said):
+        painted(tmp_path / "x.mp4")
+    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
+
+    def nothing():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(films, "get_ffmpeg_exe", nothing)
+    with pytest.raises(PpocliError, match=r"ffmpeg failed: No ffmpeg exe could be found\.$"):
+        painted(tmp_path / "x.mp4")
+    assert list(tmp_path.iterdir()) == []
+    painted(tmp_path / "x.gif")  # which needs none
+
+
+@pytest.mark.skipif(os.name != "posix", reason="scripts of a shell")
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 3", "exit status 3 without a whole film"),
+        ("cat > /dev/null", "exit status 0 without a whole film"),
+        ("head -c 5000 > /dev/null; echo no space left >&2; echo conversion failed >&2; exit 1", "no space left"),
+        ("head -c 5000 > /dev/null; kill -9 $$", "exit status -9 without a whole film"),
+    ],
+)
+def test_an_ffmpeg_that_breaks_leaves_no_film(tmp_path, monkeypatch, script, said):
+    (tmp_path / "film.mp4").write_text("what was there before")
+    tool = tmp_path / "ffmpeg"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tool))
+    with pytest.raises(PpocliError, match=rf"ffmpeg failed: {said} \(IMAGEIO_FFMPEG_EXE is"):
+        painted(tmp_path / "film.mp4", num_episodes=9)
+    assert {path.name for path in tmp_path.iterdir()} == {"film.mp4", "ffmpeg"}
+    assert (tmp_path / "film.mp4").read_text() == "what was there before"
 
 
 @pytest.mark.skipif(find_library("EGL") is None, reason="MuJoCo draws through EGL where there is no screen")
@@ -57,10 +151,10 @@ def test_hopper_is_drawn_without_a_screen(tmp_path, monkeypatch):
     for name in ("DISPLAY", "MUJOCO_GL"):
         monkeypatch.delenv(name, raising=False)
     with closing(GymnasiumVectorEnv(EnvConfig(id="Hopper-v5"), NUM_EVAL_ENVS, "rgb_array")) as envs:
-        episodes = record(envs, random(envs.action_spec), SEEDS[:1], tmp_path / "hopper.mp4")
+        (episode,), _ = record(envs, random(envs.action_spec), SEEDS[:1], tmp_path / "hopper.mp4")
     with closing(imageio.get_reader(tmp_path / "hopper.mp4")) as reader:
         frames = [frame for frame in reader]  # noqa: C416 - see above
-    assert len(frames) == episodes[0].episode_length
+    assert len(frames) == 1 + episode.episode_length + 124
     assert frames[0].std() > 10
 
 

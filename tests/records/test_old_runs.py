@@ -191,9 +191,10 @@ def test_their_curves(cartpole, pendulum):
     assert (runs, repeats) == ([cartpole, pendulum], [])
     found = groups(runs)
     assert [(group.env_id, group.label, group.target) for group in found] == [
-        ("CartPole-v1", "", 9.0),
+        ("CartPole-v1", "small", 9.0),  # its --name
         ("Pendulum-v1", "", -100.0),
     ]
+    assert (cartpole.first_config, pendulum.first_config) == (cartpole.config, pendulum.config)  # nothing is recorded
     curve = band([cartpole], Axis.ENV_STEPS, Statistic.MEAN)
     assert curve.x[-1] == 2040
     returns = [episode.episode_return for episode in cartpole.episodes()]

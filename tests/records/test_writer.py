@@ -63,7 +63,9 @@ def test_what_a_run_is_created_with(tmp_path):
         *("started", "ended", "command", "config_name", "overrides", "name", "target_return", "stop_when_solved"),
         *("state", "solved", "error", "git_commit", "versions", "machine", "resumed"),
         *("imports", "workers"),
+        "began_with_env_steps",
     }
+    assert info["began_with_env_steps"] == CONFIG.train.env_steps == 500_000
     assert (info["state"], info["solved"], info["versions"]) == ("running", None, {"torch": "2"})
     assert info["started"].startswith("20")
     assert info["started"].endswith("+00:00")

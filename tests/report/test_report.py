@@ -9,6 +9,7 @@ import shutil
 from contextlib import closing, contextmanager
 from dataclasses import astuple, replace
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from plotly.offline import get_plotlyjs
 
 from ppocli.config.models import Config
 from ppocli.errors import PpocliError, RunError, UsageError
+from ppocli.evaluation import curves
 from ppocli.evaluation.estimates import interval, mean
 from ppocli.evaluation.health import FIRST_ITERATION
 from ppocli.files import check_output
+from ppocli.pictures import figures
 from ppocli.records.kept import Evaluation
 from ppocli.records.logs import LoggedEpisode, Metrics
 from ppocli.records.run import Run
@@ -196,7 +199,7 @@ def test_every_config_has_a_sentence_and_a_row(tmp_path):
     assert [run.label for run in first.runs] == ["seed 0 (gamma 0.99)", "seed 1 (gamma 0.99)", "seed 0 (gamma 0.9)"]
     first = evaluated(first, [10.0], [20.0], [7.0, 8.0])
     assert [box["name"] for box in charts.evaluation_chart(first).figure["data"]][2:] == [
-        "seed 0<br>(gamma 0.9)",
+        "seed 0 (gamma 0.9)",
         "random policy",
     ]
     assert [sentences.result_sentence(group)[:44] for group in first.groups] == [
@@ -210,8 +213,35 @@ def test_every_config_has_a_sentence_and_a_row(tmp_path):
     ]
     assert tables.group_table([second]) is None
     assert tables.difference_table(first).rows == [["rollout.gamma", "0.99", "0.9"]]
-    assert tables.difference_table(first).columns == ["key", "seeds 0, 1", "seed 0"]
+    assert tables.difference_table(first).columns == ["key", "gamma 0.99", "gamma 0.9"]
     assert tables.difference_table(second) is None
+
+
+def test_configs_differ_in_what_they_began_with_and_are_headed_by_what_they_are_called(tmp_path):
+    train = {"env_steps": 2000, "seed": 0}
+    rate = {"update": {"learning_rate": {"start": 1e-3, "end": 0}}}
+    runs = [
+        run_directory(tmp_path / "a", config={"train": train}, info={"name": "base", "began_with_env_steps": 1000}),
+        run_directory(tmp_path / "b", config={"train": {"env_steps": 1000, "seed": 1}}, info={"name": "base"}),
+        run_directory(tmp_path / "c", config={"train": {"env_steps": 1000}} | rate, info={"name": "quick"}),
+    ]
+    (environment,) = data.gather(runs)
+    differences = tables.difference_table(environment)
+    assert differences.columns == ["key", "base", "quick"]
+    assert differences.rows == [["update.learning_rate", "0.0003 → 0", "0.001 → 0"]]
+    assert differences.text_columns == 3
+    assert [run.label for run in environment.runs] == ["seed 0 (base)", "seed 1 (base)", "seed 0 (quick)"]
+    assert sentences.result_sentence(environment.groups[0]).startswith("With base, PPO trained on CartPole-v1 from 2")
+    assert [row[1] for row in tables.group_table([environment]).rows] == ["base", "quick"]
+    html = page.page([environment], MADE)
+    assert html.count("env_steps: 1000\n") == 2
+    assert "env_steps: 2000\n" not in html
+
+
+def test_the_only_config_goes_by_the_name_of_its_runs(tmp_path):
+    environment = evaluated(seeds(tmp_path, {}, {}, name="slow"), [1.0], [3.0])
+    assert [run.label for run in environment.runs] == ["seed 0 (slow)", "seed 1 (slow)"]
+    assert sentence(environment).startswith("With slow, PPO trained on CartPole-v1 from 2 seeds: ")
 
 
 def test_the_rows_of_runs_and_of_statistics(tmp_path):
@@ -248,8 +278,19 @@ def test_commands_and_machines_that_are_alike_stand_together(tmp_path):
     ]
     (changed,) = page.commands([seeds(tmp_path / "Y", {"command": ["p", "train"], "resumed": resumed})])
     assert changed == ("Y/0", "ppocli train\nppocli train --resume x --set=a=2\nppocli train --resume y")
+    assert "A YAML file that is named here" not in page.page([environment], MADE)
     facts = {"git commit": "abc", "platform": "Linux", "torch": "2"}
     assert page.machines([environment]) == [("X/0, X/1 and X/2", facts)]
+
+
+def test_a_file_that_a_command_names_is_told_of(tmp_path):
+    info = [
+        {"command": ["p", "train", "--config", "cartpole"]},
+        {"command": ["p", "train", "--config=/home/me/own.yml"]},
+    ]
+    html = page.page([seeds(tmp_path / "X", *info)], MADE)
+    assert "ppocli train --config=own.yml" in html
+    assert html.count("A YAML file that is named here belongs to whoever trained.") == 1
 
 
 def test_health_is_looked_at_all_along(tmp_path):
@@ -310,6 +351,16 @@ def test_seeds_that_nowhere_overlap_are_drawn_each_by_itself(tmp_path):
     (environment,) = data.gather(runs)
     traces = charts.learning_chart(evaluated(environment, [1.0], [1.0])).figure["data"]
     assert [trace["y"] for trace in traces] == [[10.0], [20.0]]
+    # the others still have their mean
+    for name, value in (("c", 30.0), ("d", 40.0)):
+        more = [episode(1, 100, 1.0, value), episode(2, 500, 2.0, value)]
+        runs.append(run_directory(tmp_path / name, config={"train": {"seed": len(runs)}}, episodes=more))
+    (environment,) = data.gather(runs)
+    *_, mean, first, second, third, fourth = charts.learning_chart(environment).figure["data"]
+    assert mean["name"] == "mean of 3 seeds"
+    assert mean["y"] == pytest.approx([30.0] * len(mean["y"]))  # of 20, 30 and 40, at 500 env steps alone
+    assert set(mean["x"]) == {500.0}
+    assert [seed["name"] for seed in (first, second, third, fourth)] == ["each seed"] * 4
 
 
 def test_groups_have_a_band_and_their_seeds(tmp_path):
@@ -331,6 +382,46 @@ def test_groups_have_a_band_and_their_seeds(tmp_path):
     assert shown == ["gamma 0.99: mean of 2 seeds", "gamma 0.99: each seed", "gamma 0.9"]
     assert len({center["line"]["color"], other["line"]["color"], "#D55E00"}) == 3
     assert center["line"]["dash"] != other["line"]["dash"]
+
+
+def test_a_group_has_the_colour_and_the_line_that_it_has_in_a_figure(tmp_path):
+    episodes = [episode(1, 100, 1.0, 10.0), episode(2, 200, 2.0, 10.0)]
+    gammas = [0.9 + number / 100 for number in range(9)]
+    runs = [
+        run_directory(
+            tmp_path / str(number), config={"rollout": {"gamma": gamma}}, episodes=episodes, rows=[metrics(1)]
+        )
+        for number, gamma in enumerate(gammas)
+    ]
+    (axes,) = figures.learning_curves(curves.groups(runs), curves.Axis.ENV_STEPS, curves.Statistic.MEAN).axes
+    (environment,) = data.gather(runs)
+    environment = evaluated(environment, *[[1.0]] * 9)
+    styles = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+    drawn = [(line.get_color(), styles[line.get_linestyle()]) for line in axes.lines[:9]]
+    lines = charts.learning_chart(environment).figure["data"]
+    assert [(line["line"]["color"], line["line"]["dash"]) for line in lines] == drawn
+    for chart in charts.health_charts(environment):
+        assert [(line["line"]["color"], line["line"]["dash"]) for line in chart.figure["data"]] == drawn
+        assert chart.figure["layout"]["showlegend"] is False
+    *agents, random = charts.evaluation_chart(environment).figure["data"]
+    assert [box["line"]["color"] for box in agents] == [color for color, _ in drawn]
+    assert len(set(drawn)) == 9  # told apart in print
+    assert random["line"]["color"] == figures.RANDOM not in dict(drawn)
+    assert "#000000" not in dict(drawn)  # which nobody sees on a dark page
+
+
+def test_long_names_of_boxes_are_broken_and_their_boxes_are_as_high(tmp_path):
+    info = {"name": "a_name_that_takes_more_than_the_room_which_a_phone_has_for_it"}
+    environment = evaluated(seeds(tmp_path / "long", *[{}] * 8, **info), *[[1.0]] * 8)
+    chart = charts.evaluation_chart(environment)
+    assert chart.figure["data"][0]["name"].split("<br>") == [
+        "seed 0 (a_name_that_takes_mo",
+        "re_than_the_room_which_a_pho",
+        "ne_has_for_it)",
+    ]
+    assert chart.height == 120 + 9 * 3 * 16
+    short = charts.evaluation_chart(evaluated(seeds(tmp_path / "short", *[{}] * 8), *[[1.0]] * 8))
+    assert short.height == 120 + 9 * 44
 
 
 def test_random_policies_that_differ_are_told_apart(tmp_path):
@@ -408,13 +499,16 @@ def test_what_strangers_write_stays_text(tmp_path):
     assert not {"img", "iframe", "object", "embed", "link", "base", "form", "b"} & set(found.tags)
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     text = "".join(found.text)
-    # two errors; and once, as both runs have them alike: commit, platform, a version and its name, the command
-    assert text.count(HOSTILE) == 2 + 5
+    # two errors; once, as both runs have them alike: commit, platform, a version and its name, the command; and what
+    # both are called: in their sentence, two about errors, two rows of runs, directories, evaluations, above a config
+    assert text.count(HOSTILE) == 2 + 5 + 10
     data = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
     assert len(data) == 6
     assert not any("<" in figure for figure in data)
     names = [trace.get("name", "") for figure in map(json.loads, data) for trace in figure["data"]]
-    assert "seed 0, &lt;script&gt;alert(4)&lt;&amp;" in names  # charts read some tags of HTML in their texts
+    assert any(
+        name.endswith(", &lt;script&gt;alert(4)&lt;&amp;") for name in names
+    )  # charts read some tags of HTML in their texts
     assert not any("<img" in name for name in names)
 
 
@@ -496,7 +590,7 @@ def test_the_page_loads_nothing_is_small_and_knows_no_folder(reports, trained):
         assert "http:" not in ours
         assert "https:" not in ours
         sources = [value for name, value in Tags(ours).attributes if name in ("src", "href", "poster")]
-        assert len(sources) == 6
+        assert len(sources) == 9
         assert all(source.startswith(("data:video/mp4;base64,", "data:image/jpeg;base64,")) for source in sources)
         assert str(trained[0].path.parent.parent) not in page
         assert "default-src 'none'" in page
@@ -530,7 +624,7 @@ def test_videos_are_the_episodes_that_were_evaluated(environment, tmp_path, trai
         path.write_bytes(base64.b64decode(video.film.removeprefix("data:video/mp4;base64,")))
         with imageio.get_reader(path) as reader:
             frames = [frame for frame in reader]  # noqa: C416 - list() would ask for its length, which is infinite
-        assert len(frames) == int(length)
+        assert len(frames) == 1 + int(length) + 49  # before the first step, and the last for a second
         assert frames[0].shape == (266, 400, 3)
 
 
@@ -548,6 +642,24 @@ def test_an_environment_that_cannot_be_drawn_has_no_videos(tmp_path, trained):
     run, _ = jobs.trained(config, tmp_path / "run")
     html = page.write([run]).read_text()
     assert "There is no video: Counting-v0 cannot be drawn: it has no method render" in html
+    assert "<video" not in html
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("IMAGEIO_FFMPEG_EXE", "ffmpeg failed: No such file or directory (IMAGEIO_FFMPEG_EXE is …/nowhere;"),
+        ("TMPDIR", ""),
+    ],
+)
+def test_a_page_without_films_says_why(tmp_path, environment, monkeypatch, named, said):
+    nowhere = str(tmp_path / "nowhere")
+    monkeypatch.setenv(named, nowhere)
+    monkeypatch.setattr("tempfile.tempdir", nowhere if named == "TMPDIR" else None)
+    html = unescape(page.page([environment], MADE))
+    (reason,) = re.findall("<p>(There is no video: .*)</p>", html)
+    assert said in reason or "No such file or directory: '…/" in reason
+    assert str(tmp_path) not in html
     assert "<video" not in html
 
 
@@ -791,7 +903,10 @@ def test_what_strangers_write_does_not_run_and_a_phone_scrolls_up_and_down_only(
     with opened(browser, path, **phone) as page:
         assert page.locator("img, .plot a").count() == 0
         tick = page.locator(".plot .ytick text", has_text="alert(4)").first.text_content()
-        assert tick == "seed 0, <script>alert(4)<&"
+        assert tick.startswith("seed 0 (</script><script>alert(1)")
+        assert tick.endswith("<script>alert(4)<&")
+        entry = page.locator(".legend button", has_text="alert(4)").first.inner_text()
+        assert entry == f"seed 0 ({HOSTILE}), <script>alert(4)<&"
         for folded in page.locator("summary").all():
             folded.click()
         width, screen = page.evaluate(SIZES)
@@ -807,3 +922,116 @@ def test_the_report_of_two_runs_on_a_phone(browser, reports):
         width, screen = page.evaluate(SIZES)
         assert width <= screen == 390
         assert page.locator(".plot .main-svg:first-child").first.bounding_box()["width"] <= 390
+
+
+@pytest.fixture(scope="module")
+def nine(tmp_path_factory):
+    """The report of nine configs with long names, of which the first has three seeds."""
+    folder = tmp_path_factory.mktemp("nine")
+    rows, episodes = [metrics(1), metrics(2)], [episode(1, 100, 1.0, 450.0), episode(2, 200, 2.0, 480.0)]
+    numbers = [0, 0, *range(9)]
+    runs = [
+        run_directory(
+            folder / f"run{index}",
+            config={"rollout": {"gamma": 0.9 + number / 100}, "train": {"seed": index}},
+            info={"name": f"experiment-{number}-with-a-name-that-is-rather_long_and_breaks_nowhere_at_all"},
+            rows=rows,
+            episodes=episodes,
+        )
+        for index, number in enumerate(numbers)
+    ]
+    (environment,) = data.gather(runs)
+    path = folder / "nine.html"
+    path.write_text(page.page([evaluated(environment, *[[470.0, 500.0]] * len(runs))], MADE))
+    return path
+
+
+SCROLLS = "() => [...document.querySelectorAll('.scroll')].map(table => table.scrollWidth - table.clientWidth)"
+CUT = """() => [...document.querySelectorAll('table, pre, figure, p, dd')]
+  .filter(one => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map(one => one.outerHTML)"""
+HIDDEN = "() => document.querySelector('.plot').data.map(trace => trace.visible === false)"
+
+
+def test_nine_configs_with_long_names_fit_a_screen(browser, nine):
+    with opened(browser, nine, viewport={"width": 1280, "height": 800}) as page:
+        *tables, differences = page.evaluate(SCROLLS)
+        assert tables == [0] * 3
+        assert differences <= 0
+        width, screen = page.evaluate(SIZES)
+        assert width <= screen == 1280
+        legend = page.locator(".chart .legend").first
+        entries = [entry.inner_text() for entry in legend.locator("> *").all()]
+        names = [
+            f"experiment-{number}-with-a-name-that-is-rather_long_and_breaks_nowhere_at_all" for number in range(9)
+        ]
+        assert entries[:9] == [f"{names[0]}: mean of 3 seeds", *names[1:]]
+        assert entries[9:] == [f"{names[0]}: each seed", "solved: 475", "random policy: −2.0"]
+        boxes = [entry.bounding_box() for entry in legend.locator("> *").all()]
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= 1280 for box in boxes)
+        assert page.locator(".plot .legend").count() == 0  # plotly's own
+
+
+def test_an_entry_of_the_legend_hides_its_curves_and_brings_them_back(browser, nine):
+    with opened(browser, nine, **DESKTOP) as page:
+        mean, seeds = (page.locator(".legend button", has_text=text).first for text in ("mean of 3", "each seed"))
+        # the band's two edges, the mean, three seeds; eight others
+        assert page.evaluate(HIDDEN) == [False] * 14
+        mean.click()
+        page.wait_for_function(f"() => String(({HIDDEN})()) === String([true, true, true, ...Array(11).fill(false)])")
+        assert mean.get_attribute("aria-pressed") == "false"
+        seeds.click()
+        page.wait_for_function(
+            f"() => String(({HIDDEN})()) === String([...Array(6).fill(true), ...Array(8).fill(false)])"
+        )
+        mean.click()
+        seeds.click()
+        page.wait_for_function(f"() => !({HIDDEN})().includes(true)")
+
+
+def test_nothing_lies_under_the_icons_of_a_chart(browser, nine):
+    with opened(browser, nine, viewport={"width": 1280, "height": 800}) as page:
+        for plot in page.locator(".plot").all():
+            icons = plot.locator(".modebar").bounding_box()
+            below = plot.evaluate("plot => plot.getBoundingClientRect().top + plot._fullLayout.yaxis._offset")
+            assert icons["y"] + icons["height"] <= below
+            for label in plot.locator(".shape-label").all():
+                assert label.bounding_box()["y"] >= below
+
+
+def test_on_paper_all_is_there_in_black_on_white(browser, nine, reports):
+    """A sheet of A4 between margins of 13 mm is 695 px wide; Chromium says `beforeprint` when it prints a PDF, too."""
+    for path in (nine, reports[1]):
+        with opened(browser, path, viewport={"width": 695, "height": 1020}, color_scheme="dark") as page:
+            dark = page.evaluate(COLORS)
+            page.emulate_media(media="print", color_scheme="dark")
+            with relayout(page):
+                page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+            background, ink, grid = page.evaluate(COLORS)
+            assert (background, ink, grid) == ("rgb(255, 255, 255)", "rgb(28, 33, 39)", "rgb(232, 235, 239)")
+            assert page.evaluate(CUT) == []
+            assert all(width <= 0 for width in page.evaluate(SCROLLS))
+            charts = [plot.bounding_box()["width"] for plot in page.locator(".plot .main-svg:first-child").all()]
+            assert charts == [680] * len(charts)
+            assert page.locator("details:not([open])").count() == 0
+            assert page.locator("button[data-copy]:visible, video:visible").count() == 0
+            assert page.locator("img.still:visible").count() == page.locator("video").count()
+            page.emulate_media(media="screen", color_scheme="dark")
+            with relayout(page):
+                page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+            assert page.evaluate(COLORS) == dark
+            assert page.locator("details[open]").count() == 0
+            assert page.locator("img.still:visible").count() == 0
+
+
+def test_printing_a_pdf_leaves_the_page_as_it_was(browser, nine, tmp_path):
+    with opened(browser, nine, **DESKTOP) as page:
+        widths = [plot.bounding_box()["width"] for plot in page.locator(".plot .main-svg:first-child").all()]
+        page.evaluate(
+            "() => addEventListener('beforeprint', () => {"
+            " document.body.dataset.printed = document.querySelector('.plot .main-svg').getAttribute('width'); })"
+        )
+        page.pdf(path=tmp_path / "x.pdf", format="A4")
+        assert page.evaluate("() => document.body.dataset.printed") == "680"
+        page.wait_for_function("() => !('printing' in document.documentElement.dataset)")
+        assert [plot.bounding_box()["width"] for plot in page.locator(".plot .main-svg:first-child").all()] == widths

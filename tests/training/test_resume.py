@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import os
 import shutil
 import time
@@ -341,6 +342,19 @@ def test_more_env_steps_extend_a_finished_run(tmp_path):
     assert float(after[0][-1]["learning_rate"]) == pytest.approx(3e-4 / 16)
     assert Config.model_validate(longer) == resumed_config(run, newest_checkpoint(run), ())
     assert [fact.env_steps for fact in run.info.resumed] == [1280]
+    assert run.first_config == saved.config
+    assert (run.config, run.first_config.train.env_steps) == (longer, TASKS["CartPole"].train.env_steps)
+
+
+def test_what_an_older_run_began_with_is_recorded_before_it_is_prolonged(tmp_path):
+    run = whole(TASKS["CartPole"], tmp_path / "run")
+    info = json.loads((run.path / "run.json").read_text())
+    del info["began_with_env_steps"]
+    (run.path / "run.json").write_text(json.dumps(info))
+    for env_steps in (2000, 2500):
+        resume(run.path, config=resumed_config(run, newest_checkpoint(run), [f"train.env_steps={env_steps}"]))
+        assert run.config.train.env_steps == env_steps
+        assert run.first_config == TASKS["CartPole"]
 
 
 def test_a_solved_run_can_go_on_beyond(tmp_path):
