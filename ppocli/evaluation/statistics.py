@@ -10,7 +10,7 @@ import numpy as np
 from ppocli.config.models import Config
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
-from ppocli.evaluation.estimates import interval, iqm
+from ppocli.evaluation.estimates import iqm, iqm_interval
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Statistics:
     return_std: float  # of these episodes (ddof 0), not of the mean
     return_median: float
     return_iqm: float  # mean of the middle half of the returns, arXiv:2108.13264
-    return_iqm_ci95: tuple[float, float] | None  # percentile bootstrap, 10,000 resamples, fixed seed; None for one
+    return_iqm_ci95: tuple[float, float] | None  # percentile bootstrap, fixed seed; t below 30 episodes; None for one
     return_min: float
     return_max: float
     length_mean: float  # env steps
@@ -82,7 +82,7 @@ def statistics(
         return_std=float(returns.std()),
         return_median=float(np.median(returns)),
         return_iqm=float(iqm(returns)),
-        return_iqm_ci95=interval(returns, iqm),
+        return_iqm_ci95=iqm_interval(returns),
         return_min=float(returns.min()),
         return_max=float(returns.max()),
         length_mean=fmean(episode.episode_length for episode in episodes),
