@@ -13,7 +13,7 @@ from ppocli.files import check_output, to_json
 _Axis = Literal["env-steps", "seconds"]
 _Statistic = Literal["mean", "iqm"]
 _State = Literal["running", "finished", "interrupted", "failed"]
-_Order = Literal["started", "env", "seed", "steps", "return"]
+_Order = Literal["started", "env", "seed", "steps", "return", "best"]
 
 
 def plot_command(

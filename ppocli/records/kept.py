@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ppocli.config.load import load_config
 from ppocli.config.models import Config, EnvConfig
@@ -22,9 +22,10 @@ class Evaluation(BaseModel):
     deterministic: bool
     checkpoint_env_steps: int  # how many env steps the agent had learned from
     episode_seeds: list[int]
-    episode_returns: list[Number]
+    episode_returns: Annotated[list[Number], Field(min_length=1)]
     episode_lengths: list[int] = []
     random_episode_returns: list[Number]
+    greedy_shortfall: Number | None = None
 
 
 def read_evaluation(path: Path) -> Evaluation | None:

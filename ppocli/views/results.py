@@ -162,7 +162,7 @@ def _print_rows(rows: Mapping[str, str]) -> None:
 
 def runs_table(found: Sequence[RunSummary]) -> None:
     """Print how runs stand, a row for each."""
-    header, rows = ("env", "run", "state", "steps", "best", "solved", "when"), [_run_row(run) for run in found]
+    header, rows = ("env", "run", "state", "steps", "return", "solved", "when"), [_run_row(run) for run in found]
     # Where it is too wide, environments are broken first; names, which are there to be copied, at last.
     env, name, *others = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
     room = out.width - sum(others) - (len(header) - 1) - min(env, _NARROWEST_ENV)
@@ -175,6 +175,8 @@ def runs_table(found: Sequence[RunSummary]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+    if any(run.evaluated_return is None and run.best_return is not None for run in found):
+        out.print("~ best evaluation in training, which favours long runs; ppocli evaluate measures")
 
 
 def _run_row(run: RunSummary) -> list[str]:
@@ -183,7 +185,7 @@ def _run_row(run: RunSummary) -> list[str]:
         one_line(run.run_dir.name),
         run.state,
         short_count(run.env_steps),
-        "-" if run.best_return is None else f"{run.best_return:.1f}",
+        "-" if run.shown_return is None else f"{'~' if run.evaluated_return is None else ''}{run.shown_return:.1f}",
         "-" if run.solved is None else short_count(run.solved_at_env_steps or 0) if run.solved else "no",
         ago(run.started),
     ]

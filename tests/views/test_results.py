@@ -48,13 +48,24 @@ def summary(**changes):
 
 def test_runs_are_a_row_each_within_80_columns(screen):
     results.runs_table([summary(), summary(state="failed", solved=False, best_return=None, env_steps=999, started="?")])
-    header, _, first, second = screen.export_text().splitlines()
-    assert header.split() == ["env", "run", "state", "steps", "best", "solved", "when"]
+    header, _, first, second, _ = screen.export_text().splitlines()
+    assert header.split() == ["env", "run", "state", "steps", "return", "solved", "when"]
     assert first.split() == [
-        *("LunarLander-v3", "20260101T000000Z-seed3", "interrupted", "98k", "231.3", "91k", "3", "h"),
+        *("LunarLander-v3", "20260101T000000Z-seed3", "interrupted", "98k", "~231.3", "91k", "3", "h"),
     ]
     assert second.split()[2:] == ["failed", "999", "-", "no", "-"]
     assert len(first) <= 80
+
+
+def test_what_was_measured_is_told_from_the_best_of_many_evaluations_in_training(screen):
+    found = [summary(), summary(evaluated_return=198.76), summary(best_return=None, evaluated_return=-3.0)]
+    results.runs_table(found)
+    _, _, *rows, note = screen.export_text().splitlines()
+    assert [row.split()[4] for row in rows] == ["~231.3", "198.8", "-3.0"]
+    assert note == "~ best evaluation in training, which favours long runs; ppocli evaluate measures"
+    assert len(note) <= 80
+    results.runs_table(found[1:])
+    assert "~" not in screen.export_text()
 
 
 def test_a_narrow_terminal_still_tells_which_run_is_which(screen):
@@ -67,7 +78,7 @@ def test_a_narrow_terminal_still_tells_which_run_is_which(screen):
 
 def test_a_name_stays_whole_and_what_it_is_of_makes_room(screen):
     results.runs_table([summary(env_id="MountainCarContinuous-v0", best_return=-1234.5)])
-    *_, row, rest = screen.export_text().splitlines()
+    *_, row, rest, _ = screen.export_text().splitlines()
     assert row.split()[1:4] == ["20260101T000000Z-seed3", "interrupted", "98k"]
     assert row.split()[0] + rest.strip() == "MountainCarContinuous-v0"
 
@@ -77,8 +88,8 @@ def test_large_numbers_and_long_times_stay_short(screen):
     results.runs_table(
         [summary(env_steps=5_005_312, solved=None, started=old), summary(started=datetime.now(UTC).isoformat())]
     )
-    _, _, first, second = screen.export_text().splitlines()
-    assert first.split()[3:] == ["5.0M", "231.3", "-", "40", "d"]
+    _, _, first, second, _ = screen.export_text().splitlines()
+    assert first.split()[3:] == ["5.0M", "~231.3", "-", "40", "d"]
     assert second.split()[-1] == "now"
 
 
