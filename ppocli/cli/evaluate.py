@@ -38,6 +38,9 @@ def evaluate_command(
         run = None
     with console.working(f"Playing {num_episodes} episodes"):
         result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled)
+    if (gap := result.greedy_shortfall) is not None:
+        trained = f"training, which samples actions, averaged {result.return_mean + gap:.1f} before this checkpoint"
+        console.info(f"warning: {trained}, {gap:.1f} more than the greedy policy; compare --stochastic")
     if as_json:
         print(to_json(result))
         return

@@ -42,6 +42,7 @@ class AgentResult(Statistics):
     checkpoint: Path
     checkpoint_env_steps: int  # how many env steps the agent had learned from
     random_baseline: Statistics
+    greedy_shortfall: float | None = None  # below the training episodes just before, None where that may be chance
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,19 @@ class Verdict:
 def target_return(config: Config, envs: VectorEnv) -> float | None:
     """Return the mean return that counts as solved: `train.target_return`, or else the environment's own threshold."""
     return envs.reward_threshold if config.train.target_return is None else config.train.target_return
+
+
+def greedy_shortfall(returns: Sequence[float], trained: Sequence[float], random_mean: float) -> float | None:
+    """Return how far the mean of greedy `returns` is below that of training, which samples; None if not clearly.
+
+    The gap has to exceed two standard errors (Welch's) by 5 % of what training had gained over the random policy.
+    """
+    greedy, sampling = np.ravel(returns), np.ravel(trained)
+    if min(len(greedy), len(sampling)) < 10:
+        return None
+    gap, gained = float(sampling.mean() - greedy.mean()), max(float(sampling.mean()) - random_mean, 0.0)
+    error = np.sqrt(greedy.var(ddof=1) / len(greedy) + sampling.var(ddof=1) / len(sampling))
+    return gap if gap > 2 * error + 0.05 * gained else None
 
 
 def statistics(

@@ -154,6 +154,19 @@ def test_a_mean_over_fewer_runs_than_there_are_says_so(tmp_path):
     assert table.rows[0][2:5] == ["2", "5.0 (1 of 2)", "–"]
 
 
+def test_a_greedy_agent_far_worse_than_its_training_is_named(tmp_path):
+    environment = evaluated(seeds(tmp_path, {}, {}), [5.0, 7.0], [9.0])
+    first, second = environment.runs
+    short = replace(first, evaluation=first.evaluation.model_copy(update={"greedy_shortfall": 183.25}))
+    group = replace(environment.groups[0], runs=[short, second])
+    html = page.page([replace(environment, groups=[group])], MADE)
+    (line,) = [line for line in html.splitlines() if "--stochastic" in line]
+    assert (
+        "The greedy agent of seed 0 does worse than its training just before, which samples actions: by 183.2" in line
+    )
+    assert "--stochastic" not in page.page([environment], MADE)
+
+
 def test_how_many_solved_their_task(tmp_path):
     won = solved(64, 1.0)
     for number, (info, words) in enumerate(
