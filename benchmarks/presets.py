@@ -12,6 +12,10 @@ import sys
 import tempfile
 from statistics import mean, median
 
+import numpy as np
+
+from ppocli.evaluation.estimates import t_interval
+
 
 def ppocli(*arguments: str) -> dict:
     outcome = subprocess.run([sys.executable, "-m", "ppocli", *arguments, "--json"], capture_output=True, text=True)
@@ -34,11 +38,14 @@ def measure(contestant: str, seed: int) -> tuple[dict, dict]:
 def row(contestant: str, runs: list[tuple[dict, dict]]) -> str:
     evaluations = [evaluated for _, evaluated in runs]
     returns = ", ".join(f"{e['return_mean']:.1f} ± {e['return_std']:.1f}" for e in evaluations)
+    means = np.array([e["return_mean"] for e in evaluations])
+    bounds = t_interval(means)
     solved = [e["solved_fraction"] for e in evaluations if e["solved_fraction"] is not None]
     return " | ".join(
         [
             f"| `{contestant}`",
-            f"**{mean(e['return_mean'] for e in evaluations):.1f}**",
+            f"**{means.mean():.1f}**",
+            "–" if bounds is None else f"{bounds[0]:.1f} to {bounds[1]:.1f}",
             returns,
             f"{mean(solved):.1%}" if solved else "no target",
             f"{runs[0][0]['env_steps']:,}",
@@ -52,8 +59,8 @@ def main() -> None:
     parser.add_argument("contestants", nargs="+", metavar="PRESET[:envpool]")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, …")
     arguments = parser.parse_args()
-    print("| preset | mean over seeds | every seed ± its episodes | at the target | env steps | wall-clock time |")
-    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    header = "| preset | mean over seeds | 95 % t interval | every seed ± its episodes | at the target | env steps | "
+    print(f"{header}wall-clock time |\n{'| --- ' * 7}|", flush=True)
     for contestant in arguments.contestants:
         print(row(contestant, [measure(contestant, seed) for seed in range(arguments.seeds)]), flush=True)
 

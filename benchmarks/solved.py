@@ -10,6 +10,7 @@ in benchmarks/.peer on first use. Run nothing else beside it.
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -99,7 +100,9 @@ def main() -> None:
                 flush=True,
             )
     for contestant, runs in results.items():
-        seconds = [run["seconds"] for run in runs]
+        # What did not solve the task takes longer than all that did; to the end, each takes what it takes.
+        counted = [run["solved"] or arguments.to_the_end for run in runs]
+        seconds = [run["seconds"] if counts else math.inf for run, counts in zip(runs, counted, strict=True)]
         solved = sum(run["solved"] for run in runs)
         print(
             f"{contestant:20}  {solved} of {len(runs)} solved; median {median(seconds):.2f} s, "
@@ -107,7 +110,8 @@ def main() -> None:
         )
         if python and contestant != "peer":
             if not arguments.to_the_end:
-                ratio = median(run["seconds"] for run in results["peer"]) / median(seconds)
+                peer = median(run["seconds"] if run["solved"] else math.inf for run in results["peer"])
+                ratio = peer / median(seconds)
                 print(f"{'':20}  the peer's median takes {ratio:.1f} times as long")
             ratio = median_speed(runs) / median_speed(results["peer"])
             print(f"{'':20}  {ratio:.1f} times the peer's env steps/s")

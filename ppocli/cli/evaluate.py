@@ -39,6 +39,9 @@ def evaluate_command(
         console.info(f"warning: the task's code is another than in training: its result is kept apart, in {name}")
     with console.working(f"Playing {num_episodes} episodes"):
         result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled)
+    if (gap := result.greedy_shortfall) is not None:
+        trained = f"training, which samples actions, averaged {result.return_mean + gap:.1f} before this checkpoint"
+        console.info(f"warning: {trained}, {gap:.1f} more than the greedy policy; compare --stochastic")
     if as_json:
         console.as_json(result)
         return

@@ -14,7 +14,7 @@ from ppocli.guests import import_modules
 _Axis = Literal["env-steps", "seconds"]
 _Statistic = Literal["mean", "iqm"]
 _State = Literal["running", "finished", "interrupted", "failed"]
-_Order = Literal["started", "env", "seed", "steps", "return"]
+_Order = Literal["started", "env", "seed", "steps", "return", "best"]
 
 
 def plot_command(
@@ -30,7 +30,7 @@ def plot_command(
     """Draw learning: PNG, SVG or PDF.
 
     One run is drawn beside the random policy. Of several the learning curves are drawn, those of one environment and
-    config, but for the seed, together, with a 95 % bootstrap band.
+    config, but for the seed, together, with the 95 % t interval over the seeds as a band.
     """
     with importing():
         from ppocli.evaluation.curves import WHY_LEFT_OUT, Axis, Statistic, drawable
@@ -106,7 +106,7 @@ def runs_command(
         except PpocliError as error:
             console.info(f"warning: left out: {error}")
     found = [run for run in found if run.env_id.startswith(env or "") and state in (None, run.state)]
-    found = catalog.sort_summaries(found, sort)
+    found = catalog.sort_summaries(found, "return" if sort == "best" else sort)  # as the column was called
     if as_json:
         console.as_json({"runs": found})
     elif found:

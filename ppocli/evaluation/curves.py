@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ppocli.config.models import KEYS
 from ppocli.errors import RunError, one_line
 from ppocli.evaluation import NUM_EPISODES
-from ppocli.evaluation.estimates import Estimate, interval, iqm, mean
+from ppocli.evaluation.estimates import IQM_TRIM, iqm, t_interval
 from ppocli.records.info import RunInfo
 from ppocli.records.logs import LoggedEpisode
 from ppocli.records.run import Run
@@ -39,16 +39,6 @@ class Statistic(StrEnum):
     MEAN = "mean"
     IQM = "iqm"
 
-    @property
-    def estimate(self) -> Estimate:
-        """The function that computes it."""
-        return mean if self is Statistic.MEAN else iqm
-
-    @property
-    def words(self) -> str:
-        """What it is called."""
-        return "mean" if self is Statistic.MEAN else "IQM"
-
 
 @dataclass(frozen=True)
 class Group:
@@ -66,7 +56,7 @@ class Band:
 
     x: Floats  # (G,) env steps or seconds, where every run has something to say
     center: Floats  # (G,) the statistic over the runs
-    interval: tuple[Floats, Floats] | None  # (G,) each: 95 % bootstrap interval over the runs, None for a single one
+    interval: tuple[Floats, Floats] | None  # (G,) each: 95 % t interval over the runs, None for a single one
     tails: tuple[tuple[Floats, Floats], ...]  # x and y of what each run has beyond that, where it is a good deal
 
 
@@ -97,7 +87,8 @@ def band(runs: Sequence[Run], axis: Axis, statistic: Statistic) -> Band:
         for x, y in curves
         if x[-1] > end * (1 + TAIL)
     )
-    return Band(grid, statistic.estimate(returns), interval(returns, statistic.estimate), tails)
+    center, trim = (returns.mean(axis=0), 0.0) if statistic is Statistic.MEAN else (iqm(returns), IQM_TRIM)
+    return Band(grid, center, t_interval(returns, trim), tails)
 
 
 def overlapping(runs: Sequence[Run], axis: Axis) -> list[Run]:

@@ -13,7 +13,7 @@ from ppocli.errors import CheckpointError
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import Policy, evaluate, greedy, random, stochastic
-from ppocli.evaluation.statistics import AgentResult, BaselineResult, statistics, target_return
+from ppocli.evaluation.statistics import AgentResult, BaselineResult, greedy_shortfall, statistics, target_return
 from ppocli.files import is_writable
 from ppocli.records import checkpoint, kept
 from ppocli.records.checkpoint import Checkpoint
@@ -40,20 +40,25 @@ def _evaluate(
         agent, target = load_agent(saved, envs), target_return(saved.config, envs)
         episodes = _play(envs, stochastic(agent) if sampled else greedy(agent), num_episodes, seed)
         random_episodes = _play(envs, random(envs.action_spec), num_episodes, seed)
+    returns = [episode.episode_return for episode in episodes]
+    trained = [*saved.part("judge").get("recent_returns", ())]  # of the last training episodes until then
+    baseline = statistics(env_id, random_episodes, target, seed=seed, deterministic=False)
     result = AgentResult(
         **vars(statistics(env_id, episodes, target, seed=seed, deterministic=not sampled)),
         checkpoint=saved.path.absolute(),
         checkpoint_env_steps=saved.progress.env_steps,
-        random_baseline=statistics(env_id, random_episodes, target, seed=seed, deterministic=False),
+        random_baseline=baseline,
+        greedy_shortfall=None if sampled else greedy_shortfall(returns, trained, baseline.return_mean),
     )
     evaluation = kept.Evaluation(
         deterministic=not sampled,
         checkpoint_env_steps=saved.progress.env_steps,
         checkpoint_digest=saved.digest,
         episode_seeds=[episode.seed for episode in episodes],
-        episode_returns=[episode.episode_return for episode in episodes],
+        episode_returns=returns,
         episode_lengths=[episode.episode_length for episode in episodes],
         random_episode_returns=[episode.episode_return for episode in random_episodes],
+        greedy_shortfall=result.greedy_shortfall,
     )
     if run is not None and is_writable(run.path):
         kept.write_evaluation(run.evaluation, vars(result), evaluation)

@@ -10,7 +10,7 @@ import numpy as np
 from ppocli.config.models import Config
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
-from ppocli.evaluation.estimates import interval, iqm
+from ppocli.evaluation.estimates import iqm, iqm_interval
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Statistics:
     return_std: float  # of these episodes (ddof 0), not of the mean
     return_median: float
     return_iqm: float  # mean of the middle half of the returns, arXiv:2108.13264
-    return_iqm_ci95: tuple[float, float] | None  # percentile bootstrap, 10,000 resamples, fixed seed; None for one
+    return_iqm_ci95: tuple[float, float] | None  # percentile bootstrap, fixed seed; t below 30 episodes; None for one
     return_min: float
     return_max: float
     length_mean: float  # env steps
@@ -42,6 +42,7 @@ class AgentResult(Statistics):
     checkpoint: Path
     checkpoint_env_steps: int  # how many env steps the agent had learned from
     random_baseline: Statistics
+    greedy_shortfall: float | None = None  # below the training episodes just before, None where that may be chance
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,19 @@ def target_return(config: Config, envs: VectorEnv) -> float | None:
     return envs.reward_threshold if config.train.target_return is None else config.train.target_return
 
 
+def greedy_shortfall(returns: Sequence[float], trained: Sequence[float], random_mean: float) -> float | None:
+    """Return how far the mean of greedy `returns` is below that of training, which samples; None if not clearly.
+
+    The gap has to exceed two standard errors (Welch's) by 5 % of what training had gained over the random policy.
+    """
+    greedy, sampling = np.ravel(returns), np.ravel(trained)
+    if min(len(greedy), len(sampling)) < 10:
+        return None
+    gap, gained = float(sampling.mean() - greedy.mean()), max(float(sampling.mean()) - random_mean, 0.0)
+    error = np.sqrt(greedy.var(ddof=1) / len(greedy) + sampling.var(ddof=1) / len(sampling))
+    return gap if gap > 2 * error + 0.05 * gained else None
+
+
 def statistics(
     env_id: str, episodes: Sequence[Episode], target: float | None, *, seed: int, deterministic: bool
 ) -> Statistics:
@@ -82,7 +96,7 @@ def statistics(
         return_std=float(returns.std()),
         return_median=float(np.median(returns)),
         return_iqm=float(iqm(returns)),
-        return_iqm_ci95=interval(returns, iqm),
+        return_iqm_ci95=iqm_interval(returns),
         return_min=float(returns.min()),
         return_max=float(returns.max()),
         length_mean=fmean(episode.episode_length for episode in episodes),

@@ -122,6 +122,9 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
                 _band(axes, curves.band(group.runs, axis, statistic), number, _label(group, statistic))
             titles = {"xlabel": _AXIS_TITLES[axis], "ylabel": f"episode return, mean of the last {curves.WINDOW}"}
             _finish(axes, {group.target for group in members}, title=env_id, **titles)
+            heights = np.concatenate([line.get_ydata() for line in axes.lines])
+            room = np.ptp(heights) / 2 or 1.0  # that bands get: those of two seeds would dwarf all else
+            axes.set_ylim(np.clip(axes.get_ylim(), heights.min() - room, heights.max() + room))
             axes.xaxis.set_major_formatter(EngFormatter(sep="") if axis is Axis.ENV_STEPS else ScalarFormatter())
             below.append(_legend(axes))
         for axes in panels[len(env_ids) :]:
@@ -143,7 +146,7 @@ def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:
 
 
 def _label(group: Group, statistic: Statistic) -> str:
-    several = f"{statistic.words} of {len(group.runs)} seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band"
+    several = f"{statistic.replace('iqm', 'IQM')} of {len(group.runs)} seeds, 95\xa0%\xa0t\xa0interval"
     seeds = several if len(group.runs) > 1 else "1 seed"
     label = textwrap.fill(f"{group.label} ({seeds})" if group.label else seeds, 50)
     return f" {label}" if label.startswith("_") else label  # matplotlib leaves out what begins so

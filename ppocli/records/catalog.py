@@ -5,11 +5,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from ppocli.config.load import did_you_mean
 from ppocli.errors import RunError
 from ppocli.records.info import State
+from ppocli.records.kept import read_evaluation
 from ppocli.records.run import Run
 
 
@@ -24,11 +26,17 @@ class RunSummary:
     state: State
     env_steps: int
     total_env_steps: int
-    best_return: float | None  # of the greedy policy in its evaluations, None before the first
+    best_return: float | None  # of the greedy policy in the evaluations during training, None before the first
     solved: bool | None  # None where the task has no target
     solved_at_env_steps: int | None
     started: str  # UTC, ISO 8601
     error: str | None  # what a failed run failed of
+    evaluated_return: float | None = None  # mean of the last `ppocli evaluate`, None unless it was of the best agent
+
+    @property
+    def shown_return(self) -> float | None:
+        """What was evaluated where it was: the best of many evaluations during training is rather luck."""
+        return self.best_return if self.evaluated_return is None else self.evaluated_return
 
 
 def sort_summaries(
@@ -40,7 +48,7 @@ def sort_summaries(
         "env": lambda run: run.env_id,
         "seed": lambda run: run.seed,
         "steps": lambda run: -run.env_steps,
-        "return": lambda run: math.inf if run.best_return is None else -run.best_return,
+        "return": lambda run: math.inf if run.shown_return is None else -run.shown_return,
     }
     newest_first = sorted(found, key=lambda run: (run.started, run.run_dir.name), reverse=True)
     return sorted(newest_first, key=keys[by])
@@ -48,23 +56,29 @@ def sort_summaries(
 
 def summarize_run(run: Run) -> RunSummary:
     """Return how a run stands. Raises RunError or UsageError for a directory that is damaged."""
-    info, config, metrics = run.info, run.config, run.metrics()
-    returns = [row.eval_return_mean for row in metrics if row.eval_return_mean is not None]
-    if info.solved and info.stop_when_solved:
-        returns = [info.solved.return_mean]  # of the agent that is the best there
+    info, config, metrics, kept = run.info, run.config, run.metrics(), read_evaluation(run.evaluation)
+    judged = [(row.eval_return_mean, row.env_steps) for row in metrics if row.eval_return_mean is not None]
+    if info.solved and (info.stop_when_solved or "--stop-when-solved" in info.command):
+        # The agent that solved was the best, whatever had come before; where the run was prolonged, a later one may be.
+        at = info.solved.env_steps
+        judged = [(info.solved.return_mean, at), *(one for one in judged if one[1] > at)]
+    env_steps = metrics[-1].env_steps if metrics else 0
+    best_return, chosen_at = max(judged, default=(None, env_steps))  # of equal ones the later, as in training
+    fits = kept is not None and kept.deterministic and kept.checkpoint_env_steps == chosen_at
     return RunSummary(
         run_dir=run.path.absolute(),
         env_id=config.env.id,
         name=info.name,
         seed=config.train.seed,
         state="interrupted" if info.state == "running" and not run.is_locked else info.state,
-        env_steps=metrics[-1].env_steps if metrics else 0,
+        env_steps=env_steps,
         total_env_steps=config.total_env_steps,
-        best_return=max(returns, default=None),
+        best_return=best_return,
         solved=None if info.target_return is None else info.solved is not None,
         solved_at_env_steps=info.solved.env_steps if info.solved else None,
         started=info.started,
         error=info.error,
+        evaluated_return=fmean(kept.episode_returns) if kept and fits else None,
     )
 
 

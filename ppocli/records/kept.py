@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ppocli.config.load import load_config
 from ppocli.config.models import Config, EnvConfig
@@ -23,9 +23,10 @@ class Evaluation(BaseModel):
     checkpoint_env_steps: int  # how many env steps the agent had learned from
     checkpoint_digest: str = ""  # of older evaluations none is known
     episode_seeds: list[int]
-    episode_returns: list[Number]
+    episode_returns: Annotated[list[Number], Field(min_length=1)]
     episode_lengths: list[int] = []
     random_episode_returns: list[Number]
+    greedy_shortfall: Number | None = None
 
 
 def read_evaluation(path: Path) -> Evaluation | None:

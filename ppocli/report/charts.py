@@ -111,13 +111,16 @@ def learning_chart(environment: EnvironmentData) -> Chart | None:
         traces = [trace for number, group in enumerate(environment.groups) for trace in _group_traces(group, number)]
         caption = (
             f"Mean return of the last {curves.WINDOW} training episodes. Where there are several seeds: their mean, "
-            "its 95 % bootstrap interval as a band, both up to the end of the shortest, and each of them as a thin "
-            "line."
+            "its 95 % t interval as a band, both up to the end of the shortest, and each of them as a thin line."
         )
     caption += _thinning_note([run.episodes for run in begun], "episode")
     means = {name: float(np.mean(returns)) for name, returns in environment.random_returns.items()}
     random = [_level(mean, f"{_text(name)}: {text.number(mean)}", RANDOM) for name, mean in means.items()]
-    axes = {"xaxis": _axis("env steps", **_ENV_STEPS), "yaxis": _axis("episode return")}
+    drawn = [y for trace in traces if trace.line.width != 0 for y in trace.y]  # edges of bands have no width
+    heights = [*drawn, *environment.targets, *means.values()]
+    room = (max(heights) - min(heights)) / 2 or 1.0  # that bands get: those of two seeds would dwarf all else
+    limits = {"clipmin": min(heights) - room, "clipmax": max(heights) + room}
+    axes = {"xaxis": _axis("env steps", **_ENV_STEPS), "yaxis": _axis("episode return", autorangeoptions=limits)}
     figure = _figure(traces, **axes, shapes=[*_target_levels(environment), *random])
     return Chart(caption, f"Learning curve of {environment.env_id}: episode return over env steps", 440, figure)
 
@@ -171,7 +174,7 @@ def _band_traces(runs: Sequence[Run], name: str, color: str, dash: str) -> list[
     lower = go.Scatter(x=x, y=low, **edge)
     upper = go.Scatter(x=x, y=high, fill="tonexty", fillcolor=_transparent(color), **edge)
     hover = (
-        f"{name}: %{{y:,.1f}}<br>95 % interval %{{customdata[0]:,.1f}} to %{{customdata[1]:,.1f}}"
+        f"{name}: %{{y:,.1f}}<br>95 % t interval %{{customdata[0]:,.1f}} to %{{customdata[1]:,.1f}}"
         "<br>at %{x:,.0f} env steps<extra></extra>"
     )
     more: Any = {"legendgroup": name, "customdata": np.transpose(found.interval).tolist(), "hovertemplate": hover}

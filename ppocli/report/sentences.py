@@ -8,7 +8,7 @@ from ppocli.envs.api import Continuous
 from ppocli.envs.make import action_spec_of
 from ppocli.errors import PpocliError
 from ppocli.evaluation import health
-from ppocli.evaluation.estimates import mean
+from ppocli.evaluation.estimates import t_interval
 from ppocli.records.catalog import RunSummary
 from ppocli.records.run import Run
 from ppocli.report.data import EnvironmentData, GroupData, RunData
@@ -46,7 +46,7 @@ def _evaluation_words(data: GroupData) -> str:
     if len(data.runs) == 1:
         spread = text.number(float(np.std(data.runs[0].returns)))
         return f"{episodes} the greedy agent’s mean return is {average} (standard deviation {spread}), {random}"
-    notes = [f"95 % interval over seeds {text.interval_of(means, mean)}"] if len(means) > 1 else []
+    notes = [f"95 % t interval over seeds {text.interval(t_interval(np.array(means)))}"] if len(means) > 1 else []
     if len(means) < len(data.runs):
         notes.append(f"{len(means)} of {len(data.runs)} evaluated")
     return f"{episodes} each, the greedy agents’ mean return is {average} ({', '.join(notes)}), {random}"
@@ -65,7 +65,9 @@ def _solved_words(data: GroupData) -> str:
     who = everyone if len(solved) == num_runs else f"{len(solved)} of {num_runs}"
     steps = text.span((one.env_steps for one in solved), text.count)
     seconds = text.span((one.seconds for one in solved), text.duration)
-    return f"{who} {task}, after {steps} env steps ({seconds} of training)"
+    others = [run.summary.env_steps for run in data.runs if not run.info.solved]
+    rest = f", the other{'s' if others[1:] else ''} not in {text.span(others, text.count)}" if others else ""
+    return f"{who} {task}, after {steps} env steps ({seconds} of training){rest}"
 
 
 def standing_sentences(environment: EnvironmentData) -> list[str]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 
 from ppocli.evaluation.curves import differing_keys, settings_of, short
-from ppocli.evaluation.estimates import iqm, mean
+from ppocli.evaluation.estimates import censored_median, iqm, iqm_interval, t_interval
 from ppocli.report.data import EnvironmentData, GroupData, RunData
 from ppocli.views import text
 
@@ -24,23 +23,26 @@ class Table:
 
 def group_table(environments: Sequence[EnvironmentData]) -> Table | None:
     """Return a row a config, None where there is just one."""
-    header = ["environment", "config", "runs", "mean return", "95 % interval", "random policy", "solved", "after steps"]
+    header = ["environment", "config", "runs", "mean return", "95 % t interval", "random", "solved", "median steps"]
     rows = [_group_row(group) for environment in environments for group in environment.groups]
     return Table("Every config, over its seeds", header, rows, text_columns=2) if len(rows) > 1 else None
 
 
 def _group_row(data: GroupData) -> list[str]:
     means, runs = data.means, data.runs
-    solved = [run.info.solved.env_steps for run in runs if run.info.solved]
+    solved = [run.summary.solved_at_env_steps for run in runs]
+    least = min((run.summary.env_steps for run in runs if not run.summary.solved), default=0)
+    steps = f"> {text.count(least)}" if (middle := censored_median(solved)) is None else text.count(middle)
+    fewer = f" ({len(means)} of {len(runs)})" if len(means) < len(runs) else ""
     return [
         data.group.env_id,
         data.group.label or text.NOTHING,
         str(len(runs)),
-        text.number(float(np.mean(means))) if means else text.NOTHING,
-        text.interval_of(means, mean) if means else text.NOTHING,
+        text.number(float(np.mean(means))) + fewer if means else text.NOTHING,
+        text.interval(t_interval(np.array(means))),
         text.number(data.random_mean) if means else text.NOTHING,
-        text.NOTHING if data.group.target is None else f"{len(solved)} of {len(runs)}",
-        text.count(median(solved)) if solved else text.NOTHING,
+        text.NOTHING if data.group.target is None else f"{len(solved) - solved.count(None)} of {len(runs)}",
+        text.NOTHING if data.group.target is None else steps,
     ]
 
 
@@ -76,7 +78,7 @@ def _statistics_row(label: str, returns: Sequence[float]) -> list[str]:
     values = np.array(returns)
     numbers = [values.mean(), values.std(), iqm(values), np.median(values), values.min(), values.max()]
     texts = [text.number(float(number)) for number in numbers]
-    return [label, text.count(len(values)), *texts[:3], text.interval_of(returns, iqm), *texts[3:]]
+    return [label, text.count(len(values)), *texts[:3], text.interval(iqm_interval(values)), *texts[3:]]
 
 
 def difference_table(environment: EnvironmentData) -> Table | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from ppocli import signals
 from ppocli.config.models import Config
 from ppocli.cores import usable_cores
 from ppocli.errors import PpocliError, UsageError
-from ppocli.evaluation.estimates import interval, iqm, mean
+from ppocli.evaluation.estimates import IQM_TRIM, censored_median, iqm, t_interval
 from ppocli.evaluation.statistics import AgentResult
 from ppocli.guests import import_modules
 from ppocli.training.job import Job
@@ -51,11 +50,11 @@ class SeedResult(TrainingResult):
 class SeedsResult:
     """What the trainings of several seeds ended with, each and together.
 
-    An evaluated seed counts by its best agent's mean return over unseen episodes; intervals are 95 % bootstraps.
+    An evaluated seed counts by its best agent's mean return over unseen episodes; intervals are 95 % t intervals.
     """
 
     env_id: str
-    seeds: list[int]
+    seeds: list[int]  # that were asked for
     at_a_time: int
     wall_seconds: float
     interrupted: bool
@@ -64,8 +63,8 @@ class SeedsResult:
     return_mean_ci95: tuple[float, float] | None
     return_iqm: float | None
     return_iqm_ci95: tuple[float, float] | None
-    solved_fraction: float | None  # of the evaluated seeds; None where the task has no target
-    solved_at_env_steps_median: float | None
+    seeds_solved_fraction: float | None  # of those evaluated or failed; None where the task has no target
+    solved_at_env_steps_median: float | None  # over all `seeds`; None where half or fewer have solved the task
     solved_at_seconds_median: float | None
     figure: Path | None  # None where nothing was drawn
     runs: list[SeedResult]
@@ -204,10 +203,12 @@ def over_seeds(
 ) -> SeedsResult:
     """Return what trainings of some seeds, which took so many seconds, have `ended` with, together."""
     runs = [end for _, end in sorted(ended.items()) if isinstance(end, SeedResult)]
+    failures = {seed: end.message for seed, end in sorted(ended.items()) if isinstance(end, Failure)}
     evaluations = [run.evaluation for run in runs if run.evaluation is not None]
     returns = np.array([evaluation.return_mean for evaluation in evaluations])
     has_target = any(evaluation.target_return is not None for evaluation in evaluations)
-    solved = [run for run in runs if run.solved and run.evaluation is not None]
+    num_solved = sum(run.solved for run in runs if run.evaluation is not None)
+    missing = [None] * (len(seeds) - len(runs))
     return SeedsResult(
         env_id=env_id,
         seeds=list(seeds),
@@ -216,13 +217,13 @@ def over_seeds(
         interrupted=stopped,
         seeds_evaluated=len(evaluations),
         return_mean=float(returns.mean()) if evaluations else None,
-        return_mean_ci95=interval(returns, mean),
+        return_mean_ci95=t_interval(returns),
         return_iqm=float(iqm(returns)) if evaluations else None,
-        return_iqm_ci95=interval(returns, iqm),
-        solved_fraction=len(solved) / len(evaluations) if has_target else None,
-        solved_at_env_steps_median=median(one.solved_at_env_steps or 0 for one in solved) if solved else None,
-        solved_at_seconds_median=median(one.solved_at_seconds or 0 for one in solved) if solved else None,
+        return_iqm_ci95=t_interval(returns, IQM_TRIM),
+        seeds_solved_fraction=num_solved / (len(evaluations) + len(failures)) if has_target else None,
+        solved_at_env_steps_median=censored_median([*(run.solved_at_env_steps for run in runs), *missing]),
+        solved_at_seconds_median=censored_median([*(run.solved_at_seconds for run in runs), *missing]),
         figure=None,
         runs=runs,
-        failures={seed: end.message for seed, end in sorted(ended.items()) if isinstance(end, Failure)},
+        failures=failures,
     )

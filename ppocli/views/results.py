@@ -59,18 +59,17 @@ def seeds_result(together: SeedsResult) -> None:
     if not together.runs:
         return
     header = ["seed", "return ± std", "at the target", "solved after", "seconds"]
-    _print_table(header, [_seed_row(run) for run in together.runs])
-    rows = {}
+    failed = [[str(seed), "failed", "-", "-", "-"] for seed in together.failures]
+    _print_table(header, sorted([*map(_seed_row, together.runs), *failed], key=lambda row: int(row[0])))
+    rows, evaluated, all_seeds = {}, together.seeds_evaluated, len(together.seeds)
+    over = f" over {evaluated} of {all_seeds} seeds" if evaluated < all_seeds else ""
     if together.return_mean is not None:
-        rows["mean"] = f"{together.return_mean:.1f}{_over_seeds(together.return_mean_ci95)}"
-        rows["IQM"] = f"{together.return_iqm:.1f}{_over_seeds(together.return_iqm_ci95)}"
-    if together.solved_fraction is not None:
-        evaluated, all_seeds = together.seeds_evaluated, len(together.seeds)
-        of = "the seeds" if evaluated == all_seeds else f"the {evaluated} evaluated of {all_seeds}"
-        rows["solved"] = f"{together.solved_fraction:.0%} of {of}"
-    if together.solved_at_env_steps_median is not None:
-        steps, seconds = together.solved_at_env_steps_median, together.solved_at_seconds_median
-        rows["solved"] += f", medians: after {steps:,.0f} env steps, {seconds:.1f} s"
+        rows["mean"] = f"{together.return_mean:.1f}{over}{_over_seeds(together.return_mean_ci95)}"
+        rows["IQM"] = f"{together.return_iqm:.1f}{over}{_over_seeds(together.return_iqm_ci95)}"
+    if together.seeds_solved_fraction is not None:
+        rows["solved"] = f"{sum(run.solved for run in together.runs)} of {all_seeds} seeds{_medians(together)}"
+    if together.failures:
+        rows["failed"] = f"{len(together.failures)} of {all_seeds} seeds: {', '.join(map(str, together.failures))}"
     rows["trained"] = f"in {together.wall_seconds:.1f} s, {together.at_a_time} at a time"
     if together.figure:
         rows["figure"] = short_path(together.figure)
@@ -79,7 +78,14 @@ def seeds_result(together: SeedsResult) -> None:
 
 
 def _over_seeds(bounds: tuple[float, float] | None) -> str:
-    return f", 95 % interval over seeds {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
+    return f", 95 % t interval over seeds {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
+
+
+def _medians(together: SeedsResult) -> str:
+    if (steps := together.solved_at_env_steps_median) is not None:
+        return f", medians: after {steps:,.0f} env steps, {together.solved_at_seconds_median:.1f} s"
+    unsolved = [(run.env_steps, run.wall_seconds) for run in together.runs if not (run.solved or together.interrupted)]
+    return ", medians: after > {:,} env steps, > {:.1f} s".format(*min(unsolved)) if unsolved else ""
 
 
 def _seed_row(run: SeedResult) -> list[str]:
@@ -156,7 +162,7 @@ def _print_rows(rows: Mapping[str, str]) -> None:
 
 def runs_table(found: Sequence[RunSummary]) -> None:
     """Print how runs stand, a row for each."""
-    header, rows = ("env", "run", "state", "steps", "best", "solved", "when"), [_run_row(run) for run in found]
+    header, rows = ("env", "run", "state", "steps", "return", "solved", "when"), [_run_row(run) for run in found]
     # Where it is too wide, environments are broken first; names, which are there to be copied, at last.
     env, name, *others = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
     room = out.width - sum(others) - (len(header) - 1) - min(env, _NARROWEST_ENV)
@@ -169,6 +175,8 @@ def runs_table(found: Sequence[RunSummary]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+    if any(run.evaluated_return is None and run.best_return is not None for run in found):
+        out.print("~ best evaluation in training, which favours long runs; ppocli evaluate measures")
 
 
 def _run_row(run: RunSummary) -> list[str]:
@@ -177,7 +185,7 @@ def _run_row(run: RunSummary) -> list[str]:
         one_line(run.run_dir.name),
         run.state,
         short_count(run.env_steps),
-        "-" if run.best_return is None else f"{run.best_return:.1f}",
+        "-" if run.shown_return is None else f"{'~' if run.evaluated_return is None else ''}{run.shown_return:.1f}",
         "-" if run.solved is None else short_count(run.solved_at_env_steps or 0) if run.solved else "no",
         ago(run.started),
     ]

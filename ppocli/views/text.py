@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 
-import numpy as np
-
 from ppocli.errors import one_line
-from ppocli.evaluation.estimates import Estimate, interval
 
 NOTHING = "–"  # where there is nothing to say
 
@@ -79,10 +76,9 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def interval_of(samples: Sequence[float], estimate: Estimate) -> str:
-    """Return the 95 % interval of an estimate, or a dash where a single sample allows none."""
-    found = interval(np.asarray(samples, dtype=np.float64), estimate)
-    return NOTHING if found is None else f"{number(found[0])} to {number(found[1])}"
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Return the ends of an interval, or a dash where a single sample allows none."""
+    return NOTHING if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
 
 
 def without_folders(text: str) -> str:

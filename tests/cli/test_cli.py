@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from ppocli import __version__
 from ppocli.cli import train
+from ppocli.records import checkpoint
 from tests.cli.commands import FAST, error_line, strict_json
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -328,6 +330,44 @@ def test_runs_are_listed_and_found_by_the_beginnings_of_their_names(ppocli, run_
     assert ppocli("train", "--resume", run_dir.name[:12], "--json").exit_code == 0
 
 
+def test_runs_show_what_was_measured_where_it_was(ppocli, run_dir):
+    (before,) = strict_json(ppocli("runs", "--json").stdout)["runs"]
+    assert before["evaluated_return"] is None
+    assert f"~{before['best_return']:.1f}" in ppocli("runs").stdout
+    mean = strict_json(ppocli("evaluate", "latest", "--json").stdout)["return_mean"]
+    (after,) = strict_json(ppocli("runs", "--json").stdout)["runs"]
+    assert (after["best_return"], after["evaluated_return"]) == (before["best_return"], pytest.approx(mean))
+    assert f" {mean:.1f} " in ppocli("runs").stdout
+    assert "~" not in ppocli("runs").stdout
+
+
+def test_evaluate_names_a_greedy_policy_far_worse_than_its_training(ppocli, run_dir):
+    path = run_dir / "checkpoints" / "best.safetensors"
+    saved = checkpoint.load(path)
+    state = {}
+    for name, values in saved.arrays.items():
+        part, _, rest = name.partition(".")
+        state.setdefault(part, {})[rest] = values
+
+    def warnings_after(trained_return, *options):
+        state["judge"]["recent_returns"] = np.full(100, trained_return)
+        checkpoint.save(path, saved.config, saved.progress, saved.versions, state)
+        outcome = ppocli("evaluate", "latest", "--json", *options)
+        lines = [line for line in outcome.stderr.splitlines() if line.startswith("warning: ")]
+        return strict_json(outcome.stdout), lines
+
+    result, (line,) = warnings_after(450.0)
+    gap = 450 - result["return_mean"]
+    assert result["greedy_shortfall"] == pytest.approx(gap)
+    assert line == (
+        f"warning: training, which samples actions, averaged 450.0 before this checkpoint, {gap:.1f} more than the "
+        "greedy policy; compare --stochastic"
+    )
+    for trained_return, options in ((450.0, ["--stochastic"]), (1.0, [])):
+        result, lines = warnings_after(trained_return, *options)
+        assert (result["greedy_shortfall"], lines) == (None, [])
+
+
 def test_runs_are_filtered_and_sorted(ppocli, run_dir):
     damaged = shutil.copytree(run_dir, run_dir.with_name("damaged"))
     (damaged / "metrics.csv").write_text("nothing")
@@ -343,6 +383,7 @@ def test_runs_are_filtered_and_sorted(ppocli, run_dir):
     assert "metrics.csv" in outcome.stderr
     assert seeds() == [2, 3]
     assert seeds("--sort", "env") == seeds("--sort", "steps") == seeds("--sort", "return") == [3, 2]
+    assert seeds("--sort", "best") == [3, 2]  # as the column was called
     assert seeds("--sort", "seed") == [2, 3]
     assert seeds("--env", "Cart") == [3]
     assert seeds("--state", "failed") == []

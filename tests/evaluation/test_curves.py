@@ -67,9 +67,9 @@ def test_runs_are_compared_where_all_have_something_to_say(tmp_path):
     # at 50 the first stands at 5 and the second at 20; at 100 at 10 and 25
     assert found.center[[0, -1]] == pytest.approx([12.5, 17.5])
     low, high = found.interval
-    # of two values, a quarter of the resamples is twice the lower one, and a quarter twice the higher
-    assert (low[0], high[0]) == pytest.approx((5, 20))
-    assert (low[-1], high[-1]) == pytest.approx((10, 25))
+    # of two values the error of the mean is half their difference, and t's quantile for one degree of freedom 12.7062
+    assert (low[0], high[0]) == pytest.approx((12.5 - 12.7062 * 7.5, 12.5 + 12.7062 * 7.5), abs=1e-3)
+    assert (low[-1], high[-1]) == pytest.approx((17.5 - 12.7062 * 7.5, 17.5 + 12.7062 * 7.5), abs=1e-3)
 
 
 def test_the_interquartile_mean_of_five_runs_forgets_the_two_at_the_ends(tmp_path):
@@ -77,7 +77,10 @@ def test_the_interquartile_mean_of_five_runs_forgets_the_two_at_the_ends(tmp_pat
         run_with(tmp_path / str(level), [episode(1, 0, 1, level), episode(2, 9, 2, level)])
         for level in (-1000.0, 1.0, 2.0, 3.0, 500.0)
     ]
-    assert band(runs, Axis.ENV_STEPS, Statistic.IQM).center == pytest.approx(2.0)
+    middle = band(runs, Axis.ENV_STEPS, Statistic.IQM)
+    assert middle.center == pytest.approx(2.0)
+    # and so does its interval: winsorised they are 1, 1, 2, 3, 3, of which three are kept
+    assert middle.interval[1] == pytest.approx(2 + 4.3027 * (4 / 6) ** 0.5, abs=1e-3)
     assert band(runs, Axis.ENV_STEPS, Statistic.MEAN).center == pytest.approx((-1000 + 1 + 2 + 3 + 500) / 5)
 
 

@@ -2,7 +2,9 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ppocli.config.models import Config
@@ -70,6 +72,27 @@ def test_the_file_holds_the_result_and_each_episode(run):
     assert stored["checkpoint"] == str(result.checkpoint)
     assert stored["return_iqm_ci95"] == list(result.return_iqm_ci95)
     assert (stored["seed"], stored["deterministic"], stored["random_baseline"]["seed"]) == (5, False, 5)
+
+
+def test_the_greedy_policy_is_compared_with_the_training_before(run):
+    """Its checkpoint knows the last returns of training; here they are better than a moment of training is."""
+    saved = checkpoint.load(run.checkpoint("best"))
+    good = replace(saved, arrays=saved.arrays | {"judge.recent_returns": np.full(100, 450.0)})
+    result = evaluate_checkpoint(good, run, num_episodes=10)
+    assert result.greedy_shortfall == pytest.approx(450 - result.return_mean)
+    assert json.loads(run.evaluation.read_text())["greedy_shortfall"] == result.greedy_shortfall
+    assert evaluate_checkpoint(good, None, num_episodes=10, sampled=True).greedy_shortfall is None
+    bad = replace(saved, arrays=saved.arrays | {"judge.recent_returns": np.full((1, 100), -450.0)})
+    assert evaluate_checkpoint(bad, None, num_episodes=10).greedy_shortfall is None
+    others = {name: values for name, values in saved.arrays.items() if not name.startswith("judge.")}
+    assert evaluate_checkpoint(replace(saved, arrays=others), None, num_episodes=10).greedy_shortfall is None
+
+
+def test_the_training_before_is_that_of_the_episodes_logged_until_then(run):
+    saved = checkpoint.load(run.checkpoint("best"))
+    logged = [one.episode_return for one in run.episodes() if one.env_steps <= saved.progress.env_steps]
+    assert saved.part("judge")["recent_returns"].tolist() == logged[-100:]
+    assert logged
 
 
 def test_a_checkpoint_without_a_run_is_evaluated_and_nothing_is_kept(run):

@@ -6,7 +6,7 @@ import pytest
 from ppocli.config.models import Config
 from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs
-from ppocli.evaluation.statistics import statistics, target_return
+from ppocli.evaluation.statistics import greedy_shortfall, statistics, target_return
 
 
 def episode(episode_return, length=10, truncated=False):
@@ -64,3 +64,26 @@ def test_what_was_evaluated_is_said_too():
 def test_the_target_is_the_configs_or_else_the_environments_own(env_id, train, expected):
     config = Config.model_validate({"env": {"id": env_id, "workers": 0}, "train": train})
     assert target_return(config, evaluation_envs(config.env)) == expected
+
+
+def test_how_far_greedy_play_falls_short_by_hand():
+    """Each sample of 10 has the variance 10/9 · spread², so that the gap's standard error is spread · √(2 / 9)."""
+
+    def around(center, spread):
+        return [center - spread, center + spread] * 5
+
+    # spread 9: the error is 4.243, and 5 % of the 100 that training has gained are 5; so the limit is 13.485
+    assert greedy_shortfall(around(86.0, 9.0), around(100.0, 9.0), 0.0) == 14.0
+    assert greedy_shortfall(around(87.0, 9.0), around(100.0, 9.0), 0.0) is None
+    # nothing gained: twice the error, 8.485, is the limit by itself
+    assert greedy_shortfall(around(-109.0, 9.0), around(-100.0, 9.0), 50.0) == 9.0
+    assert greedy_shortfall(around(-108.0, 9.0), around(-100.0, 9.0), 50.0) is None
+    # no spread: 5 % of what was gained is the limit
+    assert greedy_shortfall([94.0] * 10, [100.0] * 10, 0.0) == 6.0
+    assert greedy_shortfall([96.0] * 10, [100.0] * 10, 0.0) is None
+    assert greedy_shortfall([200.0] * 10, [100.0] * 10, 0.0) is None  # it does better, as it should
+
+
+def test_of_few_episodes_no_shortfall_is_clear():
+    assert greedy_shortfall([0.0] * 9, [100.0] * 100, 0.0) is None
+    assert greedy_shortfall([0.0] * 100, [], 0.0) is None

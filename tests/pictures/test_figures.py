@@ -50,7 +50,7 @@ def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
     first, second = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     assert (first.get_title(), second.get_title()) == ("CartPole-v1", "Pendulum-v1")
     assert [text.get_text() for text in first.get_legend().get_texts()] == [
-        "gamma 0.99 (mean of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band)",
+        "gamma 0.99 (mean of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}t\N{NO-BREAK SPACE}interval)",
         "gamma 0.9 (1 seed)",
         "solved: 475",
     ]
@@ -76,7 +76,7 @@ def test_runs_that_go_on_after_the_first_has_ended_are_drawn_by_themselves(tmp_p
     together, alone = axes.lines
     assert (together.get_xdata()[-1], alone.get_xdata()[0], alone.get_xdata()[-1]) == (500, 500, 1500)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "IQM of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}band",
+        "IQM of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}t\N{NO-BREAK SPACE}interval",
         "  its runs, where the first has ended",
     ]
 
@@ -206,5 +206,9 @@ def test_the_band_is_as_wide_as_the_interval(tmp_path):
     runs = [run_with(tmp_path / "0", EPISODES), run_with(tmp_path / "1", high, train={"seed": 1})]
     (axes,) = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
-    assert (heights.min(), heights.max()) == pytest.approx((1.0, 200.5))
+    # the seeds stand at 1 and 101 at first, at 100.5 and 200.5 at the end: 50 is the error, 12.7062 t's quantile
+    assert (heights.min(), heights.max()) == pytest.approx((51 - 12.7062 * 50, 150.5 + 12.7062 * 50), abs=0.1)
     assert axes.lines[0].get_ydata()[[0, -1]] == pytest.approx([51.0, 150.5])
+    # of so wide a band as much is in sight as makes the picture twice as high as the curve
+    bottom, top = axes.get_ylim()
+    assert (bottom, top) == pytest.approx((51 - 99.5 / 2, 150.5 + 99.5 / 2))

@@ -166,10 +166,11 @@ def trained(tmp_path):
     """Makes a run that has logged an iteration for each of `evaluations`, and has neither ended nor been closed."""
     writers = []
 
-    def trained(*evaluations, target=475.0, stop_when_solved=False):
+    def trained(*evaluations, target=475.0, stop_when_solved=False, command=()):
         writer = RunWriter(Run(tmp_path / "run"))
         writers.append(writer)
-        writer.create(CONFIG, RunInfo(name="try", target_return=target, stop_when_solved=stop_when_solved))
+        known = {"stop_when_solved": stop_when_solved, "command": list(command)}
+        writer.create(CONFIG, RunInfo(name="try", target_return=target, **known))
         for number, evaluation in enumerate(evaluations, start=1):
             row = metrics(iteration=number, env_steps=2048 * number, seconds=1.0, eval_return_mean=evaluation)
             writer.log(row, [], seconds=1.0)
@@ -185,7 +186,7 @@ def test_how_a_run_stands(trained):
     summary = summarize_run(writer.run)
     assert summary.started.startswith("20")
     assert astuple(replace(summary, started="")) == (
-        writer.run.path, "CartPole-v1", "try", 7, "running", 6144, 6144, 100.0, False, None, "", None,
+        writer.run.path, "CartPole-v1", "try", 7, "running", 6144, 6144, 100.0, False, None, "", None, None,
     )  # fmt: skip
     writer.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
     writer.end(finished=True, error=None)
@@ -220,6 +221,45 @@ def test_the_best_agent_of_a_run_that_stops_when_solved_is_the_one_that_solved(t
     assert summarize_run(writer.run).best_return == 490.0
     writer.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
     assert summarize_run(writer.run).best_return == 480.0
+
+
+def test_a_run_that_stopped_when_solved_and_was_prolonged_goes_on_from_what_its_solver_returned(trained):
+    """As training does: what was evaluated before is forgotten, and what comes after has to be better."""
+    command = ["ppocli", "train", "--config", "cartpole", "--stop-when-solved"]
+    writer = trained(490.0, None, 470.0, command=command)  # prolonging a run takes `stop_when_solved` from it
+    writer.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
+    assert summarize_run(writer.run).best_return == 480.0
+    writer.log(metrics(iteration=4, env_steps=8192, seconds=1.0, eval_return_mean=485.0), [], seconds=1.0)
+    assert summarize_run(writer.run).best_return == 485.0
+    keep_evaluation(writer.run, 481.0, env_steps=8192)
+    assert summarize_run(writer.run).evaluated_return == 481.0
+
+
+def keep_evaluation(run, *returns, env_steps, deterministic=True):
+    more = {"episode_seeds": [0] * len(returns), "random_episode_returns": [1.0]}
+    known = {"deterministic": deterministic, "checkpoint_env_steps": env_steps, "episode_returns": returns}
+    run.evaluation.write_text(json.dumps(known | more))
+
+
+def test_what_the_best_agent_was_evaluated_at_is_known(trained):
+    run = trained(100.0, None, 90.5, 100.0).run  # of equal ones the later is the best
+    assert summarize_run(run).evaluated_return is None
+    keep_evaluation(run, 60.0, 90.0, env_steps=4 * 2048)
+    summary = summarize_run(run)
+    assert (summary.best_return, summary.evaluated_return) == (100.0, 75.0)
+    keep_evaluation(run, 60.0, 90.0, env_steps=2048)  # of an agent that is the best no more
+    assert summarize_run(run).evaluated_return is None
+    keep_evaluation(run, 60.0, 90.0, env_steps=4 * 2048, deterministic=False)
+    assert summarize_run(run).evaluated_return is None
+    keep_evaluation(run, env_steps=4 * 2048)
+    assert summarize_run(run).evaluated_return is None
+
+
+def test_before_the_first_evaluation_a_run_stands_for_its_last_agent(trained):
+    run = trained(None, None).run
+    keep_evaluation(run, 30.0, env_steps=4096)
+    summary = summarize_run(run)
+    assert (summary.best_return, summary.evaluated_return) == (None, 30.0)
 
 
 @pytest.mark.parametrize(
@@ -258,3 +298,12 @@ def test_the_orders_of_runs(tmp_path, by, expected):
         for name, (env_id, seed, steps, best, started) in rows.items()
     ]
     assert "".join(summary.run_dir.name for summary in sort_summaries(summaries, by)) == expected
+
+
+def test_runs_are_sorted_by_what_is_shown_of_them(tmp_path):
+    def summary(name, best, evaluated):
+        known = (tmp_path / name, "A", None, 0, "finished", 9, 9, best, None, None, "1", None, evaluated)
+        return RunSummary(*known)
+
+    found = [summary("a", 300.0, 200.0), summary("b", 250.0, None), summary("c", None, 260.0), summary("d", None, None)]
+    assert "".join(one.run_dir.name for one in sort_summaries(found, "return")) == "cbad"

@@ -21,7 +21,6 @@ from plotly.offline import get_plotlyjs
 from ppocli.config.models import Config
 from ppocli.errors import PpocliError, RunError, UsageError
 from ppocli.evaluation import curves
-from ppocli.evaluation.estimates import interval, mean
 from ppocli.evaluation.health import FIRST_ITERATION
 from ppocli.files import check_output
 from ppocli.pictures import figures
@@ -114,17 +113,61 @@ def test_one_run_that_solved_its_task(tmp_path):
 
 def test_three_seeds_that_all_solved_their_task(tmp_path):
     environment = seeds(tmp_path, solved(90112, 9.0), solved(122880, 14.2), solved(100000, 12.0))
-    # of three values, 1 in 27 resamples has the lowest thrice, which is more than 2.5 %
+    # Student's: the error of 20, 60 and 1,040 is √(667,466.7 / 6), and t's quantile 4.3027
     assert sentence(evaluated(environment, [10.0, 30.0], [60.0], [1040.0])) == (
         "PPO learned CartPole-v1 from 3 seeds: over 1 to 2 unseen episodes each, the greedy agents’ mean return is "
-        "373.3 (95 % interval over seeds 20.0 to 1,040.0), the random policy’s −2.0; all 3 solved the task (mean "
-        "return ≥ 475), after 90,112 to 122,880 env steps (9.0 s to 14 s of training)."
+        "373.3 (95 % t interval over seeds −1,061.7 to 1,808.4), the random policy’s −2.0; all 3 solved the task "
+        "(mean return ≥ 475), after 90,112 to 122,880 env steps (9.0 s to 14 s of training)."
     )
     more = seeds(tmp_path / "more", *[{}] * 5)
     means = [1.0, 2.0, 3.0, 4.0, 90.0]
-    low, high = interval(np.array(means), mean)
+    # squares about 20 sum to 6,130, the error is √(6,130 / 20), and t's quantile 2.7764
     text = sentence(evaluated(more, *[[value] for value in means]))
-    assert f"mean return is 20.0 (95 % interval over seeds {low:.1f} to {high:.1f})" in text
+    assert "mean return is 20.0 (95 % t interval over seeds −28.6 to 68.6)" in text
+
+
+def test_seeds_that_did_not_solve_or_failed_are_no_gap_that_a_median_steps_over(tmp_path):
+    def row(*info):
+        rows = [metrics(1, env_steps=300_000)]
+        runs = [
+            run_directory(tmp_path / str(next(numbers)), config={"train": {"seed": seed}}, info=one, rows=rows)
+            for seed, one in enumerate(info)
+        ]
+        other = run_directory(tmp_path / str(next(numbers)), config={"rollout": {"gamma": 0.9}})
+        (environment,) = data.gather([*runs, other])
+        return tables.group_table([environment]).rows[0][6:], environment
+
+    numbers = itertools.count()
+    early, late, failed = solved(64, 1.0), solved(96, 1.0), {"state": "failed"}
+    assert row(early, late, {})[0] == ["2 of 3", "96"]  # of 64, 96 and later
+    assert row(early, late, solved(70, 1.0), failed, {})[0] == ["3 of 5", "96"]
+    assert row(early, late, {}, failed)[0] == ["2 of 4", "> 300,000"]
+    cells, environment = row(early, {}, {})
+    assert cells == ["1 of 3", "> 300,000"]
+    first = evaluated(environment, [1.0], [1.0], [1.0], [1.0]).groups[0]
+    assert sentences.result_sentence(first).endswith(
+        " solved the task (mean return ≥ 475), after 64 env steps (1.0 s of training), the others not in 300,000."
+    )
+
+
+def test_a_mean_over_fewer_runs_than_there_are_says_so(tmp_path):
+    environment = seeds(tmp_path, {}, {})
+    half = replace(environment.groups[0], runs=[evaluated(environment, [5.0], [6.0]).runs[0], environment.runs[1]])
+    table = tables.group_table([replace(environment, groups=[half, half])])
+    assert table.rows[0][2:5] == ["2", "5.0 (1 of 2)", "–"]
+
+
+def test_a_greedy_agent_far_worse_than_its_training_is_named(tmp_path):
+    environment = evaluated(seeds(tmp_path, {}, {}), [5.0, 7.0], [9.0])
+    first, second = environment.runs
+    short = replace(first, evaluation=first.evaluation.model_copy(update={"greedy_shortfall": 183.25}))
+    group = replace(environment.groups[0], runs=[short, second])
+    html = page.page([replace(environment, groups=[group])], MADE)
+    (line,) = [line for line in html.splitlines() if "--stochastic" in line]
+    assert (
+        "The greedy agent of seed 0 does worse than its training just before, which samples actions: by 183.2" in line
+    )
+    assert "--stochastic" not in page.page([environment], MADE)
 
 
 def test_how_many_solved_their_task(tmp_path):
@@ -135,7 +178,11 @@ def test_how_many_solved_their_task(tmp_path):
             ([{}, {}], "neither has solved the task (mean return ≥ 475)."),
             ([{}, {}, {}], "none has solved the task (mean return ≥ 475)."),
             ([won, won], "both solved the task (mean return ≥ 475), after 64 env steps (1.0 s of training)."),
-            ([won, {}], "1 of 2 solved the task (mean return ≥ 475), after 64 env steps (1.0 s of training)."),
+            (
+                [won, {}],
+                "1 of 2 solved the task (mean return ≥ 475), after 64 env steps (1.0 s of training), "
+                "the other not in 0.",
+            ),
         ]
     ):
         text = sentence(evaluated(seeds(tmp_path / str(number), *info), *[[1.0]] * len(info)))
@@ -207,8 +254,8 @@ def test_every_config_has_a_sentence_and_a_row(tmp_path):
         "With gamma 0.9, PPO trained on CartPole-v1 f",
     ]
     assert tables.group_table([first, second]).rows == [
-        ["CartPole-v1", "gamma 0.99", "2", "15.0", "10.0 to 20.0", "−2.0", "2 of 2", "96"],
-        ["CartPole-v1", "gamma 0.9", "1", "7.5", "–", "−2.0", "0 of 1", "–"],
+        ["CartPole-v1", "gamma 0.99", "2", "15.0", "−48.5 to 78.5", "−2.0", "2 of 2", "96"],  # ± 12.7062 · 5
+        ["CartPole-v1", "gamma 0.9", "1", "7.5", "–", "−2.0", "0 of 1", "> 0"],
         ["Pendulum-v1", "–", "1", "–", "–", "–", "–", "–"],
     ]
     assert tables.group_table([second]) is None
@@ -244,6 +291,25 @@ def test_the_only_config_goes_by_the_name_of_its_runs(tmp_path):
     assert sentence(environment).startswith("With slow, PPO trained on CartPole-v1 from 2 seeds: ")
 
 
+def test_a_wide_band_leaves_the_curves_in_sight(tmp_path):
+    """That of two seeds is 12.7 times as wide as they are apart; it gets half the height of all else at each end."""
+
+    def level(*returns):
+        return [episode(number, 100 * number, 1.0, value) for number, value in enumerate(returns)]
+
+    runs = [
+        run_directory(
+            tmp_path / "a", config={"train": {"seed": 0}}, episodes=level(10.0, 10.0), info={"target_return": 60}
+        ),
+        run_directory(
+            tmp_path / "b", config={"train": {"seed": 1}}, episodes=level(20.0, 20.0), info={"target_return": 60}
+        ),
+    ]
+    chart = charts.learning_chart(evaluated(data.gather(runs)[0], [1.0], [1.0]))
+    # from the random policy's −2 to the target's 60 there are 62
+    assert chart.figure["layout"]["yaxis"]["autorangeoptions"] == {"clipmin": -33.0, "clipmax": 91.0}
+
+
 def test_the_rows_of_runs_and_of_statistics(tmp_path):
     info = solved(64, 1.0) | {"target_return": 30.0, "resumed": [{}, {}]}
     run = run_directory(tmp_path / "a", info=info, rows=[metrics(1), metrics(2, seconds=150.0)])
@@ -255,7 +321,7 @@ def test_the_rows_of_runs_and_of_statistics(tmp_path):
     agent, random = tables.statistics_table(environment).rows
     assert agent[:5] == ["seed 0", "4", "30.0", "18.7", "25.0"]  # the middle half: 20 and 30
     assert agent[6:] == ["25.0", "10.0", "60.0"]
-    assert random == ["random policy", "2", "−2.0", "1.0", "−2.0", "−3.0 to −1.0", "−2.0", "−3.0", "−1.0"]
+    assert random == ["random policy", "2", "−2.0", "1.0", "−2.0", "−14.7 to 10.7", "−2.0", "−3.0", "−1.0"]
 
 
 def test_runs_that_look_the_same_go_by_their_directories(tmp_path):
@@ -375,8 +441,8 @@ def test_groups_have_a_band_and_their_seeds(tmp_path):
     (environment,) = data.gather(runs)
     traces = charts.learning_chart(evaluated(environment, [1.0], [1.0], [1.0])).figure["data"]
     low, high, center, first, second, other = traces
-    assert (low["y"][0], high["y"][0], center["y"][0]) == (10.0, 20.0, 15.0)
-    assert center["customdata"][0] == [10.0, 20.0]
+    assert (low["y"][0], high["y"][0], center["y"][0]) == pytest.approx((15 - 63.531, 15 + 63.531, 15), abs=1e-3)
+    assert center["customdata"][0] == [low["y"][0], high["y"][0]]  # 12.7062 times the error, 5
     assert (first["y"], second["y"], other["y"]) == ([10.0, 10.0], [20.0, 20.0], [5.0, 6.0])
     shown = [trace["name"] for trace in traces if trace.get("showlegend", True)]
     assert shown == ["gamma 0.99: mean of 2 seeds", "gamma 0.99: each seed", "gamma 0.9"]
@@ -780,8 +846,8 @@ def test_the_charts_of_two_seeds_have_the_numbers_of_their_logs(both, trained):
     assert (center["x"][0], center["x"][-1]) == (start, end)
     lasts = [np.interp(end, x, means_of_last_100(returns)) for x, returns in zip(ended, own, strict=True)]
     assert center["y"][-1] == pytest.approx(np.mean(lasts))
-    # of two values, a quarter of the resamples is twice the lower one, and a quarter twice the higher
-    assert (low["y"][-1], high["y"][-1]) == pytest.approx((min(lasts), max(lasts)))
+    margin = 12.7062 * abs(lasts[0] - lasts[1]) / 2  # Student's
+    assert (low["y"][-1], high["y"][-1]) == pytest.approx((np.mean(lasts) - margin, np.mean(lasts) + margin), abs=1e-3)
     stored = [json.loads(run.evaluation.read_text()) for run in trained]
     expected = [*(one["episode_returns"] for one in stored), stored[0]["random_episode_returns"]]
     assert [box["x"] for box in evaluation] == expected

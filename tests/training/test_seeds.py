@@ -170,8 +170,9 @@ def result_of(seed, return_mean, solved_at=None, target=200.0):
     return SeedResult(**nothing | known | {"solved_at_seconds": solved_at and solved_at / 1000})
 
 
-def together(*ended):
-    return over_seeds("X-v0", range(len(ended)), dict(enumerate(ended)), at_a_time=2, seconds=1.5, stopped=False)
+def together(*ended, asked=None, stopped=False):
+    seeds = range(asked or len(ended))
+    return over_seeds("X-v0", seeds, dict(enumerate(ended)), at_a_time=2, seconds=1.5, stopped=stopped)
 
 
 def test_statistics_over_seeds():
@@ -180,23 +181,44 @@ def test_statistics_over_seeds():
         result_of(1, 250.0, 3000),
         result_of(2, 10.0),
         result_of(3, 230.0, 7000),
-        result_of(4, None),
-        Failure("no memory"),
+        result_of(4, 300.0, 2000),
     )
     found = together(*ends)
-    assert (found.env_id, found.seeds, found.at_a_time, found.wall_seconds) == ("X-v0", [0, 1, 2, 3, 4, 5], 2, 1.5)
-    assert (found.runs, found.failures) == (list(ends[:5]), {5: "no memory"})
-    assert found.seeds_evaluated == 4
-    assert found.return_mean == pytest.approx((210 + 250 + 10 + 230) / 4)
-    assert found.return_iqm == pytest.approx((210 + 230) / 2)  # of four, the lowest and the highest are left out
-    low, high = found.return_mean_ci95
-    assert 10 <= low < found.return_mean < high <= 250
-    assert found.solved_fraction == 0.75
-    assert (found.solved_at_env_steps_median, found.solved_at_seconds_median) == (3000, 3.0)
+    assert (found.env_id, found.seeds, found.at_a_time, found.wall_seconds) == ("X-v0", [0, 1, 2, 3, 4], 2, 1.5)
+    assert (found.runs, found.failures) == (list(ends), {})
+    assert found.seeds_evaluated == 5
+    assert found.return_mean == pytest.approx((210 + 250 + 10 + 230 + 300) / 5)
+    assert found.return_iqm == pytest.approx((210 + 230 + 250) / 3)  # of five, the lowest and the highest are left out
+    # Student's: squares about the mean of 200 sum to 49,600, the error is √(49,600 / 20), t's quantile is 2.7764
+    assert found.return_mean_ci95 == pytest.approx((200 - 2.7764 * 49.8, 200 + 2.7764 * 49.8), abs=0.01)
+    # Yuen's: winsorised they are 210, 210, 230, 250, 250; the error is √(1,600 / 6), t's quantile is 4.3027
+    assert found.return_iqm_ci95 == pytest.approx((230 - 4.3027 * 16.330, 230 + 4.3027 * 16.330), abs=0.01)
+    assert found.seeds_solved_fraction == 0.8
+    assert (found.solved_at_env_steps_median, found.solved_at_seconds_median) == (3000, 3.0)  # of 1, 2, 3, 7 and later
+
+
+def test_seeds_that_failed_count_as_unsolved():
+    solved = [result_of(seed, 210.0, 1000 * (seed + 1)) for seed in range(3)]
+    found = together(*solved, result_of(3, 10.0), Failure("no memory"))
+    assert (found.seeds_evaluated, found.failures) == (4, {4: "no memory"})
+    assert found.seeds_solved_fraction == 3 / 5
+    assert (found.solved_at_env_steps_median, found.solved_at_seconds_median) == (3000, 3.0)  # of 1, 2, 3 and two later
+    half = together(*solved[:2], result_of(2, 10.0), Failure("no memory"))
+    assert half.seeds_solved_fraction == 0.5
+    assert (half.solved_at_env_steps_median, half.solved_at_seconds_median) == (None, None)
+
+
+def test_seeds_that_have_not_come_to_an_end_have_solved_nothing_yet():
+    """Nobody knows whether they will; that the medians take them for later than all others flatters nobody."""
+    solved = [result_of(seed, 210.0, 1000 * (seed + 1)) for seed in range(3)]
+    found = together(*solved, result_of(3, None), asked=5, stopped=True)
+    assert (found.seeds_evaluated, found.seeds_solved_fraction) == (3, 1.0)
+    assert found.solved_at_env_steps_median == 3000
+    assert together(*solved, asked=6, stopped=True).solved_at_env_steps_median is None
 
 
 def test_statistics_over_one_seed_or_none():
     alone = together(result_of(0, -150.0, target=None))
-    assert (alone.return_mean, alone.return_mean_ci95, alone.solved_fraction) == (-150.0, None, None)
+    assert (alone.return_mean, alone.return_mean_ci95, alone.seeds_solved_fraction) == (-150.0, None, None)
     nothing = together(result_of(0, None))
-    assert (nothing.return_mean, nothing.return_iqm_ci95, nothing.solved_fraction) == (None, None, None)
+    assert (nothing.return_mean, nothing.return_iqm_ci95, nothing.seeds_solved_fraction) == (None, None, None)

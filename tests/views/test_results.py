@@ -48,13 +48,24 @@ def summary(**changes):
 
 def test_runs_are_a_row_each_within_80_columns(screen):
     results.runs_table([summary(), summary(state="failed", solved=False, best_return=None, env_steps=999, started="?")])
-    header, _, first, second = screen.export_text().splitlines()
-    assert header.split() == ["env", "run", "state", "steps", "best", "solved", "when"]
+    header, _, first, second, _ = screen.export_text().splitlines()
+    assert header.split() == ["env", "run", "state", "steps", "return", "solved", "when"]
     assert first.split() == [
-        *("LunarLander-v3", "20260101T000000Z-seed3", "interrupted", "98k", "231.3", "91k", "3", "h"),
+        *("LunarLander-v3", "20260101T000000Z-seed3", "interrupted", "98k", "~231.3", "91k", "3", "h"),
     ]
     assert second.split()[2:] == ["failed", "999", "-", "no", "-"]
     assert len(first) <= 80
+
+
+def test_what_was_measured_is_told_from_the_best_of_many_evaluations_in_training(screen):
+    found = [summary(), summary(evaluated_return=198.76), summary(best_return=None, evaluated_return=-3.0)]
+    results.runs_table(found)
+    _, _, *rows, note = screen.export_text().splitlines()
+    assert [row.split()[4] for row in rows] == ["~231.3", "198.8", "-3.0"]
+    assert note == "~ best evaluation in training, which favours long runs; ppocli evaluate measures"
+    assert len(note) <= 80
+    results.runs_table(found[1:])
+    assert "~" not in screen.export_text()
 
 
 def test_a_narrow_terminal_still_tells_which_run_is_which(screen):
@@ -67,7 +78,7 @@ def test_a_narrow_terminal_still_tells_which_run_is_which(screen):
 
 def test_a_name_stays_whole_and_what_it_is_of_makes_room(screen):
     results.runs_table([summary(env_id="MountainCarContinuous-v0", best_return=-1234.5)])
-    *_, row, rest = screen.export_text().splitlines()
+    *_, row, rest, _ = screen.export_text().splitlines()
     assert row.split()[1:4] == ["20260101T000000Z-seed3", "interrupted", "98k"]
     assert row.split()[0] + rest.strip() == "MountainCarContinuous-v0"
 
@@ -77,8 +88,8 @@ def test_large_numbers_and_long_times_stay_short(screen):
     results.runs_table(
         [summary(env_steps=5_005_312, solved=None, started=old), summary(started=datetime.now(UTC).isoformat())]
     )
-    _, _, first, second = screen.export_text().splitlines()
-    assert first.split()[3:] == ["5.0M", "231.3", "-", "40", "d"]
+    _, _, first, second, _ = screen.export_text().splitlines()
+    assert first.split()[3:] == ["5.0M", "~231.3", "-", "40", "d"]
     assert second.split()[-1] == "now"
 
 
@@ -184,6 +195,11 @@ def test_a_resumed_run_tells_what_it_did_from_what_was_done(screen, before, line
     assert "nothing" not in screen.export_text()
 
 
+def shown_seeds(screen, ended, asked, *, stopped=False):
+    results.seeds_result(over_seeds("X-v0", asked, ended, at_a_time=2, seconds=30.0, stopped=stopped))
+    return screen.export_text()
+
+
 def test_several_seeds_each_and_together(screen):
     found = evaluation(return_mean=261.44, return_std=20.0, solved_fraction=0.97)
     ended = {0: seed_result(0, solved_after=90_112, evaluation=found), 12: seed_result(12)}
@@ -193,8 +209,7 @@ def test_several_seeds_each_and_together(screen):
         return_mean_ci95=(240.0, 260.04),
         return_iqm=251.0,
         return_iqm_ci95=None,
-        solved_fraction=0.5,
-        seeds_evaluated=2,
+        seeds_evaluated=3,
         figure=Path("/tmp/x.png"),
     )
     results.seeds_result(together)
@@ -202,14 +217,43 @@ def test_several_seeds_each_and_together(screen):
     for row in (
         "│ 0    │ 261.4 ± 20.0 │         97.0% │ 90,112, 4.1 s │    12.3 │",
         "│ 12   │  interrupted │             - │             - │    12.3 │",
-        "mean     250.0, 95 % interval over seeds 240.0 to 260.0\n",
+        "mean     250.0, 95 % t interval over seeds 240.0 to 260.0\n",
         "IQM      251.0\n",
-        "solved   50% of the 2 evaluated of 3, medians: after 90,112 env steps, 4.1 s\n",
         "trained  in 30.0 s, 2 at a time\n",
         "figure   /tmp/x.png\n",
         "next     ppocli report '/runs/my env/2026-seed0' '/runs/my env/2026-seed12'\n",
     ):
         assert row in text
+
+
+def test_failed_seeds_are_counted_and_named(screen):
+    good = evaluation(return_mean=240.0, return_std=20.0, solved_fraction=0.97)
+    ended = {seed: seed_result(seed, solved_after=90_112 + seed, evaluation=good) for seed in (0, 2, 4)}
+    text = shown_seeds(screen, ended | {1: Failure("no space"), 3: Failure("a bug")}, range(5))
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("│")] == list("01234")
+    for row in (
+        "│ 1    │       failed │             - │             - │       - │",
+        "mean     240.0 over 3 of 5 seeds, 95 % t interval over seeds 240.0 to 240.0\n",
+        "IQM      240.0 over 3 of 5 seeds, 95 % t interval over seeds 240.0 to 240.0\n",
+        "solved   3 of 5 seeds, medians: after 90,116 env steps, 4.1 s\n",  # the failed ones solve it later than any
+        "failed   2 of 5 seeds: 1, 3\n",
+    ):
+        assert row in text
+
+
+def test_where_half_have_not_solved_the_medians_are_beyond_the_training(screen):
+    good, bad = evaluation(return_mean=240.0), evaluation(return_mean=10.0)
+    ended = {0: seed_result(0, solved_after=4_096, evaluation=good), 1: seed_result(1, evaluation=bad)}
+    text = shown_seeds(screen, ended, range(2))
+    assert "solved   1 of 2 seeds, medians: after > 8,192 env steps, > 12.3 s\n" in text
+
+
+def test_of_seeds_that_were_interrupted_nobody_knows_when_they_solve(screen):
+    good = evaluation(return_mean=240.0)
+    ended = {0: seed_result(0, solved_after=4_096, evaluation=good), 1: seed_result(1)}
+    text = shown_seeds(screen, ended, range(4), stopped=True)
+    assert "mean     240.0 over 1 of 4 seeds\n" in text
+    assert "solved   1 of 4 seeds\n" in text
 
 
 def test_seeds_without_a_result_are_named_with_their_reason(capsys):
