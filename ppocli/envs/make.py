@@ -59,6 +59,8 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
     environments = Environments(training, evaluation)
     if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
         environments.close()
+        if config.env.backend == "gymnasium":
+            raise PpocliError(f"{config.env.id}: its copies do not have the same observation_space and action_space")
         raise UsageError(
             f"env.backend: {config.env.backend} has a {config.env.id} of another form than Gymnasium's, in which "
             "agents are evaluated; use env.backend: gymnasium"

@@ -11,7 +11,7 @@ from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
 from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete, ObsSpec, Vector
-from ppocli.errors import UsageError
+from ppocli.errors import UsageError, warn
 from ppocli.guests import UnexpectedError
 
 Array = NDArray[Any]
@@ -28,12 +28,16 @@ def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any
     if not _is_flat(space):
         raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}")
 
+    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
+        what = f"look like pictures; they are flattened into {flatdim(space)} numbers"
+        warn(f"{env_id}: its observations {space.shape} {what}")
+
     def flat(obs: Any) -> Array:
         try:
             return _flat(space, obs)
         except (ValueError, TypeError, LookupError) as error:
-            array = obs if isinstance(obs, np.ndarray) else None
-            given = reprlib.repr(obs) if array is None else f"an array {array.shape} of {array.dtype}"
+            given = f"{reprlib.repr(obs)} of shape {np.shape(obs)}" if np.isscalar(obs) else reprlib.repr(obs)
+            given = f"an array {obs.shape} of {obs.dtype}" if isinstance(obs, np.ndarray) else given
             raise UnexpectedError(f"its observation is {given}, and its observation_space {space}") from error
 
     return Vector(flatdim(space)), flat

@@ -8,10 +8,12 @@ import pytest
 
 from ppocli.config.models import Config, EnvConfig
 from ppocli.envs import spaces
-from ppocli.envs.api import Continuous, Discrete, MultiDiscrete
+from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import evaluation_envs
+from ppocli.errors import PpocliWarning
 from ppocli.evaluation.play import evaluate, random
+from ppocli.guests import UnexpectedError
 from ppocli.records.run import Run
 from tests.environments import Echo
 from tests.jobs import train
@@ -102,3 +104,35 @@ def test_each_kind_of_space_trains(env_id, kwargs, tmp_path):
     )
     with closing(train(config, Run(tmp_path / "run"))) as training:
         assert next(training).progress.env_steps == 64
+
+
+@pytest.mark.parametrize(
+    ("space", "obs", "given"),
+    [
+        (gym.spaces.Box(0, 1, (2,)), 0.5, r"0\.5 of shape \(\)"),  # and not the same number twice
+        (gym.spaces.Box(0, 1, (2,)), np.zeros(1), r"an array \(1,\) of float64"),
+        (gym.spaces.Box(0, 1, (2,)), np.zeros(3), r"an array \(3,\) of float64"),
+        (gym.spaces.Box(0, 1, (2,)), [None, None], r"\[None, None\]"),
+        (gym.spaces.Box(0, 1, (2,)), ["1", "2"], r"\['1', '2'\]"),
+        (gym.spaces.Discrete(3), 3, "3 of shape"),
+        (gym.spaces.Discrete(3), -1, "-1 of shape"),  # and not the last one
+        (gym.spaces.Discrete(3, start=5), 4, "4 of shape"),
+        (gym.spaces.Discrete(3), 0.5, r"0\.5 of shape"),
+        (gym.spaces.MultiDiscrete([2, 3]), np.array([1, 3]), r"an array \(2,\) of int64"),
+        (gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.Discrete(2)), {"a": 1}, r"\{'a': 1\}"),
+        (gym.spaces.Tuple([gym.spaces.Discrete(2), gym.spaces.Discrete(2)]), (1,), r"\(1,\)"),
+    ],
+)
+def test_what_is_no_observation_of_its_space_is_refused(space, obs, given):
+    _, flat = spaces.observations("Mine-v0", space)
+    with pytest.raises(UnexpectedError, match=f"its observation is {given}.*, and its observation_space "):
+        flat(obs)
+
+
+def test_pictures_are_flattened_with_a_warning():
+    with pytest.warns(
+        PpocliWarning, match=r"Mine-v0: its observations \(4, 4, 3\) look like pictures.*into 48 numbers"
+    ):
+        spec, flat = spaces.observations("Mine-v0", gym.spaces.Box(0, 255, (4, 4, 3), np.uint8))
+    assert spec == Vector(48)
+    assert flat(np.full((4, 4, 3), 7, np.uint8)).tolist() == [7] * 48
