@@ -201,10 +201,10 @@ class Episodes:
             return
         index = int(np.argwhere(~usable)[0][0])
         place = f"step {self._lengths[index]} of the episode with seed {self.seeds[index]}"
-        raise NonFiniteError(
-            f"{self.envs.env_id}: its {what} in {place} is {values[index].tolist()}: "
-            f"not a finite number, or beyond {_LARGEST:.1e}, where learning ends"
+        why = (
+            f"beyond {_LARGEST:.1e}, where learning ends" if np.isfinite(values[index]).all() else "not a finite number"
         )
+        raise NonFiniteError(f"{self.envs.env_id}: its {what} in {place} is {values[index].tolist()}: {why}")
 
     def _seed(self, environment: int) -> int:
         seed = self.seeds[environment]

@@ -24,10 +24,13 @@ def first_obs(given: Any) -> Any:
 def number(value: Any, name: str) -> float:
     """Return a number, or the only one in an array. Raises UnexpectedError."""
     if not isinstance(value, NUMBERS):
-        array = np.asarray(value)
-        if array.size != 1 or not isinstance(array.item(), numbers.Real | decimal.Decimal):
+        try:
+            only = value.item() if hasattr(value, "item") else np.asarray(value).item()
+        except (ValueError, RuntimeError):  # there are several
+            only = None
+        if not isinstance(only, numbers.Real | decimal.Decimal):
             raise UnexpectedError(f"its {name} is {reprlib.repr(value)}, and no number")
-        value = array.item()
+        value = only
     return float(value)
 
 
