@@ -21,9 +21,9 @@ import imageio.v3 as imageio
 import numpy as np
 import psutil
 
-try:
+if __package__:
     from tests import odd_environments
-except ImportError:  # as a program it lies beside them
+else:  # as a program it lies beside them, and `tests` may be another checkout's
     import odd_environments
 
 COMMANDS = ("train", "evaluate", "render", "resume")
@@ -42,6 +42,7 @@ ARGUMENTS = {
     "evaluate": ["evaluate", "latest", "--episodes", "12", "--json"],
     "render": ["render", "latest"],
     "resume": ["train", "--resume", "latest", "--set", "train.env_steps=256", "--json"],
+    "report": ["report", "latest"],
 }
 _NOT_THE_USERS = r'File "[^"]*(/ppocli/(?!tests/)[^"]*|/gymnasium/[^"]*|/multiprocessing/[^"]*|importlib[^"]*)"'
 
@@ -66,7 +67,7 @@ def attempt(case, mode: str, folder: Path, commands: Sequence[str] = COMMANDS, b
     shutil.copy(odd_environments.__file__, folder)
     (folder / "odd_module.py").write_text(case.module)
     (folder / "task.yaml").write_text(CONFIG)
-    for command in commands:
+    for command in [*commands, *(["report"] if case.report and commands == COMMANDS else [])]:
         if command != "train" and not list(folder.glob("runs/**/last.safetensors")):
             shutil.rmtree(folder / "runs", ignore_errors=True)
             ending = _run("train", case, mode, folder, bound, ODD_HEALTHY="1")
@@ -82,6 +83,8 @@ def _run(command: str, case, mode: str, folder: Path, bound: float, **variables:
     if case.module and not variables:
         imports += ["--import", "odd_module"]
     arguments = [*ARGUMENTS[command], *imports]
+    if command == "render" and case.film != "mp4":
+        arguments += ["--output", f"runs/film.{case.film}"]
     if command == "train":
         settings = [f"env.id={case.env_id}", f"env.workers={mode}"]
         if mode == "auto":
@@ -158,14 +161,14 @@ def _deviations(case, command: str, mode: str, ending: Ending, folder: Path) -> 
     if ending.code != 0:
         if not refusals:
             yield f"exit code {ending.code}: {ending.last_line!r}"
-        yield from _refused(case, ending, refusals)
+        yield from _refused(case, ending, refusals, folder)
     elif len(refusals) == len(expected):
         yield "not refused"
     else:
         yield from _worked(case, command, mode, ending, folder)
 
 
-def _refused(case, ending: Ending, refusals: Sequence[str]) -> Iterator[str]:
+def _refused(case, ending: Ending, refusals: Sequence[str], folder: Path) -> Iterator[str]:
     line = ending.last_line
     if ending.code not in (1, 2):
         yield f"exit code {ending.code}: {line!r}"
@@ -175,6 +178,11 @@ def _refused(case, ending: Ending, refusals: Sequence[str]) -> Iterator[str]:
         yield f"{line!r} does not match {' or '.join(refusals)}"
     if ending.stdout:
         yield f"stdout: {ending.stdout!r}"
+    if "Traceback" in ending.stderr and not case.place and not case.shows:
+        yield f"a traceback, though nothing of the user's raised: {line!r}"
+    states = [json.loads(path.read_text())["state"] for path in folder.glob("runs/*/*/run.json")]
+    if "running" in states:
+        yield f"the run is said to be running still: {line!r}"
     if case.place:
         source, first = inspect.getsourcelines(case.cls)
         shown = map(int, re.findall(r'odd_environments\.py(?:", line |:)(\d+)', ending.stderr))
@@ -186,12 +194,19 @@ def _refused(case, ending: Ending, refusals: Sequence[str]) -> Iterator[str]:
 
 def _worked(case, command: str, mode: str, ending: Ending, folder: Path) -> Iterator[str]:
     if command == "render":
-        if not re.fullmatch(r"episode 1: return .*\nvideo: \S+\.mp4\n", ending.stdout):
+        if not re.fullmatch(r"episode 1: return .*\nvideo: \S+\n", ending.stdout):
             yield f"stdout: {ending.stdout!r}"
-        (video,) = folder.glob("runs/**/*.mp4")
-        colour = imageio.imread(video, index=0).mean(axis=(0, 1))
+        videos = list(folder.glob(f"runs/**/*.{case.film}"))
+        if not videos:
+            yield "there is no film"
+            return
+        colour = imageio.imread(videos[0], index=0).mean(axis=(0, 1))
         if np.abs(colour - case.colour).max() > 8:
             yield f"the film has the colour {colour} rather than {case.colour}"
+        return
+    if command == "report":
+        if not re.fullmatch(r"report: \S+\n", ending.stdout) or not list(folder.glob("runs/**/report.html")):
+            yield f"stdout: {ending.stdout!r}, and perhaps no page"
         return
     try:
         result = json.loads(ending.stdout)

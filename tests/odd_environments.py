@@ -38,6 +38,7 @@ MADE = r"(?=.*ENV)"
 RESET = MADE + r"(?=.*seed \d+)"
 STEP = RESET + r"(?=.*step \d+)"
 FRAME = MADE + r"(?!.*MuJoCo)(?=.*(?i:rgb|uint8))"
+OTHERWISE = r"(?=.*seed \d+)(?=.*allow-inexact)"  # on resume, an episode has gone another way than before
 Expectation = str | tuple[str, ...]  # WORKS, or a regex of the error line, or any of several
 
 
@@ -58,6 +59,8 @@ class Case:
     reports: str = ""  # regex of the JSON of an evaluation
     pays: float | None = 1.0  # for each step
     colour: tuple[int, int, int] = COLOUR  # of its film
+    film: str = "mp4"  # or gif
+    report: Expectation = ""  # of a fifth command, which only those are tried with that are drawn oddly
     config: tuple[str, ...] = ()  # what the user sets
     modes: tuple[str, ...] = ("0", "1")  # values of env.workers
     module: str = ""  # what stands in odd_module.py, which is imported, too
@@ -80,6 +83,7 @@ class Case:
         return (self.in_worker, *found) if command == "evaluate" else (self.in_worker,)  # it may do without workers
 
 
+SUPPORTED = Box | Dict | Discrete | MultiBinary | MultiDiscrete | Tuple
 CASES: dict[str, Case] = {}
 
 
@@ -168,8 +172,8 @@ def expect(train: Expectation = WORKS, *, entry: Any = None, register: Any = Non
     def add(cls: type) -> type:
         CASES[cls.__name__] = case = Case(cls, train, **more)
         if HEALTHY:
-            spaces = {name: getattr(cls, name, None) for name in ("observation_space", "action_space")}
-            cls = type(cls.__name__, (Line,), {name: s for name, s in spaces.items() if isinstance(s, gym.Space)})
+            spaces = {name: getattr(cls, name) for name in ("observation_space", "action_space")}
+            cls = type(cls.__name__, (Line,), {name: s for name, s in spaces.items() if isinstance(s, SUPPORTED)})
         gym.register(case.env_id, cls if HEALTHY else entry or cls, **(register or {}))
         return cls
 
@@ -194,7 +198,7 @@ UNPICKLED = r"(?=.*(lambda|LocalClass))(?=.*env\.workers=0)"
 ALONE = {"in_worker": UNPICKLED, "auto_warns": "warning: .*(lambda|LocalClass)", "modes": ("0", "1", "auto")}
 
 
-@expect(render=MADE + "(?=.*render_mode)")
+@expect(render=MADE + "(?=.*render_mode)", report=WORKS)
 class NoRenderMode(Line):
     """`__init__` takes no render_mode: nothing but rendering needs one."""
 
@@ -246,12 +250,7 @@ class RichKwargs(Line):
         assert (layout, wall, options) == ([1, 2], None, {"a": 1})
 
 
-odd(
-    "Threshold",
-    "It says when it is solved.",
-    register={"reward_threshold": 1.0},
-    reports='"solved_fraction": 1.0',
-)
+odd("Threshold", "It says when it is solved.", register={"reward_threshold": 1.0}, reports='"solved_fraction": 1.0')
 odd("NoMetadata", "It says nothing of how it is drawn.", metadata={})
 odd("OldMetadata", "Its metadata are old Gym's.", metadata={"render.modes": ["human"], "video.frames_per_second": 50})
 odd("NoFrameRate", "It draws 0 frames a second.", metadata={"render_modes": ["rgb_array"], "render_fps": 0})
@@ -282,7 +281,7 @@ class NoEnv:
         pass
 
 
-@expect(RESET + r"(?=.*\([34],\))(?=.*\(2,\))")
+@expect(MADE + r"(?!.*env\.backend)(?=.*(space|shape))", render=WORKS)
 class SpacesThatDiffer(Line):
     """Each copy has more to see than the one before."""
 
@@ -328,6 +327,7 @@ odd(
     "NanObs",
     "Its observation is no number after three steps.",
     STEP + "(?=.*observation)(?=.*step 3)",
+    resume=(STEP + "(?=.*observation)", OTHERWISE),
     obs=lambda self: np.full(2, np.nan if self.steps == 3 else 0.0, np.float32),
 )
 for name, oddity, shown in (
@@ -441,7 +441,7 @@ odd(
     "Its random numbers are NumPy's global ones, which no seed of an episode brings back.",
     obs=lambda self: np.random.random(2).astype(np.float32),
     warns="(?i)warning.*(random|seed|replay|reproduc)",
-    resume="allow-inexact",
+    resume=OTHERWISE,
 )
 odd(
     "Success",
@@ -452,7 +452,7 @@ odd(
 odd("OddInfo", "Its info can be given to no other process.", info=lambda self: {"lock": threading.Lock()})
 
 
-@expect(resume="allow-inexact")
+@expect(resume=OTHERWISE)
 class NeverForgets(Line):
     """It tells in each episode how many there were before."""
 
@@ -563,12 +563,14 @@ for name, oddity, reward, said in (
     ("NoReward", "None", None, "(?=.*None)(?!.*(?i:nan))"),
     ("TwoRewards", "two numbers", np.array([1.0, 2.0]), ""),
     ("NanReward", "no number", np.nan, "(?=.*(?i:nan))"),
+    ("InfiniteReward", "infinite", np.inf, "(?=.*(?i:inf))"),
     ("HugeReward", "finite, but no float32", 1e300, r"(?=.*1e\+?300)(?!.*not a finite)"),
 ):
     odd(
         name,
         f"Its reward is {oddity}.",
         STEP + "(?=.*reward)(?=.*step 3)" + said,
+        resume=(STEP + "(?=.*reward)" + said, *([OTHERWISE] if isinstance(reward, float) else [])),
         reward=lambda self, reward=reward: reward if self.steps == 3 else 1.0,
     )
 odd(
@@ -692,9 +694,6 @@ class OwnHandlers(Line):
 
 # --- how it is drawn --------------------------------------------------------------------------------------------------
 
-odd(
-    "NoRender", "It cannot be drawn.", render=MADE + "(?!.*MuJoCo)(?=.*render)", frame=lambda self: gym.Env.render(self)
-)
 for name, oddity, frame, drawn in (
     ("NoFrame", "are None", lambda env: None, FRAME + "(?=.*None)"),
     ("TextFrame", "are text", lambda env: "x...\n", FRAME),
@@ -705,18 +704,28 @@ for name, oddity, frame, drawn in (
     ("TensorFrame", "are tensors", lambda env: sys.modules["torch"].from_numpy(Line.frame(env)), (WORKS, FRAME)),
     ("GrowingFrame", "grow", lambda env: Line.frame(env)[: 32 + 2 * env.steps], (WORKS, FRAME, MADE + "(?=.*size)")),
 ):
-    odd(name, f"Its frames {oddity}.", render=drawn, frame=frame, modes=("0",))
+    odd(name, f"Its frames {oddity}.", render=drawn, frame=frame, report=WORKS, modes=("0",))
+    if drawn == WORKS:
+        odd(f"{name}Gif", f"Its frames {oddity}, and become a GIF.", frame=frame, film="gif", modes=("0",))
 odd(
     "GreyFrame",
     "Its frames know no colours.",
     render=(WORKS, FRAME),
     frame=lambda self: np.full((64, 64), 128, np.uint8),
     colour=(128, 128, 128),
+    report=WORKS,
     modes=("0",),
 )
 
 
-@expect(render=MADE + "(?=.*rgb_array)", place=True)
+@expect(render=MADE + "(?!.*MuJoCo)(?=.*render)", report=WORKS)
+class NoRender(Line):
+    """It cannot be drawn."""
+
+    render = gym.Env.render
+
+
+@expect(render=MADE + "(?=.*rgb_array)", report=WORKS, place=True)
 class WindowOnly(Line):
     """It minds its render modes, and has but a window."""
 
@@ -726,7 +735,7 @@ class WindowOnly(Line):
         assert render_mode is None or render_mode in self.metadata["render_modes"], f"{render_mode} is not for me"
 
 
-@expect(render=MADE + "(?!.*MuJoCo)(?=.*the brush is dry)", place=True)
+@expect(render=MADE + "(?!.*MuJoCo)(?=.*the brush is dry)", report=WORKS, place=True)
 class RenderRaises(Line):
     """render() raises."""
 

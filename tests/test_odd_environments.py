@@ -15,7 +15,7 @@ SAMPLE = [
     ("RaisesInWorker", "1", ("train",)),
     ("RefusedInStep", "0", ("train", "resume")),
     ("ExitsInReset", "0", ("evaluate",)),
-    ("Strict", "1", ("train",)),
+    ("DiscreteAction", "1", ("train",)),
     ("Prints", "1", ("train", "evaluate")),
     ("MovesInStep", "0", ("train", "render")),
     ("CloseRaises", "0", ("train",)),
