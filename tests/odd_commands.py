@@ -44,7 +44,11 @@ ARGUMENTS = {
     "resume": ["train", "--resume", "latest", "--set", "train.env_steps=256", "--json"],
     "report": ["report", "latest"],
 }
-_NOT_THE_USERS = r'File "[^"]*(/ppocli/(?!tests/)[^"]*|/gymnasium/[^"]*|/multiprocessing/[^"]*|importlib[^"]*)"'
+_NOT_THE_USERS = re.compile(
+    r'File "[^"]*(/ppocli/(?!tests/)[^"]*|/gymnasium/[^"]*|importlib[^"]*)"'
+    r'|File "[^"]*(/multiprocessing/[^"]*)", line \d+, in (?:_bootstrap|run|spawn_main|_main)\b'
+)
+"""Frames of a traceback that are above the user's own, and of no use to anybody but us."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +153,8 @@ def deviation(case, command: str, mode: str, ending: Ending, folder: Path) -> st
 def _deviations(case, command: str, mode: str, ending: Ending, folder: Path) -> Iterator[str]:
     if ending.code is None:
         yield f"hangs: {ending.last_line!r}"
-    if frame := re.search(_NOT_THE_USERS, ending.stderr):
-        yield f"a traceback of ours, {frame[1]}: {ending.last_line!r}"
+    if frame := _NOT_THE_USERS.search(ending.stderr):
+        yield f"a traceback of ours, {frame[1] or frame[2]}: {ending.last_line!r}"
     for noise in ("Exception ignored", "resource_tracker"):
         if noise in ending.stderr:
             yield f"stderr has {noise!r}"

@@ -20,7 +20,7 @@ SAMPLE = [
     ("MovesInStep", "0", ("train", "render")),
     ("CloseRaises", "0", ("train",)),
     ("RunsProgram", "1", ("train",)),
-    ("FloatFrame", "0", ("train", "render")),
+    ("FloatFrameGif", "0", ("train", "render")),
     ("ImportTypeError", "0", ("train",)),
 ]
 """One of each kind, so that a run of all tests stays short: `pytest -m slow` tries all, in every way."""
@@ -30,7 +30,13 @@ def deviations(name, mode, folder, commands):
     return [f"{command}: {wrong}" for command, _, wrong in attempt(CASES[name], mode, folder / name, commands) if wrong]
 
 
-@pytest.mark.parametrize(("name", "mode", "commands"), SAMPLE)
+def test_each_says_in_one_line_what_is_odd():
+    assert len(CASES) >= 60
+    assert [name for name, case in CASES.items() if not (case.cls.__doc__ or "").endswith(".")] == []
+    assert [name for name, case in CASES.items() if "\n" in case.cls.__doc__] == []
+
+
+@pytest.mark.parametrize(("name", "mode", "commands"), SAMPLE, ids=[name for name, *_ in SAMPLE])
 def test_a_sample_of_odd_environments(tmp_path, name, mode, commands):
     assert deviations(name, mode, tmp_path, commands) == []
 
