@@ -14,6 +14,13 @@ from ppocli.guests import UnexpectedError
 NUMBERS = (float, int, np.number, np.bool_)
 
 
+def described(value: Any) -> str:
+    """Return a value in short, an array and a single number by its shape."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} of {value.dtype}"
+    return f"{reprlib.repr(value)} of shape {np.shape(value)}" if np.isscalar(value) else reprlib.repr(value)
+
+
 def first_obs(given: Any) -> Any:
     """Return the observation of what `reset` gave. Raises UnexpectedError."""
     if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
@@ -54,7 +61,7 @@ def picture(frame: Any) -> NDArray[np.uint8]:
     array = array[:, :, np.newaxis] if array.ndim == 2 else array
     is_picture = array.ndim == 3 and array.shape[2] in (1, 3, 4) and array.size and array.dtype.kind in "iuf"
     if not is_picture or array.min() < 0 or array.max() > 255:
-        given = f"an array {array.shape} of {array.dtype}" if array.ndim else reprlib.repr(frame)
+        given = described(array if array.ndim else frame)
         raise UnexpectedError(f"render() gave {given}, and no picture, which is an array (height, width, 3) of uint8")
     colours = array.repeat(3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
     return np.ascontiguousarray(colours, dtype=np.uint8)

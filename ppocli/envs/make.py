@@ -107,20 +107,25 @@ def _refuse_foreign_paths(config: EnvConfig) -> None:
 
     One that was given on the command line is the user's own choice.
     """
+    suspects = (
+        (key, text)
+        for key, value in config.kwargs.items()
+        for text in leaves(value)
+        if isinstance(text, str) and not isinstance(text, Given) and not re.fullmatch(r"[\w+-][\w +-]*", text)
+    )
+    if (found := next(suspects, None)) is None:
+        return
     spec = gym.registry.get(config.id)
     code = spec.entry_point if spec else ""
     package = (code if isinstance(code, str) else getattr(code, "__module__", "")).partition(":")[0].partition(".")[0]
     plugins = {plugin.module.partition(".")[0] for plugin in entry_points(group="gymnasium.envs")}
     imported = {known.name.partition(".")[0] for known in IMPORTED}
-    if config.backend == "gymnasium" and package not in {"gymnasium", *plugins} - imported:
-        return
-    for key, value in config.kwargs.items():
-        for text in leaves(value):
-            if isinstance(text, str) and not isinstance(text, Given) and not re.fullmatch(r"[\w+-][\w +-]*", text):
-                raise UsageError(
-                    f"env.kwargs: {key} is {SHORT.repr(text)}, which may be a path: give it on the command line, "
-                    f"--set env.kwargs.{key}=…, or --import {package or 'envpool'}, if you trust who wrote it"
-                )
+    if config.backend == "envpool" or package in {"gymnasium", *plugins} - imported:
+        key, text = found
+        raise UsageError(
+            f"env.kwargs: {key} is {SHORT.repr(text)}, which may be a path: give it on the command line, "
+            f"--set env.kwargs.{key}=…, or --import {package or 'envpool'}, if you trust who wrote it"
+        )
 
 
 def automatic_workers(num_envs: int) -> int:

@@ -1,8 +1,7 @@
 """From Gymnasium's spaces to flat vectors of numbers, and back."""
 
-import math
-import reprlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
 from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete, ObsSpec, Vector
+from ppocli.envs.given import described
 from ppocli.errors import UsageError, warn
 from ppocli.guests import UnexpectedError
 
@@ -27,20 +27,19 @@ def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any
     """
     if not _is_flat(space):
         raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}")
-
+    size = flatdim(space)
     if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
-        what = f"look like pictures; they are flattened into {flatdim(space)} numbers"
-        warn(f"{env_id}: its observations {space.shape} {what}")
+        warn(f"{env_id}: its observations {space.shape} look like pictures; they are flattened into {size} numbers")
+    # Most are a Box, and each env step has one: what such a vector must be is found out once.
+    flatten = partial(_numbers, size) if isinstance(space, spaces.Box) else partial(_flat, space)
 
     def flat(obs: Any) -> Array:
         try:
-            return _flat(space, obs)
+            return flatten(obs)
         except (ValueError, TypeError, LookupError) as error:
-            given = f"{reprlib.repr(obs)} of shape {np.shape(obs)}" if np.isscalar(obs) else reprlib.repr(obs)
-            given = f"an array {obs.shape} of {obs.dtype}" if isinstance(obs, np.ndarray) else given
-            raise UnexpectedError(f"its observation is {given}, and its observation_space {space}") from error
+            raise UnexpectedError(f"its observation is {described(obs)}, and its observation_space {space}") from error
 
-    return Vector(flatdim(space)), flat
+    return Vector(size), flat
 
 
 def _flat(space: Space[Any], obs: Any) -> Array:
@@ -51,14 +50,14 @@ def _flat(space: Space[Any], obs: Any) -> Array:
         case spaces.Dict():
             return np.concatenate([_flat(part, obs[name]) for name, part in space.spaces.items()])
         case spaces.Discrete():
-            return _one_hot(_numbers(obs, 1) - space.start, np.array([space.n]))
+            return _one_hot(_numbers(1, obs) - space.start, np.array([space.n]))
         case spaces.MultiDiscrete():
-            return _one_hot(_numbers(obs, space.nvec.size) - space.start.ravel(), space.nvec.ravel())
+            return _one_hot(_numbers(space.nvec.size, obs) - space.start.ravel(), space.nvec.ravel())
         case _:
-            return _numbers(obs, math.prod(space.shape or ()))
+            return _numbers(flatdim(space), obs)
 
 
-def _numbers(values: Any, count: int) -> Array:
+def _numbers(count: int, values: Any) -> Array:
     """Return so many numbers as a vector; what has others, or one number for all, is refused. Raises ValueError."""
     array = np.asarray(values)
     if array.size != count or array.dtype.kind not in "fiub":

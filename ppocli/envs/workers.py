@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Observations, Step
 from ppocli.envs.gymnasium import CLOSE_SECONDS, GymnasiumVectorEnv
+from ppocli.envs.link import Link
 from ppocli.errors import PpocliError, PpocliWarning
 from ppocli.signals import (
     leave_stop_signals_to_parent,
@@ -34,7 +35,6 @@ from ppocli.signals import (
     stop_signals_held_back,
 )
 
-_SPIN_SECONDS = 1e-3
 _NO_RESET = -1
 _OUTCOME = ["obs", "reward", "terminated", "truncated", "info"]  # what a step leads to, in a row
 _WINDOW = 200  # steps after which it is asked whether workers pay
@@ -77,14 +77,19 @@ class WorkerVectorEnv:
         start_resource_tracker()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for them
         try:
-            spec = pickle.dumps(self._own.spec)
+            with _main_module_hidden():  # as it is from a worker, which could not find what stands there
+                spec = pickle.dumps(self._own.spec)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            code = self._own.spec.entry_point if self._own.spec else None
+            name = f"{getattr(code, '__module__', '?')}.{getattr(code, '__qualname__', code)}"
+            reason = f"{name}, which is not at the top of a module that they can import ({error})"
+            raise NoWorkersError(f"worker processes cannot be given {reason}") from error
+        try:
             buffer = context.RawArray("b", self.num_envs * row.itemsize)
             self._rows = np.frombuffer(buffer, row)
             self._rows["seed"] = _NO_RESET
             for start, stop in itertools.pairwise(self._bounds[1:]):
                 self._workers.append(_Worker(context, _Share(spec, config, buffer, row, start, stop)))
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise NoWorkersError(_unpicklable(self._own.spec, error)) from error
         except OSError as error:
             raise NoWorkersError(f"worker processes cannot be started: {error.strerror or error}") from error
 
@@ -117,10 +122,9 @@ class WorkerVectorEnv:
             worker.wait()
         if at_work and self._is_auto and self._playing.all():
             self._measure(own_ended - began, time.perf_counter() - began)
-        for name, own in zip(
-            _OUTCOME, (step.obs, step.rewards, step.terminated, step.truncated, step.infos), strict=True
-        ):
-            own[theirs] = rows[name][theirs]  # type: ignore[index]
+        own = (step.obs, step.rewards, step.terminated, step.truncated, step.infos)
+        for name, values in zip(_OUTCOME, own, strict=True):
+            values[theirs] = rows[name][theirs]  # type: ignore[index]
         self._playing &= ~(step.terminated | step.truncated)
         return step
 
@@ -145,12 +149,6 @@ class WorkerVectorEnv:
         self._workers.clear()
 
 
-def _unpicklable(spec: Any, error: Exception) -> str:
-    code = spec.entry_point if spec else None
-    name = f"{getattr(code, '__module__', '?')}.{getattr(code, '__qualname__', code)}"
-    return f"worker processes cannot be given {name}, which is not at the top of a module ({error})"
-
-
 def _row(envs: GymnasiumVectorEnv) -> np.dtype[Any]:
     """Return what the processes tell each other about one environment."""
     fields = [
@@ -163,35 +161,6 @@ def _row(envs: GymnasiumVectorEnv) -> np.dtype[Any]:
         ("info", np.float64, (len(envs.info_keys),)),
     ]
     return np.dtype(fields, align=True)
-
-
-class _Link:
-    """One end of what two processes tell each other: that it is the other's turn, or what went wrong.
-
-    A number in shared memory lets who spins see it soon; the pipe lets who sleeps hear it, and orders what was written
-    before. Its end is the other's end.
-    """
-
-    def __init__(self, connection: Any, turns: Any, mine: int) -> None:
-        self.connection, self._turns, self._mine, self._heard = connection, turns, mine, 0
-
-    def tell(self, message: bytes = b"") -> None:
-        with suppress(OSError):  # where the other is gone, `hear` says so
-            self.connection.send_bytes(message)
-        self._turns[self._mine] += 1
-
-    def hear(self) -> bytes:
-        """Wait for the other. Raises EOFError, OSError when it is gone."""
-        self._heard += 1
-        end = time.perf_counter() + _SPIN_SECONDS
-        # In a rollout the other is about to answer, and sleeping takes longer; it may need this very core, though.
-        while self._turns[1 - self._mine] < self._heard and time.perf_counter() < end:
-            _let_others_run()
-        message: bytes = self.connection.recv_bytes()
-        return message
-
-
-_let_others_run = getattr(os, "sched_yield", lambda: None)
 
 
 @dataclass(frozen=True)
@@ -213,9 +182,9 @@ class _Worker:
         self.share = slice(share.start, share.stop)
         ours, theirs = context.Pipe()
         turns = context.RawArray("q", 2)
-        self.link = _Link(ours, turns, 0)
+        self.link = Link(ours, turns, 0)
         self._is_ready = False
-        self._process: SpawnProcess = context.Process(target=_work, args=(share, _Link(theirs, turns, 1)))
+        self._process: SpawnProcess = context.Process(target=_work, args=(share, Link(theirs, turns, 1)))
         # Nor is a signal the worker's that comes before it has imported what leaves it to the parent.
         with _main_module_hidden(), stop_signals_held_back():
             self._process.start()
@@ -225,15 +194,15 @@ class _Worker:
         """Wait until the worker has done what it was told. Raises what it raised, PpocliError when it has died."""
         try:
             if not self._is_ready:
-                self._is_ready = not self._raise(self.link.hear())
-            self._raise(self.link.hear())
+                self._hear()
+                self._is_ready = True
+            self._hear()
         except (EOFError, OSError) as error:
             raise PpocliError(f"a worker process of the environments died: {self._cause_of_death()}") from error
 
-    def _raise(self, message: bytes) -> bool:
-        if message:
+    def _hear(self) -> None:
+        if message := self.link.hear():
             raise pickle.loads(message)
-        return False
 
     def end(self) -> None:
         """See the process off, which ends when its link does."""
@@ -250,7 +219,7 @@ class _Worker:
         return f"exit code {code}; env.workers=0 steps everything in one process"
 
 
-def _work(share: _Share, link: _Link) -> None:
+def _work(share: _Share, link: Link) -> None:
     """Be a worker process until the parent closes the link or is no more."""
     leave_stop_signals_to_parent()  # a signal to the whole group is the parent's to answer
     let_stop_signals_in()
