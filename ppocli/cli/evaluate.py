@@ -127,6 +127,7 @@ def render_command(
         raise UsageError("a RUN or CHECKPOINT has its own config; --config and --set go with --random")
     if human and output is not None:
         raise UsageError("--human shows a window and --output writes a file; choose one")
+    here = Path.cwd()  # before what is imported may go elsewhere
     with importing():
         from ppocli.config.load import load_config
         from ppocli.pictures import films
@@ -139,7 +140,7 @@ def render_command(
     else:
         saved, run = _found(target, runs_dir, imports)
         settings = saved.config
-        folder = Path.cwd() if run is None else run.path / "videos"
+        folder = here if run is None else run.path / "videos"
         stem = f"{saved.path.stem}-stochastic" if sampled else saved.path.stem
     video = None if human else output or folder / f"{stem}-seed{seed}.mp4"
     if video is None:

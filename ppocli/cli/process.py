@@ -114,9 +114,8 @@ def _stdout_for_results() -> Iterator[None]:
             results.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), results.fileno())
-            if not getattr(
-                error.__context__, "exit_code", 0
-            ):  # a hang-up took the terminal along, and is what to report
+            # Where a hang-up took the terminal along, that is what to report.
+            if not getattr(error.__context__, "exit_code", 0):
                 raise typer.Exit(_unprinted(error)) from error
         finally:
             if descriptor is not None:

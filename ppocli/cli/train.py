@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -135,10 +134,10 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     shared = load_config(launch.config, launch.overrides)
     import_modules(launch.imports)
     at_a_time, workers = share_out(shared, len(numbers), jobs)
-    new = partial(new_job, command=command, runs_dir=launch.runs_dir, name=launch.name)
+    ends = launch.stop_when_solved
     each = [
-        replace(new(shared.with_seed(seed), stop_when_solved=launch.stop_when_solved), workers=workers)
-        for seed in numbers
+        new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=ends, workers=workers)
+        for settings in map(shared.with_seed, numbers)
     ]
     ended: dict[int, Message] = {}
     with stop_request() as stop, progress.SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:
@@ -146,12 +145,13 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
         follow(messages, [lambda message: ended.update([message]), display.update])
     seconds = time.perf_counter() - started
     together = over_seeds(shared.env.id, numbers, ended, at_a_time=at_a_time, seconds=seconds, stopped=bool(stop))
+    failures = [end for end in ended.values() if isinstance(end, Failure)]
+    sys.stderr.write("".join(dict.fromkeys(failure.frames for failure in failures)))
     results.seeds_without_result(together)
     if together.runs and not stop:
         together = replace(together, figure=_figure([run.run_dir for run in together.runs], seeds))
     _print_result(together, results.seeds_result, launch, stop)
-    failures = [end.exit_code for end in ended.values() if isinstance(end, Failure)]
-    raise typer.Exit(stop.exit_code or max(failures, default=0))
+    raise typer.Exit(stop.exit_code or max((failure.exit_code for failure in failures), default=0))
 
 
 def _figure(run_dirs: list[Path], seeds: str) -> Path | None:

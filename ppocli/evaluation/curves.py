@@ -117,10 +117,14 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run
         alike.setdefault((_canonical(settings_of(run)), run.config.train.seed), []).append(run)
     kept, repeats = [], []
     for members in alike.values():
-        farthest = max(members, key=lambda run: max((one.env_steps for one in run.episodes()), default=0))
+        farthest = max(members, key=_last_env_step) if len(members) > 1 else members[0]
         kept.append(farthest)
         repeats += [(run, farthest) for run in members if run is not farthest]
     return kept, repeats
+
+
+def _last_env_step(run: Run) -> int:
+    return max((episode.env_steps for episode in run.episodes()), default=0)
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:

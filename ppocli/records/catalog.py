@@ -126,7 +126,8 @@ def find_checkpoint(target: str, runs_dir: Path) -> tuple[Path, Run | None]:
     if not path.is_file():
         run = find_run(target, runs_dir)
         return run.chosen_checkpoint(), run
-    home = path.absolute().parent.parent
+    path = path.absolute()  # wherever what is imported next goes
+    home = path.parent.parent
     return path, Run(home) if (home / "run.json").is_file() else None
 
 

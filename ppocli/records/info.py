@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ppocli.config.load import preset_names
 from ppocli.errors import one_line
-from ppocli.guests import IMPORTED
+from ppocli.guests import IMPORTED, Imported
 from ppocli.records.logs import LARGEST
 
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
@@ -46,13 +46,6 @@ class Command(BaseModel):
         return vars(command_of(command, names[-1] if names else "", _values("--set", command))) | values
 
 
-class Import(BaseModel):
-    """What of the user's own was imported, by its name or path, and the digest of its code."""
-
-    name: str
-    digest: str
-
-
 class Resumed(Command):
     """When and how a run was resumed."""
 
@@ -80,7 +73,7 @@ class RunInfo(Command):
     ended: str | None = None
     error: str | None = None  # what a failed run failed of
     git_commit: str | None = None
-    imports: list[Import] = []
+    imports: list[Imported] = []
     workers: Count | None = None  # processes that --jobs left it; None where the config decided
     versions: dict[str, str] = {}
     machine: dict[str, str] = {}

@@ -106,10 +106,14 @@ def read_log(path: Path, row: type[R]) -> list[R]:
 
 def _known(header: Sequence[str], row: type[R]) -> list[Field[Any]]:
     """Return the fields that a log has a column for. Raises ValueError where one without a default is missing."""
-    columns = [column for column in fields(row) if column.name != "info"]
-    if absent := [column.name for column in columns if column.name not in header and column.default is MISSING]:
+    if absent := [known.name for known in _columns(row) if known.name not in header and known.default is MISSING]:
         raise ValueError(f"it has no column {absent[0]}")
-    return [column for column in columns if column.name in header]
+    return [known for known in _columns(row) if known.name in header]
+
+
+def _columns(row: type[R]) -> list[Field[Any]]:
+    """Return the fields that are a column: an info is several, or none."""
+    return [known for known in fields(row) if known.name != "info"]
 
 
 @contextmanager
@@ -127,8 +131,7 @@ class Log:
 
     def __init__(self, path: Path, row: type[R], length: int, info_keys: Sequence[str] = ()) -> None:
         """Open a log to append to, truncated to `length` bytes; with 0, begin it anew. Raises RunError."""
-        self._columns = [column.name for column in fields(row) if column.name != "info"]
-        self._columns += [f"info.{key}" for key in info_keys]
+        self._columns = [*(known.name for known in _columns(row)), *(f"info.{key}" for key in info_keys)]
         self._file = open_log(path)
         try:
             if (now := os.fstat(self._file.fileno()).st_size) < length:

@@ -12,6 +12,7 @@ from ppocli.config.load import load_config
 from ppocli.config.models import Config
 from ppocli.errors import RunError, UsageError
 from ppocli.files import regular
+from ppocli.guests import IMPORTED
 from ppocli.records.info import RunInfo
 from ppocli.records.logs import LoggedEpisode, Metrics, read_log
 
@@ -27,7 +28,7 @@ class Run:
     @property
     def evaluation(self) -> Path:
         """The file with the last evaluation's result; one of its own where the task's code is no longer the same."""
-        code = self.info.code_now if self.exists else ""
+        code = self.info.code_now if IMPORTED and self.exists else ""
         return self.path / (f"evaluation-{code}.json" if code else "evaluation.json")
 
     @property

@@ -45,6 +45,14 @@ class Job:
         return self.config if self.workers is None else self.config.with_workers(self.workers)
 
 
-def new_job(config: Config, command: Command, runs_dir: Path, name: str | None, *, stop_when_solved: bool) -> Job:
+def new_job(
+    config: Config,
+    command: Command,
+    runs_dir: Path,
+    name: str | None,
+    *,
+    stop_when_solved: bool,
+    workers: int | None = None,
+) -> Job:
     """Return the job of training a run that does not exist yet. Raises UsageError for a name that it cannot have."""
-    return Job(config, RunWriter(new_run(runs_dir, config, name)), name, stop_when_solved, command)
+    return Job(config, RunWriter(new_run(runs_dir, config, name)), name, stop_when_solved, command, workers=workers)

@@ -11,7 +11,7 @@ from ppocli.envs.make import Environments, make_environments
 from ppocli.evaluation.judge import EvaluationStopped, Judge
 from ppocli.guests import IMPORTED
 from ppocli.records.checkpoint import State
-from ppocli.records.info import Import, Resumed, RunInfo, Solved
+from ppocli.records.info import Resumed, RunInfo, Solved
 from ppocli.records.writer import machine
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration
@@ -72,7 +72,7 @@ def _open(job: Job, training: Training, exact: bool) -> None:
             versions=versions(),
             machine=machine(device),
             workers=job.workers,
-            imports=[Import(**vars(module)) for module in IMPORTED],
+            imports=[*IMPORTED],
         )
         job.writer.create(job.config, info)
 
