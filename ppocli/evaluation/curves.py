@@ -109,12 +109,12 @@ def drawable(runs: Sequence[Run], axis: Axis) -> tuple[list[Run], list[Run]]:
 def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run]]]:
     """Return runs that each have another config or seed, and apart those that repeat one of them, each with that one.
 
-    The same seed of the same config is the same run again, so it counts once; of such runs the one that went farthest
-    stays. Raises UsageError, RunError for a run whose config or episodes cannot be read.
+    The same seed of the same config and code is the same run again, so it counts once; of such runs the one that went
+    farthest stays. Raises UsageError, RunError for a run whose config or episodes cannot be read.
     """
     alike: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
-        alike.setdefault((_canonical(settings_of(run)), run.config.train.seed), []).append(run)
+        alike.setdefault((_canonical([settings_of(run), _code(run)]), run.config.train.seed), []).append(run)
     kept, repeats = [], []
     for members in alike.values():
         farthest = max(members, key=_last_env_step) if len(members) > 1 else members[0]
@@ -139,7 +139,10 @@ def groups(runs: Sequence[Run]) -> list[Group]:
         for (title, changed, own), (_, members) in zip(called, configs.values(), strict=True):
             alike = [settings for other, _, settings in called if title in ("", other)]
             more = _differences(own, alike) if len(alike) > 1 else changed
-            label = ", ".join(filter(None, [title, more])) or ("the common settings" if len(configs) > 1 else "")
+            versions = "several versions of the task's code" if len(set(map(_code, members))) > 1 else ""
+            label = ", ".join(filter(None, [title, more, versions])) or (
+                "the common settings" if len(configs) > 1 else ""
+            )
             found.append(Group(env_id, label, members[0].info.target_return, tuple(members)))
     return found
 
@@ -147,6 +150,11 @@ def groups(runs: Sequence[Run]) -> list[Group]:
 def settings_of(run: Run) -> dict[str, Any]:
     """Return what of a run's config makes its group: what it began with, under dotted keys."""
     return {key: value for key, value in run.first_config.leaves().items() if key not in SAME_EXPERIMENT}
+
+
+def _code(run: Run) -> tuple[str, ...]:
+    """Return the digests of what was imported for a run."""
+    return tuple(known.digest for known in run.info.imports)
 
 
 def differing_keys(alike: Sequence[Mapping[str, Any]]) -> list[str]:

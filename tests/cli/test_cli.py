@@ -525,3 +525,19 @@ def test_runs_are_completed(completions, run_dir):
     for name in ("my run", "$(touch x)"):  # which would be more than a word to the shell
         shutil.copytree(run_dir, run_dir.with_name(name))
     assert completions("ppocli plot m") == completions("ppocli plot $") == []
+
+
+def test_files_are_those_of_where_the_command_began_wherever_an_import_goes(ppocli, run_dir, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "wanders.py").write_text("import os; os.chdir('elsewhere')")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    best = (run_dir / "checkpoints" / "best.safetensors").relative_to(tmp_path)
+    outcome = ppocli("evaluate", str(best), "--episodes", "2", "--import", "wanders.py", "--json")
+    assert strict_json(outcome.stdout)["checkpoint"] == str(tmp_path / best)
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("wanders")
+    stray = Path(shutil.copy(best, "stray.safetensors"))
+    assert ppocli("render", str(stray), "--import", "wanders.py").exit_code == 0
+    assert Path.cwd() == tmp_path / "elsewhere"
+    assert (tmp_path / "stray-seed0.mp4").stat().st_size > 0
+    sys.modules.pop("wanders")

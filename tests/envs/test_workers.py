@@ -5,16 +5,18 @@ import signal
 import subprocess
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Continuous
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.make import automatic_workers
+from ppocli.envs.make import automatic_workers, evaluation_envs
 from ppocli.envs.workers import WorkerVectorEnv
-from ppocli.errors import PpocliError, UsageError
+from ppocli.errors import PpocliError, PpocliWarning, UsageError
 from tests.cli.commands import PATIENCE_SECONDS
+from tests.environments import Counting
 
 
 @pytest.fixture
@@ -169,3 +171,21 @@ def test_signals_that_are_held_back_stay_so_while_workers_start():
     command = [sys.executable, "-c", code]
     outcome = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
     assert outcome.stdout.splitlines() == [str(sorted([signal.SIGHUP, signal.SIGINT, signal.SIGTERM])), "[]"]
+
+
+@pytest.mark.parametrize("workers", ["auto", 1])
+def test_what_stands_in_the_main_module_no_worker_could_find(monkeypatch, workers):
+    """As in a notebook, or a script: it is hidden from processes that are started."""
+    main = sys.modules["__main__"]
+    mine = type("Mine", (Counting,), {"__module__": "__main__"})
+    monkeypatch.setattr(main, "Mine", mine, raising=False)
+    monkeypatch.setitem(gym.registry, "Mine-v0", gym.envs.registration.EnvSpec("Mine-v0", mine))
+    monkeypatch.setattr("ppocli.envs.make.usable_cores", lambda: 2)
+    config, reason = EnvConfig(id="Mine-v0", workers=workers), "cannot be given __main__.Mine, which is not at the top"
+    if workers == "auto":
+        with pytest.warns(PpocliWarning, match=reason):
+            assert type(evaluation_envs(config)) is GymnasiumVectorEnv
+    else:
+        with pytest.raises(PpocliError, match=f"env.workers: .*{reason}.*; env.workers=0 needs none"):
+            evaluation_envs(config)
+    assert sys.modules["__main__"] is main

@@ -299,3 +299,18 @@ def test_a_run_that_was_prolonged_stays_with_the_others_of_its_group(tmp_path):
     assert [group.label for group in found] == ["env_steps 1000", "env_steps 2000"]
     first = run("first", 1000, 1000)
     assert without_repeats([first, prolonged, longer]) == ([prolonged, longer], [(first, prolonged)])
+
+
+def test_runs_of_other_code_are_no_repeats_and_their_group_says_so(tmp_path):
+    def of(name, *digests):
+        run = run_with(tmp_path / name, [episode(1, 64, 1.0, 5.0)])
+        imports = [{"name": "my_task", "digest": digest} for digest in digests]
+        (run.path / "run.json").write_text(json.dumps({"imports": imports}))
+        return run
+
+    old, again, new, plain = of("old", "a" * 64), of("again", "a" * 64), of("new", "b" * 64), of("plain")
+    kept, repeats = without_repeats([old, again, new])
+    assert (kept, repeats) == ([old, new], [(again, old)])
+    assert [group.label for group in groups([old, new])] == ["several versions of the task's code"]
+    assert [group.label for group in groups([old, again])] == [""]
+    assert [group.label for group in groups([plain])] == [""]
