@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ppocli.config.load import load_config, preset_folder, preset_names
+from ppocli.config.load import load_config, parse_yaml, preset_folder, preset_names
 from ppocli.records.run import Run
 from tests import jobs
 
@@ -26,16 +26,17 @@ def test_every_preset_runs_an_iteration(preset, tmp_path):
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_setting_of_a_preset_is_explained(preset):
     """On its own line, or, where that says what they all are about, on the line of its section."""
-    title, *lines = (preset_folder() / f"{preset}.yaml").read_text().splitlines()
-    assert title.startswith("# ")
-    section, unexplained = "", []
-    for line in lines:
-        if line and not line.startswith((" ", "#")):
-            section = line
-        elif line.startswith(" ") and "#" not in section + line:
-            unexplained.append(line)
+    path = preset_folder() / f"{preset}.yaml"
+    assert path.read_text().startswith("# ")
+    of_section, explained, unexplained = "", [], []
+    for line in path.read_text().splitlines():
+        setting, _, words = map(str.strip, line.partition("#"))
+        if setting.endswith(":"):
+            of_section = words
+        elif setting:
+            (explained if words or of_section else unexplained).append(setting.partition(":")[0])
     assert unexplained == []
-    assert section == "train:"  # so that lines were found, down to the last section
+    assert explained == [key for section in parse_yaml(path.read_text(), preset).values() for key in section]
 
 
 def test_presets_lie_in_the_checkout():

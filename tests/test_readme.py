@@ -11,6 +11,7 @@ from rich.console import Console
 from ppocli.config.load import preset_names
 from ppocli.evaluation.statistics import Statistics
 from ppocli.views import results
+from tests.cli.commands import PATIENCE_SECONDS
 from tests.test_docs import ROOT, shell_lines
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -92,7 +93,11 @@ def test_the_walk_through_works(tmp_path):
         assert program == "ppocli"
         shorter = ["--set", "train.env_steps=4096"] if arguments[0] == "train" else []
         done = subprocess.run(
-            [sys.executable, "-m", "ppocli", *arguments, *shorter], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, "-m", "ppocli", *arguments, *shorter],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
         )
         assert done.returncode == 0, done.stderr
     assert Path(tmp_path, "catch.gif").stat().st_size > 0

@@ -12,7 +12,7 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from ppocli import __version__
-from tests.cli.commands import FAST, error_line, strict_json
+from tests.cli.commands import FAST, PATIENCE_SECONDS, error_line, strict_json
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Help
@@ -402,7 +402,8 @@ def test_a_seed_that_fails_is_an_error_of_the_command(ppocli):
 def test_presets_are_completed_in_a_shell(tmp_path):
     command = [sys.executable, "-m", "ppocli"]
     words = {"_PPOCLI_COMPLETE": "complete_bash", "COMP_WORDS": "ppocli train --config mountain", "COMP_CWORD": "3"}
-    outcome = subprocess.run(command, cwd=tmp_path, env=os.environ | words, capture_output=True, text=True)
+    settings = {"cwd": tmp_path, "env": os.environ | words, "timeout": PATIENCE_SECONDS}
+    outcome = subprocess.run(command, capture_output=True, text=True, **settings)
     assert (outcome.stdout.split(), outcome.stderr) == (["mountain_car", "mountain_car_continuous"], "")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import PATIENCE_SECONDS, strict_json
+from tests.cli.commands import PATIENCE_SECONDS, patience, strict_json
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -30,8 +30,8 @@ def start(folder, *options, **variables):
 
 def training(folder, *options):
     """Start one, and wait until its first progress line."""
-    process = start(folder, *options)
-    process.stderr.readline()
+    with patience(start(folder, *options)) as process:
+        process.stderr.readline()
     return process
 
 
@@ -77,10 +77,11 @@ def test_a_signal_to_all_processes_ends_several_seeds_well(tmp_path, number):
     """As Ctrl-C sends it, and `timeout`; what the parent alone gets comes to its children as a part of that."""
     process = start(tmp_path, "--seeds", "0,1,7-9", "--jobs", "2")
     begun = set()
-    while begun != {"seed 0", "seed 1"}:
-        line = process.stderr.readline()
-        assert line
-        begun.add(line[:6])
+    with patience(process):
+        while begun != {"seed 0", "seed 1"}:
+            line = process.stderr.readline()
+            assert line
+            begun.add(line[:6])
     os.killpg(process.pid, number)
     code, stdout, stderr = ending(process)
     assert code == 128 + number

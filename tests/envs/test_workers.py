@@ -14,6 +14,7 @@ from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import automatic_workers
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError
+from tests.cli.commands import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_no_worker_outlives_its_parent(tmp_path, end, code):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(end=end))
     process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert output.count("ready") == 1
     assert process.returncode == code
 
@@ -164,5 +165,6 @@ def test_signals_that_are_held_back_stay_so_while_workers_start():
         "        print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
         "    print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
     )
-    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
     assert outcome.stdout.splitlines() == [str(sorted([signal.SIGHUP, signal.SIGINT, signal.SIGTERM])), "[]"]

@@ -27,6 +27,7 @@ from ppocli.errors import CheckpointError, UsageError
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress
 from ppocli.records.run import Run
+from tests.cli.commands import PATIENCE_SECONDS
 from tests.jobs import train
 
 CONFIG = Config.model_validate(
@@ -329,7 +330,7 @@ print(len(sys.argv) - 1, "refused;", seen)
 def test_hostile_checkpoints_run_nothing_import_nothing_open_nothing_and_take_no_memory(content, tmp_path):
     files = hostile_files(tmp_path, content)
     command = [sys.executable, "-c", WATCHED, *map(str, files)]
-    outcome = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    outcome = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_SECONDS)
     assert outcome.stdout == f"{len(files)} refused; []\n", outcome.stderr
     assert not (tmp_path / "executed").exists()
 

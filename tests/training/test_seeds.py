@@ -19,6 +19,7 @@ from ppocli.records.writer import RunWriter
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration
 from ppocli.training.seeds import Failure, SeedResult, over_seeds, parse_seeds, share_out, train_seeds
+from tests.cli.commands import PATIENCE_SECONDS, patience
 from tests.endings import assert_same_ending
 from tests.jobs import train
 
@@ -143,15 +144,16 @@ def test_children_whose_parent_was_killed_save_and_end(tmp_path):
     command = [sys.executable, "-m", "ppocli", "train", "--config", "cartpole", *sets, "--set", "train.env_steps=1e12"]
     parent = subprocess.Popen([*command, "--seeds", "3,4"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     begun = set()
-    while len(begun) < 2:
-        begun.add(parent.stderr.readline().split()[1])
+    with patience(parent):
+        while len(begun) < 2:
+            begun.add(parent.stderr.readline().split()[1])
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stderr.close()
     folders = [path.parent for path in tmp_path.rglob("run.json")]
     assert len(folders) == 2
     for folder in folders:
-        with FileLock(folder / ".lock", timeout=60):  # waits for its trainer's end
+        with FileLock(folder / ".lock", timeout=PATIENCE_SECONDS):  # waits for its trainer's end
             assert Run(folder).info.state == "interrupted"
             checkpoint.load(Run(folder).checkpoint("last"))
 
