@@ -9,18 +9,21 @@ from ppocli.cli import main
 from tests.cli.commands import FAST
 
 
+def train(folder, *options):
+    """Train a run in a folder, in this process; return its directory."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["ppocli", "train", *options, "--quiet"])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main()
+    (run_dir,) = (folder / "runs").glob("*/*")
+    return run_dir
+
+
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory):
     """The folder of a trained run; nobody is to write there."""
-    folder = tmp_path_factory.mktemp("trained")
-    command = ["ppocli", "train", "--config", "cartpole", *FAST, "--seed", "3", "--name", "demo", "--quiet"]
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit, match=r"^0$"):
-            main()
-    (run_dir,) = (folder / "runs" / "CartPole-v1").iterdir()
-    return run_dir
+    return train(tmp_path_factory.mktemp("trained"), "--config", "cartpole", *FAST, "--seed", "3", "--name", "demo")
 
 
 @pytest.fixture
