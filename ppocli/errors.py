@@ -23,7 +23,7 @@ class PpocliWarning(UserWarning):
 
 
 def warn(message: str) -> None:
-    """Give a PpocliWarning; the same one is shown once."""
+    """Give a PpocliWarning; the command shows the same one once."""
     warnings.warn(message, PpocliWarning, stacklevel=3)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from ppocli import guests
 from ppocli.cli import main
+from ppocli.views import console
 from tests import environments
 
 environments.register()
@@ -23,10 +24,11 @@ if hasattr(signal, "SIGHUP"):
 
 
 @pytest.fixture(autouse=True)
-def nothing_imported():
-    """What one test has imported is nothing to the others."""
+def nothing_left_of_a_command():
+    """What one test has imported, and where its command began, is nothing to the others."""
     yield
     guests.IMPORTED.clear()
+    console.began_in = None
 
 
 @dataclass(frozen=True)

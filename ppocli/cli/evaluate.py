@@ -32,7 +32,7 @@ def evaluate_command(
         from ppocli.views import console, results
     saved, run = _found(target, runs_dir, imports)
     if run is not None and not is_writable(run.path):
-        console.info(f"warning: the run is read-only: not written to {console.short_path(run.evaluation)}")
+        console.info(f"warning: the run is read-only: not written to {run.evaluation}")
         run = None
     elif run is not None and run.info.code_now:
         name = run.evaluation.name
@@ -50,7 +50,7 @@ def evaluate_command(
     agent = "agent, stochastic" if sampled else "agent, greedy"
     results.statistics({agent: result, "random policy": result.random_baseline})
     if run is not None:
-        console.info(f"written to {console.short_path(run.evaluation)}")
+        console.info(f"written to {run.evaluation}")
 
 
 def _found(target: str, runs_dir: Path, imports: list[str] | None) -> tuple[Any, Any]:
@@ -67,7 +67,7 @@ def _found(target: str, runs_dir: Path, imports: list[str] | None) -> tuple[Any,
     if saved.is_of(run.config):
         return saved, run
     whose = f"{saved.config.env.id}, seed {saved.config.train.seed}"
-    console.info(f"warning: {console.short_path(path)} is of another run ({whose}): nothing is written to this one")
+    console.info(f"warning: {path} is of another run ({whose}): nothing is written to this one")
     return saved, None
 
 
@@ -96,7 +96,7 @@ def random_baseline_command(
         return
     console.out.print(f"{num_episodes} episodes of {settings.env.id}, seed {seed}")
     results.statistics({"random policy": result})
-    console.info(f"written to {console.short_path(folder)}")
+    console.info(f"written to {folder}")
 
 
 def render_command(

@@ -14,15 +14,17 @@ from typing import Any
 
 import typer
 
-from ppocli.errors import PpocliError, PpocliWarning, UsageError, one_line
+from ppocli.errors import PpocliError, PpocliWarning, UsageError
 from ppocli.guests import IMPORTED
 from ppocli.signals import SIGPIPE, end_at_once, handling
 
 
 def fail(message: str, exit_code: int, frames: str = "") -> int:
     """Say in one line what is wrong, below the traceback of a user's own code; return the exit code."""
+    from ppocli.views import console
+
     with suppress(OSError):
-        print(f"{frames}error: {one_line(message)}", file=sys.stderr)
+        print(f"{frames}error: {console.from_here(message)}", file=sys.stderr)
     return exit_code
 
 
@@ -71,26 +73,28 @@ def hosting(command: Callable[..., None]) -> Callable[..., None]:
             console.began_in = Path.cwd()
         except OSError as error:
             raise PpocliError(f"the working directory: {error.strerror}; go to one that is there") from error
-        warnings.simplefilter("default", PpocliWarning)
-        warnings.showwarning = _show_warning  # type: ignore[assignment]
-        try:
-            with _stdout_for_results():
-                command(
-                    **{key: value.absolute() if isinstance(value, Path) else value for key, value in options.items()}
-                )
-        finally:
-            console.began_in = None
+        warnings.simplefilter("always", PpocliWarning)
+        warnings.showwarning = _show_once()
+        with _stdout_for_results():
+            command(**{key: value.absolute() if isinstance(value, Path) else value for key, value in options.items()})
 
     return hosted
 
 
-def _show_warning(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:
+def _show_once() -> Any:
+    """Return what shows warnings, ours as one line and each of them once."""
     from ppocli.views import console
 
-    if issubclass(category, PpocliWarning):
-        console.info(f"warning: {message}")
-    else:
-        sys.stderr.write(warnings.formatwarning(message, category, file, line))
+    shown = set()
+
+    def show(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:
+        if not issubclass(category, PpocliWarning):
+            sys.stderr.write(warnings.formatwarning(message, category, file, line))
+        elif str(message) not in shown:
+            shown.add(str(message))
+            console.info(f"warning: {message}")
+
+    return show
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def plot_command(
         from ppocli.views import console
     runs, left_out = drawable(_meant(targets, runs_dir, output, figures.FORMATS), Axis(axis))
     for run in left_out:
-        console.info(f"warning: left out: {console.short_path(run.path)}: {WHY_LEFT_OUT}")
+        console.info(f"warning: left out: {run.path}: {WHY_LEFT_OUT}")
     import_modules(imports_of(imports))
     if len(runs) == 1:
         require_imports(*runs)  # whose environment the random policy may have to play
@@ -81,7 +81,7 @@ def _meant(targets: list[str], runs_dir: Path, output: Path | None, formats: Seq
     runs, repeats = without_repeats(find_runs(targets, runs_dir))
     for run, kept in repeats:
         why = f"of the same config and seed as {kept.path.name}; each counts once"
-        console.info(f"warning: left out: {console.short_path(run.path)}: {why}")
+        console.info(f"warning: left out: {run.path}: {why}")
     return runs
 
 
@@ -99,6 +99,8 @@ def runs_command(
     from ppocli.records import catalog
     from ppocli.views import console, results
 
+    for folder in catalog.unreadable(runs_dir):
+        console.info(f"warning: left out: {folder}: permission to enter it is missing")
     found = []
     for run in catalog.all_runs(runs_dir):
         try:
@@ -112,4 +114,4 @@ def runs_command(
     elif found:
         results.runs_table(found)
     else:
-        console.info(f"no such run under {console.short_path(runs_dir)}; ppocli train makes one")
+        console.info(f"no such run under {runs_dir}; ppocli train makes one")

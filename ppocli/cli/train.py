@@ -166,7 +166,7 @@ def _figure(run_dirs: list[Path], seeds: str) -> Path | None:
     try:
         runs, left_out = drawable([Run(folder) for folder in run_dirs], Axis.ENV_STEPS)
         for run in left_out:
-            console.info(f"warning: not in the figure: {console.short_path(run.path)}: {WHY_LEFT_OUT}")
+            console.info(f"warning: not in the figure: {run.path}: {WHY_LEFT_OUT}")
         with console.working("Drawing"):
             return figures.draw(runs, output)
     except PpocliError as error:  # of training so short that there is nothing to draw

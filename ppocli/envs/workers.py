@@ -91,7 +91,7 @@ class WorkerVectorEnv:
             for start, stop in itertools.pairwise(self._bounds[1:]):
                 self._workers.append(_Worker(context, _Share(spec, config, buffer, row, start, stop)))
         except OSError as error:
-            raise NoWorkersError(f"worker processes cannot be started: {error.strerror or error}") from error
+            raise NoWorkersError(f"no shared memory, or no worker processes: {error.strerror or error}") from error
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         named = np.array(indices, dtype=int)

@@ -87,6 +87,12 @@ def all_runs(runs_dir: Path) -> list[Run]:
     return sorted((Run(path.parent) for path in runs_dir.glob("*/*/run.json") if _is_run(path.parent)), key=_age)
 
 
+def unreadable(runs_dir: Path) -> list[Path]:
+    """Return the folders of runs that this user cannot enter, whatever runs are in them."""
+    folders = (path for depth in ("*", "*/*") for path in runs_dir.glob(depth) if os.path.isdir(path))  # noqa: PTH112 - no error where it may not be asked
+    return [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]
+
+
 def run_names(runs_dir: Path) -> list[str]:
     """Return each name that a run may be called by: its directory's, alone and with its environment's before it."""
     return [name for run in all_runs(runs_dir) for name in (run.path.name, _full_name(run))]

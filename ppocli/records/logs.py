@@ -98,8 +98,9 @@ _READERS: dict[Any, Any] = {
 def read_log(path: Path, row: type[R]) -> list[R]:
     """Return a log's rows, without a half-written last one; a missing column reads as its default. Raises RunError."""
     with _refusing_what_is_no_log(path):
-        whole_lines, _, _ = regular(path).read_text(encoding="utf-8").rpartition("\n")
-        header, *lines = csv.reader(whole_lines.splitlines()) if whole_lines else [[]]
+        if not (text := regular(path).read_text(encoding="utf-8")):  # of a run of version 0.1 that has just begun
+            return []
+        header, *lines = csv.reader(text.rpartition("\n")[0].splitlines() or [""])
         columns = [(known.name, header.index(known.name), _READERS[known.type]) for known in _known(header, row)]
         return [row(**{name: read(line[column]) for name, column, read in columns}) for line in lines]
 

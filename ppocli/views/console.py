@@ -29,10 +29,15 @@ err = _Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wra
 began_in: Path | None = None  # the working directory in which the command began, wherever an environment has gone since
 
 
+def from_here(message: str) -> str:
+    """Return one line, in which what lies below the working directory is named from there."""
+    return one_line(message).replace(f"{began_in}{os.sep}", "")
+
+
 def info(line: str) -> None:
     """Say something about the command's progress."""
     with suppress(OSError):
-        err.print(one_line(line))
+        err.print(from_here(line))
 
 
 def working(what: str) -> AbstractContextManager[object]:

@@ -15,6 +15,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from ppocli import __version__
 from ppocli.cli import train
 from ppocli.records import checkpoint
+from ppocli.views import console
 from tests.cli.commands import FAST, PATIENCE_SECONDS, error_line, strict_json
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -466,7 +467,8 @@ def test_a_figure_has_a_file_however_many_seeds_are_listed(run_dir):
     assert figure.name.startswith(f"{run_dir.name.partition('-')[0]}-seeds-0_1_2_")
 
 
-def test_a_figure_of_several_seeds_leaves_out_what_has_no_curve(run_dir, capsys):
+def test_a_figure_of_several_seeds_leaves_out_what_has_no_curve(run_dir, capsys, monkeypatch):
+    monkeypatch.setattr(console, "began_in", run_dir.parents[2])
     empty = shutil.copytree(run_dir, run_dir.with_name("empty"))
     (empty / "episodes.csv").write_text((run_dir / "episodes.csv").read_text().splitlines()[0] + "\n")
     assert train._figure([run_dir, empty], "3,4").is_file()

@@ -50,9 +50,15 @@ def test_a_row_that_is_still_being_written_is_left_out(tmp_path):
     for length in range(len(whole) - 20, len(whole) - 2):
         path.write_text(whole[:length])
         assert len(read_log(path, Metrics)) == 1
-    path.write_text("")
+    path.write_text("iteration,env_")
     with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote: it has no column iteration"):
         read_log(path, Metrics)
+
+
+def test_an_empty_log_is_that_of_a_run_that_has_just_begun(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("")
+    assert read_log(path, Metrics) == []
 
 
 def test_columns_that_are_not_known_yet_do_not_matter(tmp_path):
