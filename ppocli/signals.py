@@ -36,7 +36,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _handle(handler: Callable[[int, FrameType | None], Any]) -> dict[int, Any]:
+def handle(handler: Callable[[int, FrameType | None], Any]) -> dict[int, Any]:
     """Let signals that ask to stop be handled so; return how they were before.
 
     One that the process was started to ignore (as `nohup` does with SIGHUP) stays ignored. What a user's code forks
@@ -59,7 +59,7 @@ def _watch_forks() -> None:
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
     """Within the block, signals that ask to stop are handled so."""
-    known, before = set(_not_ours), _handle(handler)
+    known, before = set(_not_ours), handle(handler)
     try:
         yield
     finally:
@@ -79,7 +79,7 @@ def end_at_once(number: int, frame: FrameType | None = None) -> NoReturn:
 
 def end_in_order(number: int, frame: FrameType | None) -> NoReturn:
     """Raise Stopped, so that all that is open is closed; the next signal ends the process at once."""
-    _handle(end_at_once)
+    handle(end_at_once)
     raise Stopped(number)
 
 
@@ -88,7 +88,7 @@ def leave_stop_signals_to_parent(*, but_sigterm: bool = False) -> None:
 
     They are handled and not ignored: what a user's code starts from here would inherit that, and not end when told to.
     """
-    before = _handle(lambda number, frame: None)
+    before = handle(lambda number, frame: None)
     if but_sigterm and signal.SIGTERM in before:
         signal.signal(signal.SIGTERM, before[signal.SIGTERM])
 

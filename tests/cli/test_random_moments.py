@@ -145,6 +145,8 @@ def what_is_wrong(command, way, ended):
     right = {-9 if number == signal.SIGKILL else 128 + number}
     if ended.had_ended or number == signal.SIGPIPE:
         right |= {0}
+    if ended.had_ended:  # while Python itself ends it has no handlers any more; to a shell that is 128 + n, too
+        right |= {-number}
     if ended.code not in right:
         yield f"exit code {ended.code}"
     for words in ("Traceback", "Exception ignored", "Fatal Python error", "leaked", "resource_tracker"):
