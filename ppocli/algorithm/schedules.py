@@ -6,7 +6,7 @@ from ppocli.config.values import Schedule
 
 
 def value_at(schedule: float | Schedule, progress: float) -> float:
-    """Return the value at `progress`, the finished share of training in [0, 1); a plain number never changes.
+    """Return the value at `progress`, the share of it in [0, 1] that is over; a plain number never changes.
 
     `linear` moves evenly; `cosine` starts and ends gently, half a cosine wave (arXiv:1608.03983, eq. 5, one period).
     """

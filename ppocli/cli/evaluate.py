@@ -110,10 +110,11 @@ def render_command(
     seed: options.EpisodesSeed = 0,
     sampled: options.Stochastic = False,
     random_actions: Annotated[bool, option("--random", "Watch random actions; takes --config.")] = False,
-    config: options.OptionalConfig = None,
-    overrides: options.Set = None,
+    config: Annotated[str | None, option("--config FILE|PRESET", "With --random: what to play.")] = None,
+    overrides: Annotated[list[str] | None, option("--set KEY=VALUE", "With --random: override a key.")] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     imports: options.Import = None,
+    as_json: options.Json = False,
 ) -> None:
     """Record an episode as a video, or show it.
 
@@ -132,6 +133,7 @@ def render_command(
         from ppocli.config.load import load_config
         from ppocli.pictures import films
         from ppocli.records.run import baseline_folder
+        from ppocli.views import console
 
     if target is None:
         saved, settings = None, load_config(config or "", overrides or ())
@@ -147,11 +149,18 @@ def render_command(
         films.check_display()
     else:
         check_output(video, films.FORMATS)
-    _play(saved, settings.env, video, num_episodes, seed, sampled)
+    episodes = _play(saved, settings.env, video, num_episodes, seed, sampled)
+    if as_json:
+        console.as_json({"video": video, "episodes": episodes})
+        return
+    for number, episode in enumerate(episodes, start=1):
+        console.out.print(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
+    if video is not None:
+        console.out.print(f"video: {console.short_path(video)}")
 
 
-def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int, sampled: bool) -> None:
-    """Let the agent that is `saved`, or chance, play in a window or for a `video`, and print how it went."""
+def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int, sampled: bool) -> list[Any]:
+    """Let the agent that is `saved`, or chance, play in a window or for a `video`; return the episodes."""
     from ppocli.envs.make import drawn_envs
     from ppocli.evaluation import play
     from ppocli.evaluation.agents import load_agent
@@ -166,11 +175,6 @@ def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int
             policy = (play.stochastic if sampled else play.greedy)(load_agent(saved, envs))
         seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)
         if video is None:
-            episodes = films.show(envs, policy, seeds)
-        else:
-            with console.working(f"Recording {video}"):
-                episodes, _ = films.record(envs, policy, seeds, video)
-    for number, episode in enumerate(episodes, start=1):
-        console.out.print(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
-    if video is not None:
-        console.out.print(f"video: {console.short_path(video)}")
+            return films.show(envs, policy, seeds)
+        with console.working(f"Recording {video}"):
+            return films.record(envs, policy, seeds, video)[0]

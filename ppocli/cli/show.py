@@ -26,6 +26,7 @@ def plot_command(
     statistic: Annotated[_Statistic, option("--statistic", "How the seeds of a config become one curve.")] = "mean",
     runs_dir: options.RunsDir = options.RUNS_DIR,
     imports: options.Import = None,
+    as_json: options.Json = False,
 ) -> None:
     """Draw learning: PNG, SVG or PDF.
 
@@ -44,7 +45,7 @@ def plot_command(
         require_imports(*runs)  # whose environment the random policy may have to play
     with console.working("Drawing"):
         output = figures.draw(runs, output, Axis(axis), Statistic(statistic))
-    console.out.print(f"figure: {console.short_path(output)}")
+    _print_made("figure", output, as_json)
 
 
 def report_command(
@@ -54,6 +55,7 @@ def report_command(
     ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     imports: options.Import = None,
+    as_json: options.Json = False,
 ) -> None:
     """Tell all about runs in one HTML file.
 
@@ -67,7 +69,16 @@ def report_command(
     require_imports(*runs)
     with console.working("Evaluating, filming and writing"):
         output = write(runs, output)
-    console.out.print(f"report: {console.short_path(output)}")
+    _print_made("report", output, as_json)
+
+
+def _print_made(what: str, path: Path, as_json: bool) -> None:
+    from ppocli.views import console
+
+    if as_json:
+        console.as_json({what: path.absolute()})
+    else:
+        console.out.print(f"{what}: {console.short_path(path)}")
 
 
 def _meant(targets: list[str], runs_dir: Path, output: Path | None, formats: Sequence[str]) -> list[Any]:
@@ -86,7 +97,7 @@ def _meant(targets: list[str], runs_dir: Path, output: Path | None, formats: Seq
 
 
 def runs_command(
-    env: Annotated[str | None, option("--env TEXT", "Only runs of environments whose id begins so.")] = None,
+    env: Annotated[str | None, option("--env ID", "Only runs of environments whose id begins so.")] = None,
     state: Annotated[_State | None, option("--state", "Only these.")] = None,
     sort: Annotated[_Order, option("--sort", "Numbers: the highest first.")] = "started",
     runs_dir: options.RunsDir = options.RUNS_DIR,
@@ -107,11 +118,14 @@ def runs_command(
             found.append(catalog.summarize_run(run))
         except PpocliError as error:
             console.info(f"warning: left out: {error}")
-    found = [run for run in found if run.env_id.startswith(env or "") and state in (None, run.state)]
+    begins, num_runs = (env or "").casefold(), len(found)
+    found = [run for run in found if run.env_id.casefold().startswith(begins) and state in (None, run.state)]
     found = catalog.sort_summaries(found, "return" if sort == "best" else sort)  # as the column was called
     if as_json:
         console.as_json({"runs": found})
     elif found:
         results.runs_table(found)
+    elif num_runs:
+        console.info(f"none of the {num_runs} runs under {runs_dir} is one of those asked for")
     else:
-        console.info(f"no such run under {runs_dir}; ppocli train makes one")
+        console.info(f"no run under {runs_dir}; ppocli train makes one")

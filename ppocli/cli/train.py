@@ -23,12 +23,12 @@ def train_command(
     config: options.OptionalConfig = None,
     resume: Annotated[str | None, _resume] = None,
     overrides: options.Set = None,
-    seed: Annotated[int | None, option("--seed", "Overrides train.seed.", min=0)] = None,
+    seed: Annotated[int | None, option("--seed N", "Overrides train.seed.", min=0)] = None,
     seeds: Annotated[str | None, option("--seeds 0-4|0,3,7", "Train several, each a run, and compare them.")] = None,
     jobs: Annotated[
-        int | None, option("--jobs", "With --seeds: how many at a time; by default one a core.", min=1)
+        int | None, option("--jobs N", "With --seeds: how many at a time; by default one a core.", min=1)
     ] = None,
-    name: Annotated[str | None, option("--name", "Appended to the run's directory name.")] = None,
+    name: Annotated[str | None, option("--name NAME", "Appended to the run's directory name.")] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     stop_when_solved: Annotated[bool, option("--stop-when-solved", "End once the task is solved.")] = False,
     allow_inexact: Annotated[
@@ -83,7 +83,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         from ppocli.envs import api, make
         from ppocli.records import catalog, info
         from ppocli.training.job import new_job
-        from ppocli.training.resume import resume_job
+        from ppocli.training.resume import moved_schedules, resume_job
 
         command = info.command_of(sys.argv, launch.config, launch.overrides)
         if resume is None:
@@ -102,6 +102,10 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
     if job.resumes and job.run.info.code_now:
         console.info("warning: the task's code is another than when the run began; it goes on with what it is now")
+    if job.saved is not None and (moves := moved_schedules(job.saved, job.config)):
+        end = job.saved.config.train.env_steps
+        advice = f"--set train.schedule_env_steps={end} leaves schedules as they were, at their end"
+        console.info(f"warning: with another end of training, {', '.join(moves)}; {advice}")
     keep_freed_memory()
     sums = outcome.Outcome(job)
     discrete = not isinstance(environments.training.action_spec, api.Continuous)

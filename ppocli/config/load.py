@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Given, Schedule
 from ppocli.errors import UsageError
 
 _DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
+_KNOWN = " (known: "
+_OWN_WORDS = {name.rpartition(".")[2]: name for name in KEYS}
+# What Stable-Baselines3 and CleanRL call keys that are called otherwise here.
+_ELSEWHERE = {"lr": "update.learning_rate", "num_steps": "rollout.horizon"} | {
+    word: name for name, key in KEYS.items() if (word := key.sb3.rpartition(" ")[2]) not in _OWN_WORDS
+}
 
 
 def preset_folder() -> Path:
@@ -70,7 +76,7 @@ def parse_config(values: Any, source: str) -> Config:
     except ValidationError as error:
         first = error.errors()[:5]
         others = f"; and {error.error_count() - len(first)} more" if error.error_count() > len(first) else ""
-        raise UsageError(f"{source}: {'; '.join(map(_describe, first))}{others}") from error
+        raise UsageError(f"{source}: {'; '.join(_descriptions(first))}{others}") from error
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -107,6 +113,15 @@ def _given(value: Any) -> Any:
     return Given(value) if isinstance(value, str) else value
 
 
+def _descriptions(errors: Sequence[ErrorDetails]) -> Iterator[str]:
+    """Yield what is wrong; the known keys of a section are listed once."""
+    told = set()
+    for text in map(_describe, errors):
+        problem, _, known = text.partition(_KNOWN)
+        yield problem if known in told else text
+        told.add(known or None)
+
+
 def _describe(details: ErrorDetails) -> str:
     """Put one of pydantic's errors into the words of the config."""
     place = details["loc"]
@@ -115,12 +130,14 @@ def _describe(details: ErrorDetails) -> str:
     shown = SHORT.repr(value)
     match details["type"]:
         case "extra_forbidden":
-            fields = list(_model_at(keys[:-1]).model_fields)
             if ":" in keys[-1] and value is None:
                 return f"{name}: not a key; YAML wants a space after the colon, as in {{start: 1e-3, end: 0}}"
-            nearest = {key.rpartition(".")[2]: key for key in KEYS} | {word: word for word in [*KEYS, *fields]}
+            if keys[-1] in _ELSEWHERE:
+                return f"{name}: unknown key; here it is {_ELSEWHERE[keys[-1]]}"
+            fields = list(_model_at(keys[:-1]).model_fields)
+            nearest = _OWN_WORDS | {word: word for word in [*KEYS, *fields]}
             meant = did_you_mean(keys[-1], nearest, nearest.__getitem__)
-            return f"{name}: unknown key{meant} (known: {', '.join(fields)})"
+            return f"{name}: unknown key{meant}{_KNOWN}{', '.join(fields)})"
         case "missing":
             return f"{name}: missing; give it a value"
         case "literal_error":
@@ -128,7 +145,9 @@ def _describe(details: ErrorDetails) -> str:
         case "value_error" if not keys:
             return str(details["ctx"]["error"])
         case "value_error":
-            return f"{name}: {shown} {details['ctx']['error']}"
+            counted = re.fullmatch(r"([\d.]+) ?([kKmM])", value) if isinstance(value, str) else None
+            advice = f"; write {counted[1]}e{3 if counted[2] in 'kK' else 6}" if counted else ""
+            return f"{name}: {shown} {details['ctx']['error']}{advice}"
         case "model_type" | "model_attributes_type":
             return f"{name}: {shown} must be a mapping with some of {', '.join(_model_at(keys).model_fields)}"
         case _:

@@ -110,6 +110,8 @@ class TrainConfig(values.Section):
 
     env_steps: Annotated[values.Count, Key("total_timesteps", may_change=True)] = 500_000
     """How long to train, in all environments together, rounded up to whole iterations."""
+    schedule_env_steps: Annotated[values.Count | None, Key(may_change=True)] = None
+    """Env steps after which schedules are at their end, and stay there; null for `train.env_steps`."""
     seed: Annotated[values.Seed, Key("seed", same_experiment=True)] = 0
     """Where all random numbers come from."""
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Key("device", same_experiment=True)] = "auto"
@@ -122,7 +124,7 @@ class TrainConfig(values.Section):
         values.Count, Key("CheckpointCallback save_freq", may_change=True, same_experiment=True)
     ] = 100_000
     """Env steps from one checkpoint `last` to the next."""
-    target_return: Annotated[values.Finite | None, Key("StopTrainingOnRewardThreshold")] = None
+    target_return: Annotated[values.Finite | None, Key("StopTrainingOnRewardThreshold", may_change=True)] = None
     """Mean return that counts as solved; null for the task's own threshold."""
 
 
@@ -152,6 +154,11 @@ class Config(values.Section):
     def total_env_steps(self) -> int:
         """Env steps of all iterations."""
         return self.num_iterations * self.batch_size
+
+    def schedule_share(self, iteration: int) -> float:
+        """Return the share of the schedules, at most 1, that is over when so many iterations are."""
+        length = math.ceil((self.train.schedule_env_steps or self.train.env_steps) / self.batch_size)
+        return min(iteration / length, 1.0)
 
     @property
     def checkpoint_iterations(self) -> int:

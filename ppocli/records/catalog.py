@@ -111,6 +111,8 @@ def find_run(target: str, runs_dir: Path) -> Run:
             return runs[-1]
         where = runs_dir.absolute()
         raise RunError(f"latest: no training run under {where}; train one, or name the folder with --runs-dir")
+    if path.is_file() and path.suffix == ".safetensors":
+        path = path.absolute().parent
     if path.is_dir():
         home = path.parent if path.name == "checkpoints" else path
         if not _is_run(home):

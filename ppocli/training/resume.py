@@ -1,7 +1,9 @@
 """What an interrupted run is continued from: its newest whole checkpoint, and the config that it began with."""
 
 from collections.abc import Sequence
+from functools import reduce
 
+from ppocli.algorithm.schedules import value_at
 from ppocli.config.models import KEYS, Config
 from ppocli.errors import CheckpointError, RunError, UsageError
 from ppocli.files import write_atomically
@@ -63,6 +65,17 @@ def resumed_config(run: Run, saved: Checkpoint | None, overrides: Sequence[str])
         asked, done = config.train.env_steps, saved.progress.env_steps
         raise UsageError(f"train.env_steps: {asked:,} are fewer than this run's {done:,} so far")
     return config
+
+
+def moved_schedules(saved: Checkpoint, config: Config) -> list[str]:
+    """Return which values jump, and whereto, as what is left to train moves the end of their schedules."""
+    found, iteration = [], saved.progress.iterations
+    for name in ("update.learning_rate", "update.ent_coef", "ppo.clip_coef"):
+        schedule = reduce(getattr, name.split("."), config)
+        then, now = (value_at(schedule, one.schedule_share(iteration)) for one in (saved.config, config))
+        if then != now:
+            found.append(f"{name} from {then:.3g} to {now:.3g}")
+    return found
 
 
 def stops_when_solved(run: Run, saved: Checkpoint | None, config: Config) -> bool:

@@ -49,7 +49,7 @@ class Training:
 
         batch = make_batch(rollout, agent, config.rollout.gamma, config.rollout.gae_lambda, self._reward_scale(rollout))
         shuffling_rng = generator(config.train.seed, Stream.SHUFFLING, iteration)
-        update = self.update.update(batch, done=iteration / config.num_iterations, rng=shuffling_rng)
+        update = self.update.update(batch, done=config.schedule_share(iteration), rng=shuffling_rng)
         # Only now: all that this iteration computes must come from the statistics that acted.
         agent.learn_obs(batch.obs)
         updated = self.clock()

@@ -388,7 +388,9 @@ def test_runs_are_filtered_and_sorted(ppocli, run_dir):
     assert seeds("--sort", "seed") == [2, 3]
     assert seeds("--env", "Cart") == [3]
     assert seeds("--state", "failed") == []
-    assert "no such run under runs" in ppocli("runs", "--state", "failed").stderr
+    assert "none of the 2 runs under runs is one of those" in ppocli("runs", "--state", "failed").stderr
+    assert ppocli("runs", "--env", "cart").stdout.count("CartPole-v1") == 1
+    assert "no run under elsewhere; ppocli train makes one" in ppocli("runs", "--runs-dir", "elsewhere").stderr
 
 
 def test_no_runs(ppocli):

@@ -100,6 +100,12 @@ def test_missing_environment():
         ({"network": {"hidden_sizes": 64}}, "64 must be a list of at most 8 whole numbers, such as [64, 64]"),
         ({"update": {"vf_coef": 10**400}}, "must be a finite number from 0 to 1e+06"),
         ({"schedule": 1}, "my.yaml: schedule: unknown key"),
+        ({"ppo": {"n_steps": 1}}, "my.yaml: ppo.n_steps: unknown key; here it is rollout.horizon"),
+        ({"total_timesteps": 1}, "my.yaml: total_timesteps: unknown key; here it is train.env_steps"),
+        ({"train": {"lr": 1}}, "my.yaml: train.lr: unknown key; here it is update.learning_rate"),
+        ({"env": {"n_envs": 1}}, "env.n_envs: unknown key; here it is env.num_envs"),
+        ({"train": {"env_steps": "100k"}}, "'100k' must be a whole number from 1 to 1,000,000,000,000; write 100e3"),
+        ({"train": {"env_steps": "1.5M"}}, "'1.5M' must be a whole number from 1 to 1,000,000,000,000; write 1.5e6"),
         ({"env_id": "A-v1"}, "my.yaml: env_id: unknown key, did you mean env.id?"),
         ({"ppo": {"clip_coef": {"start:1": None, "end": 0}}}, "ppo.clip_coef.start:1: not a key; YAML wants a space"),
         ({"ppo": {"schedule": 1}}, "my.yaml: ppo.schedule: unknown key"),
@@ -109,7 +115,7 @@ def test_missing_environment():
         ({"network": {"init": "zero"}}, "my.yaml: network.init: 'zero' must be one of 'orthogonal' or 'uniform'"),
         ({"ppo": {"target_kl": True}}, "my.yaml: ppo.target_kl: True must be a finite number above 0"),
         ({"train": {"seed": -1}}, "my.yaml: train.seed: -1 must be a whole number from 0 to 4,294,967,295"),
-        ({"train": 3}, "my.yaml: train: 3 must be a mapping with some of env_steps, seed"),
+        ({"train": 3}, "my.yaml: train: 3 must be a mapping with some of env_steps, schedule_env_steps, seed"),
         ({"env": {"id": "os:system"}}, "my.yaml: env.id: 'os:system' must be a Gymnasium id"),
         ({"env": {"id": "A-v1", "kwargs": {"render_mode": "human"}}}, "must not set render_mode"),
         ({"env": {"id": "A-v1", "kwargs": {"a": {1: 2}}}}, "and lists and mappings of these; a is {1: 2}"),
@@ -137,6 +143,30 @@ def test_a_minibatch_must_divide_the_batch_and_what_would_is_named(num_envs, hor
 def test_batches_that_cannot_be_learned_from(num_envs, horizon):
     message = refusal({"env": {"id": "A-v1", "num_envs": num_envs}, "rollout": {"horizon": horizon}})
     assert f"= {num_envs * horizon} samples; an update learns from 2 to 10,000,000" in message
+
+
+def test_the_known_keys_of_a_section_are_listed_once():
+    with pytest.raises(UsageError) as refused:
+        parse_config({"env": {"id": "A-v1"}, "train": {"x": 1, "y": 2}, "ppo": {"z": 3}}, "my.yaml")
+    assert str(refused.value).count("(known: env_steps,") == 1
+    assert str(refused.value).count("(known: ") == 2
+    assert "train.y: unknown key" in str(refused.value)
+
+
+def test_schedules_run_over_training_or_as_long_as_they_are_told():
+    config = {"env": {"id": "A-v1", "num_envs": 10}, "rollout": {"horizon": 10}, "update": {"minibatch_size": 100}}
+    shares = {
+        (800, None): [0, 0.25, 1],
+        (1600, None): [0, 0.125, 0.5],
+        (1600, 800): [0, 0.25, 1],  # and no more after that
+        (400, 1600): [0, 0.125, 0.5],
+        (790, None): [0, 0.25, 1],  # rounded up, as training is
+    }
+    for (env_steps, schedule_env_steps), expected in shares.items():
+        train = {"env_steps": env_steps, "schedule_env_steps": schedule_env_steps}
+        parsed = parse_config({**config, "train": train}, "my.yaml")
+        assert [parsed.schedule_share(iteration) for iteration in (0, 2, 8)] == expected
+    assert parse_config({**config, "train": {"env_steps": 1600, "schedule_env_steps": 800}}, "").schedule_share(12) == 1
 
 
 def test_frozen():
@@ -278,7 +308,9 @@ def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_i
     assert {name for name, key in KEYS.items() if key.may_change} == {
         "env.workers",
         "train.env_steps",
+        "train.schedule_env_steps",
         "train.checkpoint_interval",
+        "train.target_return",
     }
     assert {name for name, key in KEYS.items() if key.same_experiment} == {
         "env.info_keys",

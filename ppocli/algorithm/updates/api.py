@@ -28,7 +28,7 @@ class Update(Protocol):
     """Turns batches into better weights of its agent; owns its schedules, and an optimizer that outlives a batch."""
 
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
-        """Learn from a batch; `done` in [0, 1) is the share of training behind it, `rng` all that it may draw from.
+        """Learn from a batch; `done` in [0, 1] is the share of its schedules that is over, `rng` all it may draw from.
 
         Raises NonFiniteError when the weights have become worthless.
         """
