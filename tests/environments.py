@@ -106,6 +106,14 @@ class Moody(Counting):
         return np.array([self.steps, Moody.episodes], dtype=np.float32)
 
 
+class Chance(Counting):
+    """Its rewards are NumPy's global random numbers, which no seed of an episode brings back."""
+
+    def step(self, action: Any) -> Any:
+        obs, _, *others = super().step(action)
+        return obs, np.random.random(), *others
+
+
 class Broken(Counting):
     """One that fails in its second step, in the way that `how` says."""
 
@@ -205,5 +213,6 @@ def register() -> None:
     gym.register("Echo-v0", Echo)
     gym.register("Moody-v0", Moody)
     gym.register("Broken-v0", Broken)
+    gym.register("Chance-v0", Chance)
     gym.register("Unbuilt-v0", Unbuilt)
     gym.register("Unimportable-v0", Unimportable)

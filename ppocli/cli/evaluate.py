@@ -1,6 +1,7 @@
 """`ppocli evaluate`, `ppocli random-baseline` and `ppocli render`: a policy plays."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ def evaluate_command(
     num_episodes: options.Episodes = NUM_EPISODES,
     seed: options.EpisodesSeed = 0,
     sampled: options.Stochastic = False,
+    target_return: Annotated[float | None, option("--target RETURN", "What counts as solved, if not the own.")] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     imports: options.Import = None,
     as_json: options.Json = False,
@@ -27,6 +29,7 @@ def evaluate_command(
     Both play the same episodes, which no training run has seen.
     """
     with importing():
+        from ppocli.config.load import parse_config
         from ppocli.evaluation.results import evaluate_checkpoint
         from ppocli.files import is_writable
         from ppocli.views import console, results
@@ -37,8 +40,11 @@ def evaluate_command(
     elif run is not None and run.info.code_now:
         name = run.evaluation.name
         console.info(f"warning: the task's code is another than in training: its result is kept apart, in {name}")
-    with console.working(f"Playing {num_episodes} episodes"):
-        result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled)
+    if target_return is not None:
+        asked = saved.config.changed("train", target_return=target_return)
+        saved = replace(saved, config=parse_config(asked.model_dump(), "--target"))
+    with console.counting(num_episodes) as tell:
+        result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled, tell=tell)
     if (gap := result.greedy_shortfall) is not None:
         trained = f"training, which samples actions, averaged {result.return_mean + gap:.1f} before this checkpoint"
         console.info(f"warning: {trained}, {gap:.1f} more than the greedy policy; compare --stochastic")
@@ -89,8 +95,8 @@ def random_baseline_command(
     settings = load_config(config, overrides or ())
     import_modules(imports_of(imports))
     folder = baseline_folder(runs_dir, settings.env.id)
-    with console.working(f"Playing {num_episodes} episodes"):
-        result = make_baseline(settings, folder, num_episodes, seed)
+    with console.counting(num_episodes) as tell:
+        result = make_baseline(settings, folder, num_episodes, seed, tell)
     if as_json:
         console.as_json(result)
         return

@@ -141,7 +141,7 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     ends = launch.stop_when_solved
     each = [
         new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=ends, workers=workers)
-        for settings in map(shared.with_seed, numbers)
+        for settings in (shared.changed("train", seed=number) for number in numbers)
     ]
     ended: dict[int, Message] = {}
     with stop_request() as stop, progress.SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:

@@ -196,13 +196,9 @@ class Config(values.Section):
         dumped = self.model_dump(mode="json")
         return {name: reduce(getitem, name.split("."), dumped) for name in KEYS}
 
-    def with_seed(self, seed: int) -> "Config":
-        """Return the same config with another `train.seed`."""
-        return self.model_copy(update={"train": self.train.model_copy(update={"seed": seed})})
-
-    def with_workers(self, workers: int | Literal["auto"]) -> "Config":
-        """Return the same config with another `env.workers`."""
-        return self.model_copy(update={"env": self.env.model_copy(update={"workers": workers})})
+    def changed(self, section: str, **values: Any) -> "Config":
+        """Return the same config with other values, valid ones, in one of its sections."""
+        return self.model_copy(update={section: getattr(self, section).model_copy(update=values)})
 
     def to_yaml(self) -> str:
         """Return the config as YAML that `load_config` reads back to an equal one."""

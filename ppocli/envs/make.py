@@ -1,12 +1,13 @@
 """From a config to environments: what each run trains and is evaluated in."""
 
 import re
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
 
 import gymnasium as gym
+import numpy as np
 
 from ppocli.config.models import Config, EnvConfig
 from ppocli.config.values import SHORT, Given, leaves
@@ -45,32 +46,47 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
     Their worker processes take a while to start: what else takes long is best done after this. Raises UsageError and
     PpocliError as the backends do.
     """
-    if config.env.backend == "envpool":
-        # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
-        seed = training_seeds(config.train.seed)(0, iterations)
-        training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
-    else:
-        training = _gymnasium_envs(config.env, config.env.num_envs)
-    try:
+    with ExitStack() as made:
+        training: VectorEnv
+        if config.env.backend == "envpool":
+            # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
+            seed = training_seeds(config.train.seed)(0, iterations)
+            training = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
+        else:
+            training = _gymnasium_envs(config.env, config.env.num_envs)
+        made.callback(training.close)
         evaluation = evaluation_envs(config.env)
-    except BaseException:
-        training.close()
-        raise
-    environments = Environments(training, evaluation)
-    if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
-        environments.close()
-        if config.env.backend == "gymnasium":
-            raise PpocliError(f"{config.env.id}: its copies do not have the same observation_space and action_space")
-        raise UsageError(
-            f"env.backend: {config.env.backend} has a {config.env.id} of another form than Gymnasium's, in which "
-            "agents are evaluated; use env.backend: gymnasium"
-        )
-    return environments
+        made.callback(evaluation.close)
+        if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
+            if config.env.backend == "gymnasium":
+                raise PpocliError(
+                    f"{config.env.id}: its copies do not have the same observation_space and action_space"
+                )
+            raise UsageError(
+                f"env.backend: {config.env.backend} has a {config.env.id} of another form than Gymnasium's, in which "
+                "agents are evaluated; use env.backend: gymnasium"
+            )
+        if _package(config.env.id) != "gymnasium":
+            _warn_if_not_reproducible(evaluation)
+        made.pop_all()
+    return Environments(training, evaluation)
 
 
 def evaluation_envs(config: EnvConfig) -> VectorEnv:
     """Return the environments to evaluate in: Gymnasium's own, whatever backend trained."""
     return _gymnasium_envs(config, NUM_EVAL_ENVS)
+
+
+def _warn_if_not_reproducible(envs: VectorEnv) -> None:
+    """Play the beginning of an episode twice, and say so where it comes to something else."""
+    seen = []
+    for _ in range(2):
+        obs = envs.reset([0], [0]).obs
+        step = envs.step(np.zeros((envs.num_envs, *envs.action_spec.shape), envs.action_spec.dtype))
+        seen.append([obs[0], step.obs[0], step.rewards[0]])
+    if not all(np.array_equal(first, again, equal_nan=True) for first, again in zip(*seen, strict=True)):
+        advice = "draw from self.np_random, after super().reset(seed=seed)"
+        warn(f"{envs.env_id}: an episode depends on more than its seed, and a run cannot be reproduced; {advice}")
 
 
 def drawn_envs(config: EnvConfig, render_mode: Literal["human", "rgb_array"]) -> GymnasiumVectorEnv:
@@ -115,9 +131,7 @@ def _refuse_foreign_paths(config: EnvConfig) -> None:
     )
     if (found := next(suspects, None)) is None:
         return
-    spec = gym.registry.get(config.id)
-    code = spec.entry_point if spec else ""
-    package = (code if isinstance(code, str) else getattr(code, "__module__", "")).partition(":")[0].partition(".")[0]
+    package = _package(config.id)
     plugins = {plugin.module.partition(".")[0] for plugin in entry_points(group="gymnasium.envs")}
     imported = {known.name.partition(".")[0] for known in IMPORTED}
     if config.backend == "envpool" or package in {"gymnasium", *plugins} - imported:
@@ -126,6 +140,13 @@ def _refuse_foreign_paths(config: EnvConfig) -> None:
             f"env.kwargs: {key} is {SHORT.repr(text)}, which may be a path: give it on the command line, "
             f"--set env.kwargs.{key}=…, or --import {package or 'envpool'}, if you trust who wrote it"
         )
+
+
+def _package(env_id: str) -> str:
+    """Return the package that an environment's code is from."""
+    spec = gym.registry.get(env_id)
+    code = spec.entry_point if spec else ""
+    return (code if isinstance(code, str) else getattr(code, "__module__", "")).partition(":")[0].partition(".")[0]
 
 
 def automatic_workers(num_envs: int) -> int:

@@ -64,6 +64,10 @@ class Judge:
         self._solved = bool(state["solved"])
         self._next_check = int(state["next_check"])
 
+    def ask_again(self) -> None:
+        """Forget that the task was solved, as it has another target now."""
+        self._solved, self._next_check = False, 0
+
     def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode]) -> Verdict:
         """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""
         self._recent_returns.extend(episode.episode_return for episode in episodes)

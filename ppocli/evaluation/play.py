@@ -14,6 +14,12 @@ from ppocli.seeds import Stream, generator
 
 Policy = Callable[[NDArray[Any], Sequence[np.random.Generator]], NDArray[Any]]
 """From observations (S, *obs_spec.shape), and a generator for each row's episode, to actions (S, ...)."""
+Tell = Callable[[int], object]
+"""Whom to tell how many episodes have been played."""
+
+
+def tell_nobody(played: int) -> None:
+    """Keep it to oneself."""
 
 
 def greedy(agent: Agent) -> Policy:
@@ -78,8 +84,12 @@ def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list
                 generators[ended.environment] = generator(seed, Stream.POLICY)
 
 
-def evaluate(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
-    """Play one episode for each seed and return them in the order of the seeds."""
-    episodes = [episode for finished in play(envs, policy, seeds) for episode in finished]
+def evaluate(envs: VectorEnv, policy: Policy, seeds: Sequence[int], tell: Tell = tell_nobody) -> list[Episode]:
+    """Play one episode for each seed and return them in the order of the seeds; `tell` how many have been played."""
+    episodes: list[Episode] = []
+    for finished in play(envs, policy, seeds):
+        if finished:
+            episodes += finished
+            tell(len(episodes))
     position = {seed: index for index, seed in enumerate(seeds)}
     return sorted(episodes, key=lambda episode: position[episode.seed])

@@ -12,7 +12,7 @@ from ppocli.envs.make import evaluation_envs
 from ppocli.errors import CheckpointError
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.agents import load_agent
-from ppocli.evaluation.play import Policy, evaluate, greedy, random, stochastic
+from ppocli.evaluation.play import Policy, Tell, evaluate, greedy, random, stochastic, tell_nobody
 from ppocli.evaluation.statistics import AgentResult, BaselineResult, greedy_shortfall, statistics, target_return
 from ppocli.files import is_writable
 from ppocli.records import checkpoint, kept
@@ -22,24 +22,30 @@ from ppocli.seeds import Purpose, evaluation_seeds
 
 
 def evaluate_checkpoint(
-    saved: Checkpoint, run: Run | None, num_episodes: int = NUM_EPISODES, seed: int = 0, *, sampled: bool = False
+    saved: Checkpoint,
+    run: Run | None,
+    num_episodes: int = NUM_EPISODES,
+    seed: int = 0,
+    *,
+    sampled: bool = False,
+    tell: Tell = tell_nobody,
 ) -> AgentResult:
     """Play unseen episodes, greedily unless actions are to be `sampled`, and the same ones at random.
 
     All is kept with the `run`, unless that is read-only. Raises what the environments raise, CheckpointError, OSError.
     """
-    return _evaluate(saved, run, num_episodes, seed, sampled=sampled)[0]
+    return _evaluate(saved, run, num_episodes, seed, sampled=sampled, tell=tell)[0]
 
 
 def _evaluate(
-    saved: Checkpoint, run: Run | None, num_episodes: int, seed: int, *, sampled: bool
+    saved: Checkpoint, run: Run | None, num_episodes: int, seed: int, *, sampled: bool = False, tell: Tell = tell_nobody
 ) -> tuple[AgentResult, kept.Evaluation]:
     """Do what `evaluate_checkpoint` does; return each episode, too."""
     env_id = saved.config.env.id
     with closing(evaluation_envs(saved.config.env)) as envs, one_thread():
         agent, target = load_agent(saved, envs), target_return(saved.config, envs)
-        episodes = _play(envs, stochastic(agent) if sampled else greedy(agent), num_episodes, seed)
-        random_episodes = _play(envs, random(envs.action_spec), num_episodes, seed)
+        episodes = _play(envs, stochastic(agent) if sampled else greedy(agent), num_episodes, seed, tell)
+        random_episodes = _play(envs, random(envs.action_spec), num_episodes, seed, tell)
     returns = [episode.episode_return for episode in episodes]
     trained = [*saved.part("judge").get("recent_returns", ())]  # of the last training episodes until then
     baseline = statistics(env_id, random_episodes, target, seed=seed, deterministic=False)
@@ -79,14 +85,17 @@ def evaluation_of(run: Run) -> kept.Evaluation:
         same_agent = same_steps and stored.checkpoint_digest in (saved.digest, "")
         if stored.deterministic and same_agent and len(stored.episode_returns) >= NUM_EPISODES:
             return stored
-    return _evaluate(saved, run, NUM_EPISODES, 0, sampled=False)[1]
+    return _evaluate(saved, run, NUM_EPISODES, 0)[1]
 
 
-def make_baseline(config: Config, folder: Path, num_episodes: int = NUM_EPISODES, seed: int = 0) -> BaselineResult:
+def make_baseline(
+    config: Config, folder: Path, num_episodes: int = NUM_EPISODES, seed: int = 0, tell: Tell = tell_nobody
+) -> BaselineResult:
     """Keep random episodes in a folder; return their statistics. Raises what the environments raise, OSError."""
     started = time.perf_counter()
     with closing(evaluation_envs(config.env)) as envs:
-        episodes, target = _play(envs, random(envs.action_spec), num_episodes, seed), target_return(config, envs)
+        episodes = _play(envs, random(envs.action_spec), num_episodes, seed, tell)
+        target = target_return(config, envs)
     result = BaselineResult(
         **vars(statistics(config.env.id, episodes, target, seed=seed, deterministic=False)), run_dir=folder.absolute()
     )
@@ -110,5 +119,5 @@ def baseline_returns(config: Config, folder: Path) -> list[float]:
         return [episode.episode_return for episode in _play(envs, random(envs.action_spec), NUM_EPISODES, 0)]
 
 
-def _play(envs: VectorEnv, policy: Policy, num_episodes: int, seed: int) -> list[Episode]:
-    return evaluate(envs, policy, evaluation_seeds(seed, Purpose.EVALUATION, num_episodes))
+def _play(envs: VectorEnv, policy: Policy, num_episodes: int, seed: int, tell: Tell = tell_nobody) -> list[Episode]:
+    return evaluate(envs, policy, evaluation_seeds(seed, Purpose.EVALUATION, num_episodes), tell)

@@ -33,6 +33,7 @@ class Statistics:
     solved_fraction: float | None  # share of episodes whose return reaches the target; None where there is none
     terminated_fraction: float
     truncated_fraction: float
+    info_means: dict[str, float]  # of each of the info keys, over the episodes whose last info has it
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def statistics(
 ) -> Statistics:
     """Return the statistics of at least one episode; `target` is the return that counts as solved."""
     returns = np.array([episode.episode_return for episode in episodes])
+    info_keys = dict.fromkeys(key for episode in episodes for key in episode.info)
     return Statistics(
         env_id=env_id,
         episodes=len(episodes),
@@ -103,4 +105,5 @@ def statistics(
         solved_fraction=None if target is None else float((returns >= target).mean()),
         terminated_fraction=fmean(episode.terminated for episode in episodes),
         truncated_fraction=fmean(episode.truncated for episode in episodes),
+        info_means={key: fmean(one.info[key] for one in episodes if key in one.info) for key in info_keys},
     )

@@ -51,7 +51,7 @@ class RunWriter:
         except Timeout as error:
             raise RunError(f"{path}: another ppocli train is at work in this run; wait for it, or stop it") from error
 
-    def resume(self, config: Config, progress: Progress, resumed: Resumed) -> None:
+    def resume(self, config: Config, progress: Progress, resumed: Resumed, target: float | None) -> None:
         """Continue the logs from `progress`; what stands after that is removed. Raises RunError, OSError."""
         known, now = self.run.info, resumed.model_copy(update={"at": _now(), "env_steps": progress.env_steps})
         began = known.began_with_env_steps or self.run.config.train.env_steps  # an older run has not recorded it
@@ -62,7 +62,7 @@ class RunWriter:
             remove_leftovers(path)
         write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
         solved = None if progress.solved_at_env_steps is None else known.solved
-        again = {"resumed": [*known.resumed, now], "stop_when_solved": now.stop_when_solved}
+        again = {"resumed": [*known.resumed, now], "stop_when_solved": now.stop_when_solved, "target_return": target}
         self.record(state="running", error=None, solved=solved, began_with_env_steps=began, **again)
 
     def log(self, metrics: Metrics, episodes: Sequence[Episode], seconds: float) -> None:

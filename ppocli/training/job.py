@@ -42,7 +42,7 @@ class Job:
     @property
     def played_in(self) -> Config:
         """Its config as its environments are made: with the workers that it has, not those that were asked for."""
-        return self.config if self.workers is None else self.config.with_workers(self.workers)
+        return self.config if self.workers is None else self.config.changed("env", workers=self.workers)
 
 
 def new_job(

@@ -61,10 +61,10 @@ def train(
 def _open(job: Job, training: Training, exact: bool) -> None:
     """Make the run's directory ready to be written."""
     known: dict[str, Any] = {**job.command.model_dump(), "stop_when_solved": job.stop_when_solved}
+    target, device = training.judge.target, str(training.agent.device)
     if job.resumes:
-        job.writer.resume(job.config, training.progress, Resumed(**known, exact=exact))
+        job.writer.resume(job.config, training.progress, Resumed(**known, exact=exact), target)
     else:
-        target, device = training.judge.target, str(training.agent.device)
         info = RunInfo(
             **known,
             name=job.name,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 from ppocli.algorithm.schedules import value_at
 from ppocli.config.models import KEYS, Config
@@ -71,7 +72,7 @@ def moved_schedules(saved: Checkpoint, config: Config) -> list[str]:
     """Return which values jump, and whereto, as what is left to train moves the end of their schedules."""
     found, iteration = [], saved.progress.iterations
     for name in ("update.learning_rate", "update.ent_coef", "ppo.clip_coef"):
-        schedule = reduce(getattr, name.split("."), config)
+        schedule: Any = reduce(getattr, name.split("."), config)
         then, now = (value_at(schedule, one.schedule_share(iteration)) for one in (saved.config, config))
         if then != now:
             found.append(f"{name} from {then:.3g} to {now:.3g}")

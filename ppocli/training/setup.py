@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -44,7 +45,11 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
     episodes, exact = _episodes(config, envs, saved, job.allow_inexact)
     if not exact:
         rewards.returns[:] = 0.0  # of the episodes that are given up
-    return Training(config, agent, update, rewards, episodes, judge, job.progress, clock), exact
+    progress = job.progress
+    if saved is not None and saved.config.train.target_return != config.train.target_return:
+        judge.ask_again()
+        progress = replace(progress, solved_at_env_steps=None, solved_at_seconds=None)
+    return Training(config, agent, update, rewards, episodes, judge, progress, clock), exact
 
 
 def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_inexact: bool) -> tuple[Episodes, bool]:

@@ -2,12 +2,13 @@
 
 import os
 import shlex
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.status import Status
 
 from ppocli.errors import one_line
 from ppocli.files import to_json
@@ -40,9 +41,21 @@ def info(line: str) -> None:
         err.print(from_here(line))
 
 
-def working(what: str) -> AbstractContextManager[object]:
+def working(what: str) -> AbstractContextManager[Status | None]:
     """Say in a terminal what is being done, for as long as the block takes."""
     return err.status(what) if err.is_terminal else nullcontext()
+
+
+@contextmanager
+def counting(episodes: int) -> Iterator[Callable[[int], object]]:
+    """Say in a terminal how many of so many episodes have been played, for as long as the block takes."""
+    with working(f"Playing {episodes:,} episodes") as status:
+
+        def tell(played: int) -> None:
+            if status:
+                status.update(f"Playing {episodes:,} episodes: {played:,}")
+
+        yield tell
 
 
 def as_json(result: Any) -> None:

@@ -15,7 +15,7 @@ from ppocli.training.seeds import SeedResult, SeedsResult
 from ppocli.views.console import command, info, out, shell_path, shell_paths, short_path
 from ppocli.views.text import ago, percent, short_count
 
-_WORD = {"start_up": "start", "rollout": "rollouts", "update": "updates", "evaluation": "evaluations", "other": "files"}
+_WORD = {"start_up": "start", "rollout": "rollouts", "update": "updates", "evaluation": "evaluations", "other": "other"}
 _NARROWEST_ENV, _NARROWEST_RUN = 14, 12  # characters of environments and names in the table of runs
 
 
@@ -27,7 +27,8 @@ def training_result(result: TrainingResult) -> None:
     rows["solved"] = _solved(result)
     if result.best_return is not None:
         rows["best"] = f"greedy mean return {result.best_return:.1f} (checkpoints/best.safetensors)"
-    commands = [command(word, shell_path(result.run_dir)) for word in ("evaluate", "render", "report")]
+    words = ["train --resume"] * result.interrupted + ["evaluate", "render", "report"]
+    commands = [command(word, shell_path(result.run_dir)) for word in words]
     rows["next"] = f"\n{'':<9}".join(commands)
     _print_rows(rows)
 
@@ -124,7 +125,8 @@ def seed_in_short(run: SeedResult) -> str:
 def statistics(columns: Mapping[str, Statistics]) -> None:
     """Print the statistics of evaluations side by side, a column for each."""
     texts = [_statistics_column(found) for found in columns.values()]
-    _print_table(["", *columns], [[label, *(column[label] for column in texts)] for label in texts[0]])
+    labels = dict.fromkeys(label for column in texts for label in column)
+    _print_table(["", *columns], [[label, *(column.get(label, "-") for column in texts)] for label in labels])
 
 
 def _statistics_column(found: Statistics) -> dict[str, str]:
@@ -141,6 +143,7 @@ def _statistics_column(found: Statistics) -> dict[str, str]:
         "episodes at the target": percent(found.solved_fraction),
         "ended by the task": percent(found.terminated_fraction),
         "ended by time limit": percent(found.truncated_fraction),
+        **{f"{one_line(key)}, mean": f"{mean:.3g}" for key, mean in found.info_means.items()},
     }
 
 

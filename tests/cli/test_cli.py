@@ -87,7 +87,7 @@ def test_train_ends_by_naming_the_run_and_the_next_commands(ppocli):
     assert f"ppocli render {run}\n" in outcome.stdout
     assert "still below 475" in outcome.stdout
     assert re.search(
-        r"^seconds  start [\d.]+, rollouts [\d.]+, updates [\d.]+, evaluations [\d.]+, files [\d.]+$",
+        r"^seconds  start [\d.]+, rollouts [\d.]+, updates [\d.]+, evaluations [\d.]+, other [\d.]+$",
         outcome.stdout,
         re.MULTILINE,
     )
@@ -186,6 +186,42 @@ def test_render(run_dir, ppocli, tmp_path):
     assert f"episode 2: return {second:.1f}" in outcome.stdout
     assert (tmp_path / "x.gif").exists()
     assert evaluated["return_max"] == max(first, second)
+    told = strict_json(ppocli("render", "latest", "--episodes", "2", "--json").stdout)
+    assert told["video"] == str(run_dir / "videos" / "best-seed0.mp4")
+    assert [episode["episode_return"] for episode in told["episodes"]] == [first, second]
+
+
+def test_figure_and_report_as_json_say_where_they_lie(run_dir, ppocli, tmp_path):
+    for command, what, name in (("plot", "figure", "plots/returns.png"), ("report", "report", "report.html")):
+        outcome = ppocli(command, "latest", "--json")
+        assert strict_json(outcome.stdout) == {what: str(run_dir / name)}
+        assert outcome.stderr == ""
+
+
+def test_a_target_can_be_given_when_an_agent_is_evaluated(run_dir, ppocli):
+    found = [
+        strict_json(ppocli("evaluate", "latest", "--episodes", "10", *target, "--json").stdout)
+        for target in ([], ["--target", "1"], ["--target", "-1e3"], ["--target", "501"])
+    ]
+    assert [one["target_return"] for one in found] == [475, 1, -1000, 501]
+    assert [one["solved_fraction"] for one in found[1:]] == [1, 1, 0]
+    assert len({one["return_mean"] for one in found}) == 1
+
+
+def test_a_checkpoint_of_a_run_resumes_that_run(run_dir, ppocli):
+    best = run_dir / "checkpoints" / "best.safetensors"
+    outcome = ppocli("train", "--resume", str(best), "--set", "train.env_steps=4096", "--quiet")
+    assert outcome.exit_code == 0
+    assert "2,048 env steps more" in outcome.stdout
+    assert "train.schedule_env_steps" not in outcome.stderr  # its learning rate is no schedule
+
+
+def test_prolonging_a_schedule_is_said_and_how_to_keep_it(ppocli):
+    scheduled = (*FAST, "--set", "update.learning_rate={start: 1e-3, end: 0}")
+    assert ppocli("train", "--config", "cartpole", *scheduled, "--quiet").exit_code == 0
+    outcome = ppocli("train", "--resume", "latest", "--set", "train.env_steps=4096", "--quiet")
+    jump = "with another end of training, update.learning_rate from 0 to 0.0005; --set train.schedule_env_steps=2048"
+    assert outcome.stderr.startswith(f"warning: {jump} leaves")
 
 
 def test_render_random(ppocli, tmp_path):

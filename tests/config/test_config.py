@@ -332,9 +332,9 @@ def test_a_schedule_and_arguments_of_the_environment_are_one_value_each():
 
 def test_the_same_config_with_one_value_changed():
     config = parse_config({"env": {"id": "A-v1"}, "train": {"env_steps": 3}}, "my.yaml")
-    assert (config.with_seed(8).train.seed, config.with_workers(3).env.workers) == (8, 3)
-    for other in (config.with_seed(8), config.with_workers(3)):
-        assert other.with_seed(0).with_workers("auto") == config
+    assert (config.changed("train", seed=8).train.seed, config.changed("env", workers=3).env.workers) == (8, 3)
+    for other in (config.changed("train", seed=8), config.changed("env", workers=3)):
+        assert other.changed("train", seed=0).changed("env", workers="auto") == config
 
 
 # ----------------------------------------------------------------------------------------------------------------------

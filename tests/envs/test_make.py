@@ -47,6 +47,12 @@ def test_training_has_as_many_as_the_config_says():
     environments.close()
 
 
+@pytest.mark.parametrize(("env_id", "warnings"), [("Counting-v0", 0), ("Chance-v0", 1)])
+def test_an_episode_that_depends_on_more_than_its_seed_is_warned_of_before_training(env_id, warnings, recwarn):
+    make_environments(config_with(id=env_id, workers=0)).close()
+    assert [str(one.message)[:35] for one in recwarn] == ["Chance-v0: an episode depends on mo"] * warnings
+
+
 def test_both_are_closed(monkeypatch):
     closed = []
     monkeypatch.setattr(GymnasiumVectorEnv, "close", lambda envs: closed.append(envs.num_envs))

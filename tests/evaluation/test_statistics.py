@@ -1,5 +1,7 @@
 """What the episodes of an evaluation amount to, against worked arithmetic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,13 @@ def test_statistics_by_hand():
     assert summary.return_iqm == (3 + 4 + 5 + 6) / 4
     assert (summary.return_min, summary.return_max, summary.length_mean) == (1, 100, 16)
     assert (summary.solved_fraction, summary.terminated_fraction, summary.truncated_fraction) == (3 / 8, 0.75, 0.25)
+
+
+def test_infos_are_averaged_over_the_episodes_that_have_them():
+    infos = [{"is_success": 1.0, "height": 2.0}, {"is_success": 0.0}, {"is_success": 0.0, "height": 5.0}, {}]
+    summary = summarize([replace(episode(1.0), info=info) for info in infos])
+    assert summary.info_means == {"is_success": 1 / 3, "height": 3.5}
+    assert summarize([episode(1.0)]).info_means == {}
 
 
 def test_interval_is_a_percentile_bootstrap_of_the_iqm():

@@ -133,19 +133,20 @@ def test_a_resumed_run_continues_its_logs_where_its_checkpoint_knows_them(writer
     run = writer.run
     (run.path / "checkpoints" / ".last.safetensors.0123.tmp").touch()
     again = RunWriter(run)
-    again.resume(CONFIG.with_workers(2), progress, Resumed(overrides=["env.workers=2"], stop_when_solved=True))
+    resumed = Resumed(overrides=["env.workers=2"], stop_when_solved=True)
+    again.resume(CONFIG.changed("env", workers=2), progress, resumed, 9.0)
     again.log(metrics(iteration=7), [episode(4)], seconds=3.0)
     again.close()
     assert [row.iteration for row in run.metrics()] == [1, 7]
     assert [(row.episode, row.seed) for row in run.episodes()] == [(1, 1), (2, 2), (3, 4)]
-    assert run.config == CONFIG.with_workers(2)
+    assert run.config == CONFIG.changed("env", workers=2)
     assert (run.info.state, run.info.stop_when_solved) == ("running", True)
     (resumed,) = run.info.resumed
     assert (resumed.env_steps, resumed.overrides, resumed.exact) == (64, ["env.workers=2"], True)
     assert resumed.at.endswith("+00:00")
     assert list((run.path / "checkpoints").iterdir()) == []
     again = RunWriter(run)
-    again.resume(CONFIG, progress, Resumed(exact=False))
+    again.resume(CONFIG, progress, Resumed(exact=False), None)
     again.close()
     assert [resumed.exact for resumed in run.info.resumed] == [True, False]
 
@@ -156,6 +157,6 @@ def test_a_run_that_is_resumed_from_before_it_was_solved_is_not_solved(writer, s
     progress = Progress(**writer.sync(), solved_at_env_steps=64 if solved else None)
     writer.close()
     again = RunWriter(Run(writer.run.path))
-    again.resume(CONFIG, progress, Resumed())
+    again.resume(CONFIG, progress, Resumed(), 9.0)
     again.close()
     assert (again.run.info.solved is not None) == solved

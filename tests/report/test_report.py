@@ -631,7 +631,7 @@ CONFIG = Config.model_validate(
 def trained(tmp_path_factory):
     """Two runs of CartPole."""
     folder = tmp_path_factory.mktemp("runs") / "CartPole-v1"
-    return [jobs.trained(CONFIG.with_seed(seed), folder / f"seed{seed}")[0] for seed in range(2)]
+    return [jobs.trained(CONFIG.changed("train", seed=seed), folder / f"seed{seed}")[0] for seed in range(2)]
 
 
 @pytest.fixture(scope="module")

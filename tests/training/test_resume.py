@@ -21,7 +21,7 @@ from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
-from ppocli.training.resume import newest_checkpoint, resumed_config, stops_when_solved
+from ppocli.training.resume import moved_schedules, newest_checkpoint, resumed_config, stops_when_solved
 from ppocli.training.setup import inexactness
 from tests import jobs
 from tests.endings import assert_same_ending, ending, logs
@@ -264,6 +264,7 @@ def forgetful_killed(tmp_path):
     return killed(config_of(env={"id": "Moody-v0"}), tmp_path / "killed", 5)
 
 
+@pytest.mark.filterwarnings("ignore:Moody-v0")
 def test_an_environment_that_does_not_replay_is_named(forgetful_killed):
     with pytest.raises(
         ReplayError, match=r"environment \d does not replay: its episode with seed \d+.*--allow-inexact"
@@ -273,6 +274,7 @@ def test_an_environment_that_does_not_replay_is_named(forgetful_killed):
         assert len(file.readlines()) == 1 + 5  # nothing was truncated
 
 
+@pytest.mark.filterwarnings("ignore:Moody-v0")
 def test_allow_inexact_begins_new_episodes_and_says_so(forgetful_killed):
     run = resume(forgetful_killed, allow_inexact=True)
     assert [resumed.exact for resumed in run.info.resumed] == [False]
@@ -344,6 +346,34 @@ def test_more_env_steps_extend_a_finished_run(tmp_path):
     assert [fact.env_steps for fact in run.info.resumed] == [1280]
     assert run.first_config == saved.config
     assert (run.config, run.first_config.train.env_steps) == (longer, TASKS["CartPole"].train.env_steps)
+
+
+def test_a_run_that_is_prolonged_says_which_values_jump_and_may_keep_them(tmp_path):
+    run = whole(TASKS["CartPole"], tmp_path / "run")
+    saved = newest_checkpoint(run)  # at the end of 10 iterations of 128 env steps, and of the schedule from 3e-4 to 0
+    stretched = resumed_config(run, saved, ["train.env_steps=2000"])
+    assert moved_schedules(saved, stretched) == [f"update.learning_rate from 0 to {3e-4 * (1 - 10 / 16):.3g}"]
+    assert moved_schedules(saved, saved.config) == []
+    held = resumed_config(run, saved, ["train.env_steps=2000", "train.schedule_env_steps=1280"])
+    assert moved_schedules(saved, held) == []
+    resume(run.path, config=held)
+    rates = [float(row["learning_rate"]) for row in logs(run)[0]]
+    assert rates[9:] == [pytest.approx(3e-5), *[0.0] * 6]
+
+
+def test_with_another_target_a_run_is_to_solve_its_task_anew(tmp_path):
+    train_keys = {"target_return": 6.0, "checkpoint_interval": 128, "env_steps": 1280}
+    run = whole(config_of(env={"id": "Truncated-v0"}, train=train_keys), tmp_path / "run")
+    assert run.info.solved is not None
+    saved = newest_checkpoint(run)
+    out_of_reach = resumed_config(run, saved, ["train.env_steps=2000", "train.target_return=1000"])
+    resume(run.path, config=out_of_reach)
+    assert (run.info.target_return, run.info.solved) == (1000, None)
+    assert newest_checkpoint(run).progress.solved_at_env_steps is None
+    easy = resumed_config(run, newest_checkpoint(run), ["train.env_steps=3000", "train.target_return=1"])
+    resume(run.path, config=easy)
+    assert run.info.target_return == 1
+    assert run.info.solved.env_steps > 2000
 
 
 def test_what_an_older_run_began_with_is_recorded_before_it_is_prolonged(tmp_path):

@@ -72,7 +72,7 @@ def test_cores_are_shared_out(monkeypatch, cores, workers, seeds, jobs, expected
 
 
 def jobs_for(folder, seeds, config=TINY):
-    return [Job(config.with_seed(seed), RunWriter(Run(folder / f"seed{seed}"))) for seed in seeds]
+    return [Job(config.changed("train", seed=seed), RunWriter(Run(folder / f"seed{seed}"))) for seed in seeds]
 
 
 def test_each_seed_is_the_run_that_it_would_be_alone(tmp_path):
@@ -83,7 +83,7 @@ def test_each_seed_is_the_run_that_it_would_be_alone(tmp_path):
         assert [iteration.metrics.env_steps for iteration in iterations] == [32, 64, 96]
         assert {iteration.episodes for iteration in iterations} == {()}  # which would be sent for nothing
         alone = Run(tmp_path / "alone" / f"seed{seed}")
-        list(train(TINY.with_seed(seed), alone))
+        list(train(TINY.changed("train", seed=seed), alone))
         run = Run(result.run_dir)
         assert_same_ending(run, alone)
         assert (result.seed, result.env_steps, result.interrupted) == (seed, 96, False)

@@ -98,6 +98,7 @@ def test_a_snapshot_is_the_state_of_its_moment(training):
     assert not np.array_equal(training.state()["agent"]["actor.2.bias"], then["agent"]["actor.2.bias"])
 
 
+@pytest.mark.filterwarnings("ignore:Moody-v0")
 def test_new_episodes_in_all_environments_have_no_returns_behind_them(tmp_path):
     """The running returns of the reward normaliser belong to the episodes that an inexact resume gives up."""
     config = Config.model_validate(

@@ -108,7 +108,7 @@ def statistics(**changes):
     )
     shares = {"solved_fraction": 0.5, "terminated_fraction": 1.0, "truncated_fraction": 0.0}
     values = {"env_id": "X-v0", "episodes": 100, "seed": 0, "deterministic": True, "target_return": 200.0}
-    return Statistics(**values | numbers | {"return_iqm_ci95": None} | shares | changes)
+    return Statistics(**values | numbers | {"return_iqm_ci95": None, "info_means": {}} | shares | changes)
 
 
 def evaluation(**changes):
@@ -155,6 +155,7 @@ def test_statistics_stand_side_by_side(screen):
         solved_fraction=0.97,
         terminated_fraction=0.98,
         truncated_fraction=0.02,
+        info_means={"is_success": 0.62, "distance": 12.3456},
     )
     results.statistics({"agent, greedy": agent, "random policy": statistics(solved_fraction=None)})
     lines = [re.split(r" *[│┃] *", line)[1:-1] for line in screen.export_text().splitlines()]
@@ -171,6 +172,8 @@ def test_statistics_stand_side_by_side(screen):
         ["episodes at the target", "97.0%", "-"],
         ["ended by the task", "98.0%", "100.0%"],
         ["ended by time limit", "2.0%", "0.0%"],
+        ["is_success, mean", "0.62", "-"],
+        ["distance, mean", "12.3", "-"],
     ]
 
 
