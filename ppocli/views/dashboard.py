@@ -53,6 +53,7 @@ class Dashboard:
         self._iterations, self._total = config.num_iterations, config.total_env_steps
         self._known, self._saved_at = known, known.progress.env_steps
         self._iteration: Iteration | None = None
+        self._solved_return: float | None = None  # of the check that found the task solved
         self._phase_seconds = dict.fromkeys(PHASES, 0.0)
         self._training_began = 0.0
         self._curve = Curve(self._total)
@@ -91,6 +92,8 @@ class Dashboard:
             self._phase_seconds[phase] += spent[phase]
         self._remember(metrics)
         self._iteration = iteration
+        if iteration.verdict.solved_return is not None:
+            self._solved_return = iteration.verdict.solved_return
         if iteration.saved:
             self._saved_at = metrics.env_steps
         began = time.perf_counter()
@@ -158,7 +161,7 @@ class Dashboard:
             Text(f"return {_return(verdict.recent_return)}, target {_return(verdict.target)}"),
             Text(f"elapsed {elapsed}, ETA {eta}"),
             Text(f"{env_steps:,} of {self._total:,} env steps"),
-            Text(f"solved {_solved(iteration)}, best evaluation {_return(iteration.progress.best_return)}"),
+            Text(f"solved {_solved(iteration)}, best evaluation {self._best_evaluation(iteration)}"),
             self._hint(iteration),
         ]
         curve = self._curve_lines(iteration, width, rows - len(lines) - 1) if width >= CURVE_COLUMNS else []
@@ -194,12 +197,17 @@ class Dashboard:
         return {
             "recent return": _return(verdict.recent_return),
             "target": _return(verdict.target),
-            "best evaluation": _return(iteration.progress.best_return),
+            "best evaluation": self._best_evaluation(iteration),
             "episode length": _return(metrics.length_mean),
             "env steps/s": f"{metrics.env_steps_per_second:,.0f}",
             "solved": _solved(iteration),
             **{f"{phase} time": f"{self._phase_seconds[phase] / training_seconds:.0%}" for phase in PHASES},
         }
+
+    def _best_evaluation(self, iteration: Iteration) -> str:
+        """Return the best that a greedy policy did, in an evaluation or in the check that found the task solved."""
+        found = (iteration.progress.best_return, self._solved_return)
+        return _return(max((value for value in found if value is not None), default=None))
 
     def _learning(self, metrics: Metrics) -> dict[str, str]:
         return {

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ppocli.config.models import Config
+from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress
 from ppocli.signals import STOPPING, StopRequest
 from ppocli.views import dashboard
@@ -159,6 +161,15 @@ def test_huge_numbers_keep_to_their_columns():
 def test_solved():
     lines = shown(iteration(5, progress=Progress(solved_at_env_steps=8192, solved_at_seconds=18.0)))
     assert value_of("solved", lines) == "at 8,192"
+
+
+def test_the_check_that_finds_the_task_solved_is_an_evaluation():
+    verdict = Verdict(481.5, None, is_best=False, recent_return=400.0, target=475.0)
+    solved = replace(iteration(5, progress=Progress(solved_at_env_steps=8192)), verdict=verdict)
+    assert value_of("best evaluation", shown(iteration(4), solved)) == "481.5"
+    later = [iteration(number, progress=Progress(best_return=best)) for number, best in ((6, 100.0), (7, 490.0))]
+    assert value_of("best evaluation", shown(solved, later[0])) == "481.5"
+    assert value_of("best evaluation", shown(solved, *later)) == "490.0"
 
 
 def test_the_last_checkpoint_is_remembered():
