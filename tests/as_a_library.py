@@ -29,6 +29,13 @@ def process():
     }
 
 
+def own_handler(number, frame):
+    heard.append(number)
+
+
+heard = []
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, own_handler)
 torch.set_num_threads(2)
 torch.fft.fft(torch.zeros(2))  # whatever torch sets up at its first work, it has
 before = process()
@@ -53,9 +60,28 @@ config = Config.model_validate(
         "train": {"env_steps": 32, "eval_episodes": 1},
     }
 )
-iterations = list(train(Job(config, RunWriter(Run(Path("run"))))))
-assert iterations[-1].progress.env_steps == 32
+trained = {}
 
-for after in (imported, process()):
+
+def do(name):
+    trained[name] = list(train(Job(config, RunWriter(Run(Path(name))))))
+
+
+def assert_untouched(after):
     for name, value in before.items():
         assert after[name] == value, f"{name}: {value} → {after[name]}"
+
+
+do("run")
+assert_untouched(imported)
+assert_untouched(process())
+thread = threading.Thread(target=do, args=("run in a thread",))
+thread.start()
+signal.raise_signal(signal.SIGTERM)  # the program's own business, and no end of the training
+thread.join()
+assert_untouched(process())
+assert heard == [signal.SIGTERM]
+first, second = (trained[name][-1] for name in ("run", "run in a thread"))
+assert first.progress.env_steps == second.progress.env_steps == 32
+assert first.metrics.policy_loss == second.metrics.policy_loss
+assert Run(Path("run in a thread")).info.state == "finished"
