@@ -76,6 +76,7 @@ def statistics(column):
         solved_fraction=share(column["episodes at the target"]),
         terminated_fraction=share(column["ended by the task"]),
         truncated_fraction=share(column["ended by time limit"]),
+        info_means={},
     )
 
 
