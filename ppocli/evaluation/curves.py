@@ -61,11 +61,9 @@ class Band:
 
 def running_mean(values: Sequence[float], window: int = WINDOW) -> Floats:
     """Return for each of `values` (E,) the mean of it and up to `window` − 1 before it."""
-    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    ends = np.arange(1, len(values) + 1)
-    begins = np.maximum(ends - window, 0)
-    means: Floats = (sums[ends] - sums[begins]) / (ends - begins)
-    return means
+    sums: Floats = np.cumsum(values, dtype=np.float64)
+    sums[window:] -= sums[:-window]
+    return sums / np.minimum(np.arange(1, len(values) + 1), window)
 
 
 def learning_curve(episodes: Sequence[LoggedEpisode], axis: Axis) -> tuple[Floats, Floats]:

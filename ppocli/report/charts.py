@@ -226,7 +226,14 @@ def health_charts(environment: EnvironmentData) -> list[Chart]:
 
 
 def _health_chart(environment: EnvironmentData, sign: str, heading: str, limit: float | None) -> Chart:
-    traces, y_axis = _sign_traces(environment, sign), _axis("", tickformat="~g")
+    traces, y_axis = [], _axis("", tickformat="~g")
+    for number, group in enumerate(environment.groups):
+        for seed, run in enumerate(group.runs):
+            rows = thinned(run.metrics)[0]
+            points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
+            # A colour stands for a config, as in the learning chart, or for a seed of the only one.
+            look = _look(seed if len(environment.groups) == 1 else number) | {"width": 1.5}
+            traces.append(_line(points, _text(run.label), look, "%{y:.4~g}"))
     note = _thinning_note([run.metrics for run in environment.runs], "iteration")
     if sign == "explained_variance" and min(min(trace.y, default=0.0) for trace in traces) < -1:
         y_axis["range"] = [-1.05, 1.05]
@@ -235,15 +242,3 @@ def _health_chart(environment: EnvironmentData, sign: str, heading: str, limit: 
     axes = {"xaxis": _axis("", **_ENV_STEPS), "yaxis": y_axis}
     figure = _figure(traces, **axes, shapes=levels, showlegend=len(environment.groups) == 1 < len(traces))
     return Chart(figure, f"{heading} over env steps, {environment.env_id}", 260, note, heading)
-
-
-def _sign_traces(environment: EnvironmentData, sign: str) -> list[Any]:
-    """Return a line a run. A colour stands for a config, as in the learning chart, or for a seed of the only one."""
-    traces = []
-    for number, group in enumerate(environment.groups):
-        for seed, run in enumerate(group.runs):
-            rows = thinned(run.metrics)[0]
-            points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
-            look = _look(seed if len(environment.groups) == 1 else number) | {"width": 1.5}
-            traces.append(_line(points, _text(run.label), look, "%{y:.4~g}"))
-    return traces
