@@ -13,7 +13,6 @@ from ppocli.config.models import KEYS
 from ppocli.errors import RunError, one_line
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.estimates import IQM_TRIM, iqm, t_interval
-from ppocli.records.info import RunInfo
 from ppocli.records.logs import LoggedEpisode
 from ppocli.records.run import Run
 
@@ -62,11 +61,9 @@ class Band:
 
 def running_mean(values: Sequence[float], window: int = WINDOW) -> Floats:
     """Return for each of `values` (E,) the mean of it and up to `window` − 1 before it."""
-    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    ends = np.arange(1, len(values) + 1)
-    begins = np.maximum(ends - window, 0)
-    means: Floats = (sums[ends] - sums[begins]) / (ends - begins)
-    return means
+    sums: Floats = np.cumsum(values, dtype=np.float64)
+    sums[window:] -= sums[:-window]
+    return sums / np.minimum(np.arange(1, len(values) + 1), window)
 
 
 def learning_curve(episodes: Sequence[LoggedEpisode], axis: Axis) -> tuple[Floats, Floats]:
@@ -163,7 +160,7 @@ def differing_keys(alike: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _canonical(value: Any) -> str:
-    """Return text that is the same for equal values: in whatever order a mapping was written, and for 1 as for 1.0."""
+    """Return text that is the same for equal values: a mapping in whatever order, and 1 as well as 1.0."""
     return json.dumps(json.loads(json.dumps(value), parse_int=float), sort_keys=True)
 
 
@@ -172,28 +169,22 @@ def _title(runs: Sequence[Run], alone: bool) -> tuple[str, str]:
     info = runs[0].info
     if info.name and all(run.info.name == info.name for run in runs):
         return one_line(info.name), ""
-    return ("", "") if alone else (info.config_name, _overrides(info))
-
-
-def _overrides(info: RunInfo) -> str:
-    """Return what the command changed of the config whose name it goes by."""
-    told = [override for override in info.overrides if override.partition("=")[0] not in SAME_EXPERIMENT]
-    texts = [one_line(override.partition(".")[2]).replace("=", " ", 1) for override in told[:_KEYS_SHOWN]]
-    return ", ".join(texts) + (" …" if told[_KEYS_SHOWN:] else "")
+    changes = [override for override in info.overrides if override.partition("=")[0] not in SAME_EXPERIMENT]
+    told = [one_line(override.partition(".")[2]).replace("=", " ", 1) for override in changes[:_KEYS_SHOWN]]
+    return ("", "") if alone else (info.config_name, ", ".join(told) + (" …" if changes[_KEYS_SHOWN:] else ""))
 
 
 def _differences(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
     """Return the values that most of some configs have not: of all keys, or of as few as tell all apart."""
-    differing = differing_keys(alike)
+    values = {key: [_canonical(other[key]) for other in alike] for key in differing_keys(alike)}
 
     def told_apart(keys: Sequence[str]) -> int:
-        return len({_canonical([other[key] for key in keys]) for other in alike})
+        return len(set(zip(*map(values.__getitem__, keys), strict=True)))
 
-    shown: list[str] = differing if len(differing) <= _KEYS_SHOWN else []
-    while told_apart(shown) < told_apart(differing):
-        shown.append(max(differing, key=lambda key: told_apart([*shown, key])))
-    alike_in = {key: [_canonical(other[key]) for other in alike].count(_canonical(own[key])) for key in differing}
-    special = [key for key in differing if 2 * alike_in[key] <= len(alike)]
+    shown = list(values) if len(values) <= _KEYS_SHOWN else []
+    while told_apart(shown) < len(alike):
+        shown.append(max(values, key=lambda key: told_apart([*shown, key])))
+    special = [key for key in values if 2 * values[key].count(_canonical(own[key])) <= len(alike)]
     told = [key for key in shown if key in special] or special[:_KEYS_SHOWN]
     parts = [f"{key.partition('.')[2]} {short(own[key])}" for key in told]
     return ", ".join(parts) + (" …" if len(special) > len(told) else "")

@@ -15,6 +15,30 @@ SMALLEST_EXPLAINED_VARIANCE = 0.0  # by its definition, 1 is a perfect critic, a
 SMALLEST_ENTROPY_SHARE = 0.02  # of the first iteration's, near that of choosing blindly; presets end at 0.05 or more
 
 
+_WORDS = {  # the advice and the explanation of a finding
+    "approx_kl": (
+        f"approx KL above {LARGEST_APPROX_KL:g}: steps too large; lower learning_rate or update_epochs",
+        "Each update moves the policy so far that the samples it learns from no longer speak for it; what was learned "
+        "may get lost. A smaller learning_rate, fewer update_epochs or a target_kl keep updates small.",
+    ),
+    "clip_fraction": (
+        f"clip fraction above {LARGEST_CLIP_FRACTION:g}: steps too large; lower learning_rate, update_epochs",
+        "So many samples have reached the limit that clip_coef sets and teach nothing more. A smaller learning_rate or "
+        "fewer update_epochs make better use of them.",
+    ),
+    "explained_variance": (
+        "explained variance below 0: critic worse than a constant; check reward_scale",
+        "Advantages measured by such a critic are mostly noise. Returns far from 1 are hard to learn: a smaller "
+        "reward_scale or normalize_rewards helps, then another learning_rate, or more samples in an iteration.",
+    ),
+    "entropy": (
+        "entropy near 0: hardly explores any more; if returns are poor, raise ent_coef",
+        "The policy takes the same action nearly always and will not find a better one. That is fine when its returns "
+        "are good; otherwise a larger ent_coef, or a smaller learning_rate at the start, keeps it trying.",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is not as it should be."""
@@ -36,64 +60,26 @@ def findings(
     window = list(recent)[-WINDOW:]
     if len(window) < WINDOW or window[-1].iteration < FIRST_ITERATION:
         return []
-    found = (_size_of_updates(window), _critic(window), _exploration(window, initial_entropy, target))
-    return [finding for finding in found if finding is not None]
-
-
-def _size_of_updates(window: Sequence[Metrics]) -> Finding | None:
-    """One finding for two signs of the same thing."""
-    approx_kl = fmean(row.approx_kl for row in window)
-    if approx_kl > LARGEST_APPROX_KL:
-        return Finding(
-            "approx_kl",
-            approx_kl,
-            f"approx KL above {LARGEST_APPROX_KL:g}: steps too large; lower learning_rate or update_epochs",
-            f"approx_kl is {approx_kl:.3f}, the mean of {WINDOW} iterations; the presets stay below 0.02. Each update "
-            "moves the policy so far that the samples it learns from no longer speak for it; what was learned may get "
-            "lost. A smaller learning_rate, fewer update_epochs or a target_kl keep updates small.",
-        )
-    clip_fraction = fmean(row.clip_fraction for row in window)
-    if clip_fraction > LARGEST_CLIP_FRACTION:
-        return Finding(
-            "clip_fraction",
-            clip_fraction,
-            f"clip fraction above {LARGEST_CLIP_FRACTION:g}: steps too large; lower learning_rate, update_epochs",
-            f"clip_fraction is {clip_fraction:.2f}, the mean of {WINDOW} iterations; the presets stay below 0.2. So "
-            "many samples have reached the limit that clip_coef sets and teach nothing more. A smaller learning_rate "
-            "or fewer update_epochs make better use of them.",
-        )
-    return None
-
-
-def _critic(window: Sequence[Metrics]) -> Finding | None:
+    found = {}
+    if (approx_kl := fmean(row.approx_kl for row in window)) > LARGEST_APPROX_KL:
+        found["approx_kl"] = approx_kl
+    elif (clip_fraction := fmean(row.clip_fraction for row in window)) > LARGEST_CLIP_FRACTION:  # a sign of the same
+        found["clip_fraction"] = clip_fraction
     # Where all episodes return the same, as in a solved CartPole, or none ends, there is next to nothing to explain.
     telling = [row.explained_variance for row in window if row.return_min != row.return_max]
     # The median: a single iteration in which returns hardly vary may come to -10.
-    if len(telling) <= WINDOW / 2 or median(telling) >= SMALLEST_EXPLAINED_VARIANCE:
-        return None
-    return Finding(
-        "explained_variance",
-        median(telling),
-        "explained variance below 0: critic worse than a constant; check reward_scale",
-        f"explained_variance is {median(telling):.2f}, the median of {WINDOW} iterations; 1 is a perfect critic, 0 one "
-        "that always says the same. Advantages measured by such a critic are mostly noise. Returns far from 1 are hard "
-        "to learn: a smaller reward_scale or normalize_rewards helps, then another learning_rate, or more samples in "
-        "an iteration.",
-    )
-
-
-def _exploration(window: Sequence[Metrics], initial_entropy: float | None, target: float | None) -> Finding | None:
-    entropy = fmean(row.entropy for row in window)
-    if initial_entropy is None or entropy >= SMALLEST_ENTROPY_SHARE * initial_entropy:
-        return None
+    if len(telling) > WINDOW / 2 and median(telling) < SMALLEST_EXPLAINED_VARIANCE:
+        found["explained_variance"] = median(telling)
+    # A policy that solves its task may be as sure of itself as it likes.
     returns = [row.return_mean for row in window if row.return_mean is not None]
-    if target is not None and returns and fmean(returns) >= target:
-        return None  # a policy that solves its task may be as sure of itself as it likes
-    return Finding(
-        "entropy",
-        entropy,
-        "entropy near 0: hardly explores any more; if returns are poor, raise ent_coef",
-        f"entropy is {entropy:.4f}, the mean of {WINDOW} iterations; it began at {initial_entropy:.2f}. The policy "
-        "takes the same action nearly always and will not find a better one. That is fine when its returns are good; "
-        "otherwise a larger ent_coef, or a smaller learning_rate at the start, keeps it trying.",
-    )
+    solves = target is not None and returns and fmean(returns) >= target
+    entropy = fmean(row.entropy for row in window)
+    if initial_entropy is not None and entropy < SMALLEST_ENTROPY_SHARE * initial_entropy and not solves:
+        found["entropy"] = entropy
+    return [_finding(metric, value) for metric, value in found.items()]
+
+
+def _finding(metric: str, value: float) -> Finding:
+    advice, reasons = _WORDS[metric]
+    average = "median" if metric == "explained_variance" else "mean"
+    return Finding(metric, value, advice, f"{metric} is {value:.4f}, the {average} of {WINDOW} iterations. {reasons}")

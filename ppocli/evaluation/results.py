@@ -57,14 +57,12 @@ def _evaluate(
         greedy_shortfall=None if sampled else greedy_shortfall(returns, trained, baseline.return_mean),
     )
     evaluation = kept.Evaluation(
-        deterministic=not sampled,
-        checkpoint_env_steps=saved.progress.env_steps,
+        **vars(result),
         checkpoint_digest=saved.digest,
         episode_seeds=[episode.seed for episode in episodes],
         episode_returns=returns,
         episode_lengths=[episode.episode_length for episode in episodes],
         random_episode_returns=[episode.episode_return for episode in random_episodes],
-        greedy_shortfall=result.greedy_shortfall,
     )
     if run is not None and is_writable(run.path):
         kept.write_evaluation(run.evaluation, vars(result), evaluation)
@@ -80,10 +78,9 @@ def evaluation_of(run: Run) -> kept.Evaluation:
     if not saved.is_of(run.config):
         raise CheckpointError(f"{saved.path}: of another run, {saved.config.env.id}, seed {saved.config.train.seed}")
     stored = kept.read_evaluation(run.evaluation)
-    if stored is not None:
+    if stored and stored.deterministic and len(stored.episode_returns) >= NUM_EPISODES:
         same_steps = stored.checkpoint_env_steps == saved.progress.env_steps
-        same_agent = same_steps and stored.checkpoint_digest in (saved.digest, "")
-        if stored.deterministic and same_agent and len(stored.episode_returns) >= NUM_EPISODES:
+        if same_steps and stored.checkpoint_digest in (saved.digest, ""):
             return stored
     return _evaluate(saved, run, NUM_EPISODES, 0)[1]
 
@@ -108,8 +105,8 @@ def baseline_returns(config: Config, folder: Path) -> list[float]:
 
     One with other arguments is left as it is, and so is a read-only folder. Raises what `make_baseline` raises.
     """
-    returns = kept.read_baseline(folder, config.env)
     empty = not (folder / "evaluation.json").exists()  # but for the videos of `render --random`
+    returns = kept.read_baseline(folder, config.env)
     if returns is None and empty and is_writable(folder if folder.exists() else folder.parent):
         make_baseline(config, folder)
         returns = kept.read_baseline(folder, config.env)

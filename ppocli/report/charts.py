@@ -21,12 +21,12 @@ MAX_POINTS = 2_000  # that a chart has of one log; more would make the page slow
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure for plotly.js, and what it shows in words."""
+    """A figure for plotly.js."""
 
-    caption: str
-    label: str  # for those who cannot see it
-    height: int  # pixels
     figure: dict[str, Any]
+    label: str  # what it shows, for those who cannot see it
+    height: int  # pixels
+    note: str = ""  # what it leaves out, to stand at the end of its caption
     heading: str = ""  # where there are several
 
 
@@ -38,8 +38,15 @@ _LAYOUT: Any = {
     "plot_bgcolor": "rgba(0,0,0,0)",
     "hovermode": "closest",
 }
-_ENV_STEPS = {"tickformat": "~s", "hoverformat": ",d", "rangemode": "tozero"}
 _BOX = {"orientation": "h", "boxpoints": "all", "jitter": 0.6, "pointpos": 0, "boxmean": True, "hoveron": "points"}
+_ENV_STEPS = {"tickformat": "~s", "hoverformat": ",d", "rangemode": "tozero"}
+# The columns of `metrics.csv` that tell how training goes, each with its heading and the limit that is drawn.
+_SIGNS = (
+    ("approx_kl", "Approximate KL divergence", health.LARGEST_APPROX_KL),
+    ("entropy", "Entropy", None),
+    ("explained_variance", "Explained variance", health.SMALLEST_EXPLAINED_VARIANCE),
+    ("clip_fraction", "Clip fraction", health.LARGEST_CLIP_FRACTION),
+)
 
 
 def _figure(traces: Sequence[Any], **layout: Any) -> dict[str, Any]:
@@ -61,31 +68,39 @@ def _text(label: str) -> str:
     return html.escape(label, quote=False)
 
 
+def _look(number: int) -> dict[str, Any]:
+    """Return the colour and the line style of so many-th a group, which it has in figures, too."""
+    return {"color": COLORS[number % len(COLORS)], "dash": _DASHES[number % len(_DASHES)]}
+
+
 def _transparent(color: str) -> str:
     red, green, blue = bytes.fromhex(color.removeprefix("#"))
     return f"rgba({red},{green},{blue},0.2)"
 
 
-def _line(points: tuple[Any, Any], who: str, color: str, width: float, dash: str = "solid", **more: Any) -> Any:
+def _line(points: tuple[Any, Any], who: str, line: dict[str, Any], told: str = "%{y:,.1f}", **more: Any) -> Any:
     """Return the line through `points`, x and y; a `name` is its entry in the legend where that is not `who`."""
-    line = {"color": color, "width": width, "dash": dash}
-    hover = f"{who}: %{{y:,.1f}}<br>at %{{x:,}} env steps<extra></extra>"
+    hover = f"{who}: {told}<br>at %{{x:,.0f}} env steps<extra></extra>"
     values = {"x": points[0], "y": points[1], "mode": "lines", "name": who, "line": line, "hovertemplate": hover}
     return go.Scatter(values | more)
 
 
-def _level(value: float, name: str, color: str, axis: str = "y", **label: Any) -> dict[str, Any]:
+def _level(value: float, name: str, color: str, axis: str = "y") -> dict[str, Any]:
     """Return a line through the whole chart at a return, with its name beside it; `axis` is that of the returns."""
     across = "x" if axis == "y" else "y"
-    level = {"type": "line", "layer": "below", "line": {"color": color, "width": 1.5, "dash": "dash"}}
     ends = {f"{axis}0": value, f"{axis}1": value, f"{across}ref": "paper", f"{across}0": 0, f"{across}1": 1}
-    named = {"text": name, "textposition": "end", "yanchor": "bottom", "font": {"size": 11}}
-    return level | ends | {"label": named | label}
+    place = {"textposition": "start", "textangle": 0, "xanchor": "right", "yanchor": "bottom"}
+    line = {"color": color, "width": 1.5, "dash": "dash"}
+    return {
+        "type": "line",
+        "layer": "below",
+        "line": line,
+        "label": {"text": name, "font": {"size": 11}} | place,
+    } | ends
 
 
-def _target_levels(environment: EnvironmentData, axis: str = "y", **label: Any) -> list[dict[str, Any]]:
-    place = {"textposition": "start", "yanchor": "top", **label}
-    return [_level(target, f"solved: {text.plain(target)}", _TARGET, axis, **place) for target in environment.targets]
+def _target_levels(environment: EnvironmentData, axis: str = "y") -> list[dict[str, Any]]:
+    return [_level(target, f"solved: {text.plain(target)}", _TARGET, axis) for target in environment.targets]
 
 
 def thinned(rows: Sequence[Any]) -> tuple[list[Any], int]:
@@ -106,14 +121,8 @@ def learning_chart(environment: EnvironmentData) -> Chart | None:
         return None
     if len(begun) == 1:
         traces = _episode_traces(begun[0])
-        caption = f"Each point is a training episode; the line is the mean of the last {curves.WINDOW}."
     else:
         traces = [trace for number, group in enumerate(environment.groups) for trace in _group_traces(group, number)]
-        caption = (
-            f"Mean return of the last {curves.WINDOW} training episodes. Where there are several seeds: their mean, "
-            "its 95 % t interval as a band, both up to the end of the shortest, and each of them as a thin line."
-        )
-    caption += _thinning_note([run.episodes for run in begun], "episode")
     means = {name: float(np.mean(returns)) for name, returns in environment.random_returns.items()}
     random = [_level(mean, f"{_text(name)}: {text.number(mean)}", RANDOM) for name, mean in means.items()]
     drawn = [y for trace in traces if trace.line.width != 0 for y in trace.y]  # edges of bands have no width
@@ -122,13 +131,14 @@ def learning_chart(environment: EnvironmentData) -> Chart | None:
     limits = {"clipmin": min(heights) - room, "clipmax": max(heights) + room}
     axes = {"xaxis": _axis("env steps", **_ENV_STEPS), "yaxis": _axis("episode return", autorangeoptions=limits)}
     figure = _figure(traces, **axes, shapes=[*_target_levels(environment), *random])
-    return Chart(caption, f"Learning curve of {environment.env_id}: episode return over env steps", 440, figure)
+    note = _thinning_note([run.episodes for run in begun], "episode")
+    return Chart(figure, f"Learning curve of {environment.env_id}: episode return over env steps", 440, note)
 
 
 def _running_means(run: RunData) -> tuple[list[float], list[float]]:
     """Return where episodes of a run ended, and the mean return of the last ones at each."""
-    means = curves.running_mean([episode.episode_return for episode in run.episodes]).tolist()
-    return [episode.env_steps for episode in thinned(run.episodes)[0]], thinned(means)[0]
+    env_steps, means = curves.learning_curve(run.episodes, curves.Axis.ENV_STEPS)
+    return thinned(env_steps.tolist())[0], thinned(means.tolist())[0]
 
 
 def _episode_traces(run: RunData) -> list[Any]:
@@ -144,47 +154,44 @@ def _episode_traces(run: RunData) -> list[Any]:
         hovertemplate="episode %{customdata[0]:,}<br>return %{y:,.1f}, %{customdata[1]:,} env steps long"
         "<br>ended at %{x:,} env steps<extra></extra>",
     )
-    return [points, _line(_running_means(run), f"mean of the last {curves.WINDOW}", COLORS[0], 3)]
+    return [points, _line(_running_means(run), f"mean of the last {curves.WINDOW}", _look(0) | {"width": 3})]
 
 
 def _group_traces(data: GroupData, number: int) -> list[Any]:
     """Return the curves of a group: its seeds, and where there are several their mean with its band."""
-    begun = [run for run in data.runs if run.episodes]
-    color, dash = COLORS[number % len(COLORS)], _DASHES[number % len(_DASHES)]
-    label = _text(data.group.label)
+    begun, look, label = [run for run in data.runs if run.episodes], _look(number), _text(data.group.label)
     if len(begun) < 2:
-        return [_line(_running_means(run), label or _text(run.label), color, 3, dash) for run in begun]
+        return [_line(_running_means(run), label or _text(run.label), look | {"width": 3}) for run in begun]
     config = f"{label}: " if label else ""
     # One entry in the legend turns all seeds on and off.
     entry: Any = {"name": f"{config}each seed", "legendgroup": f"seeds {number}", "legendrank": 2000, "opacity": 0.6}
-    seeds = [
-        _line(_running_means(run), _text(run.label), color, 1, showlegend=run is begun[0], **entry) for run in begun
-    ]
+    thin = look | {"width": 1, "dash": "solid"}
+    seeds = [_line(_running_means(run), _text(run.label), thin, showlegend=run is begun[0], **entry) for run in begun]
     together = curves.overlapping([run.run for run in begun], curves.Axis.ENV_STEPS)
-    name = f"{config}mean of {len(together)} seeds"
-    return [*_band_traces(together, name, color, dash), *seeds] if len(together) > 1 else seeds
+    return (
+        [*_band_traces(together, f"{config}mean of {len(together)} seeds", look), *seeds]
+        if len(together) > 1
+        else seeds
+    )
 
 
-def _band_traces(runs: Sequence[Run], name: str, color: str, dash: str) -> list[Any]:
+def _band_traces(runs: Sequence[Run], name: str, look: dict[str, Any]) -> list[Any]:
     """Return the lower and the upper edge of the band, filled between them, and the mean."""
     found = curves.band(runs, curves.Axis.ENV_STEPS, curves.Statistic.MEAN)
     assert found.interval is not None  # there are two runs or more
     x, low, high, center = (numbers.tolist() for numbers in (found.x, *found.interval, found.center))
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
     lower = go.Scatter(x=x, y=low, **edge)
-    upper = go.Scatter(x=x, y=high, fill="tonexty", fillcolor=_transparent(color), **edge)
-    hover = (
-        f"{name}: %{{y:,.1f}}<br>95 % t interval %{{customdata[0]:,.1f}} to %{{customdata[1]:,.1f}}"
-        "<br>at %{x:,.0f} env steps<extra></extra>"
-    )
-    more: Any = {"legendgroup": name, "customdata": np.transpose(found.interval).tolist(), "hovertemplate": hover}
-    return [lower, upper, _line((x, center), name, color, 3, dash, **more)]
+    upper = go.Scatter(x=x, y=high, fill="tonexty", fillcolor=_transparent(look["color"]), **edge)
+    told = "%{y:,.1f}<br>95 % t interval %{customdata[0]:,.1f} to %{customdata[1]:,.1f}"
+    interval = np.transpose(found.interval).tolist()
+    return [lower, upper, _line((x, center), name, look | {"width": 3}, told, legendgroup=name, customdata=interval)]
 
 
 def evaluation_chart(environment: EnvironmentData) -> Chart | None:
     """Return the returns of every evaluated episode beside those of the random policy, None where there are none."""
     boxes = [
-        _box(run.label, run.returns, COLORS[number % len(COLORS)], run.evaluation.episode_seeds)
+        _box(run.label, run.returns, _look(number)["color"], run.evaluation.episode_seeds)
         for number, group in enumerate(environment.groups)
         for run in group.runs
         if run.evaluation
@@ -192,16 +199,11 @@ def evaluation_chart(environment: EnvironmentData) -> Chart | None:
     if not boxes:
         return None
     boxes += [_box(name, returns, RANDOM) for name, returns in environment.random_returns.items()]
-    caption = (
-        "Each point is an unseen episode, played greedily by the agent, or at random. A box holds the middle half of "
-        "them; its line is the median, its dashes the mean."
-    )
-    levels = _target_levels(environment, "x", textangle=0, xanchor="right", yanchor="bottom")
     axes = {"xaxis": _axis("episode return"), "yaxis": {"automargin": True, "autorange": "reversed"}}
-    figure = _figure(boxes, **axes, shapes=levels, showlegend=False)
+    figure = _figure(boxes, **axes, shapes=_target_levels(environment, "x"), showlegend=False)
     label = f"Distribution of episode returns in {environment.env_id}, each agent and the random policy"
     lines = max(box.name.count("<br>") for box in boxes)
-    return Chart(caption, label, 120 + len(boxes) * max(70 if len(boxes) <= 6 else 44, 16 * (lines + 1)), figure)
+    return Chart(figure, label, 120 + len(boxes) * max(70 if len(boxes) <= 6 else 44, 16 * (lines + 1)))
 
 
 def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] = ()) -> Any:
@@ -218,63 +220,25 @@ def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] =
     )
 
 
-# Of each number: what it is called, the limit that is drawn, and what it means.
-_SIGNS: dict[str, tuple[str, float | None, str]] = {
-    "approx_kl": (
-        "Approximate KL divergence",
-        health.LARGEST_APPROX_KL,
-        "How far an update moved the policy. The presets stay below 0.02, but for spikes; where it stays above the "
-        f"dashed line, at {health.LARGEST_APPROX_KL:g}, steps are too large.",
-    ),
-    "entropy": (
-        "Entropy",
-        None,
-        "How undecided the policy is. It falls while the agent learns; near 0 before the task is solved, the agent has "
-        "stopped exploring. For real-valued actions it may be any number.",
-    ),
-    "explained_variance": (
-        "Explained variance",
-        health.SMALLEST_EXPLAINED_VARIANCE,
-        "How well the critic predicts returns: 1 is perfect, and it should come near; at 0, the dashed line, it is no "
-        "better than a constant. Where all returns are alike there is nothing to explain, and it means nothing.",
-    ),
-    "clip_fraction": (
-        "Clip fraction",
-        health.LARGEST_CLIP_FRACTION,
-        "Share of samples that reached the limit set by clip_coef. The presets stay below 0.2; where it stays above "
-        f"the dashed line, at {health.LARGEST_CLIP_FRACTION:g}, much of an update is wasted.",
-    ),
-}
-
-
 def health_charts(environment: EnvironmentData) -> list[Chart]:
     """Return a small chart for each number that tells how training goes, none where there is no iteration yet."""
-    return [_health_chart(environment, sign) for sign in _SIGNS if any(run.metrics for run in environment.runs)]
+    return [_health_chart(environment, *sign) for sign in _SIGNS if any(run.metrics for run in environment.runs)]
 
 
-def _health_chart(environment: EnvironmentData, sign: str) -> Chart:
-    heading, limit, caption = _SIGNS[sign]
-    traces = _sign_traces(environment, sign)
-    y_axis = _axis("", tickformat="~g")
+def _health_chart(environment: EnvironmentData, sign: str, heading: str, limit: float | None) -> Chart:
+    traces, y_axis = [], _axis("", tickformat="~g")
+    for number, group in enumerate(environment.groups):
+        for seed, run in enumerate(group.runs):
+            rows = thinned(run.metrics)[0]
+            points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
+            # A colour stands for a config, as in the learning chart, or for a seed of the only one.
+            look = _look(seed if len(environment.groups) == 1 else number) | {"width": 1.5}
+            traces.append(_line(points, _text(run.label), look, "%{y:.4~g}"))
+    note = _thinning_note([run.metrics for run in environment.runs], "iteration")
     if sign == "explained_variance" and min(min(trace.y, default=0.0) for trace in traces) < -1:
         y_axis["range"] = [-1.05, 1.05]
-        caption += " What lies below −1 is out of sight; a double click on the chart shows it."
-    caption += _thinning_note([run.metrics for run in environment.runs], "iteration")
+        note += " What lies below −1 is out of sight; a double click on the chart shows it."
     levels = [] if limit is None else [_level(limit, "", _TARGET)]
     axes = {"xaxis": _axis("", **_ENV_STEPS), "yaxis": y_axis}
     figure = _figure(traces, **axes, shapes=levels, showlegend=len(environment.groups) == 1 < len(traces))
-    return Chart(caption, f"{heading} over env steps, {environment.env_id}", 260, figure, heading)
-
-
-def _sign_traces(environment: EnvironmentData, sign: str) -> list[Any]:
-    """Return a line a run. A colour stands for a config, as in the learning chart, or for a seed of the only one."""
-    alone = len(environment.groups) == 1
-    traces = []
-    for number, group in enumerate(environment.groups):
-        for seed, run in enumerate(group.runs):
-            rows, who = thinned(run.metrics)[0], _text(run.label)
-            points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
-            hover, place = f"{who}: %{{y:.4~g}}<br>at %{{x:,}} env steps<extra></extra>", seed if alone else number
-            color, dash = COLORS[place % len(COLORS)], _DASHES[place % len(_DASHES)]
-            traces.append(_line(points, who, color, 1.5, dash, hovertemplate=hover))
-    return traces
+    return Chart(figure, f"{heading} over env steps, {environment.env_id}", 260, note, heading)

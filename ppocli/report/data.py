@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,7 @@ class RunData:
     @property
     def name(self) -> str:
         """Its directory, with its environment's before it."""
-        path = self.run.path.absolute()
-        return f"{one_line(path.parent.name)}/{one_line(path.name)}"
+        return one_line(f"{self.run.path.parent.name}/{self.run.path.name}")
 
     @property
     def returns(self) -> list[float]:
@@ -103,10 +103,9 @@ def gather(runs: Sequence[Run]) -> list[EnvironmentData]:
 
     Raises UsageError, RunError, CheckpointError for what cannot be read, and OSError.
     """
-    found = groups(runs)
     environments = []
-    for env_id in dict.fromkeys(group.env_id for group in found):
-        members = [group for group in found if group.env_id == env_id]
+    for env_id, found in groupby(groups(runs), key=lambda group: group.env_id):
+        members = list(found)
         labels = _labels(members)
         data = [GroupData(group, [_run_data(run, labels[run.path]) for run in group.runs]) for group in members]
         environments.append(EnvironmentData(env_id, data))
@@ -115,19 +114,16 @@ def gather(runs: Sequence[Run]) -> list[EnvironmentData]:
 
 def _labels(members: Sequence[Group]) -> dict[Path, str]:
     """Return for each run of an environment its seed, and where that is not enough its config, then its directory."""
-    labels = {
-        run.path: f"seed {run.config.train.seed}" + (f" ({group.label})" if group.label else "")
-        for group in members
-        for run in group.runs
-    }
+    labels: dict[Path, str] = {}
+    for group in members:
+        config = f" ({group.label})" if group.label else ""
+        labels |= {run.path: f"seed {run.config.train.seed}{config}" for run in group.runs}
     count = Counter(labels.values())
-    names = {path: f", {one_line(path.absolute().name)}" for path in labels}
-    return {path: label if count[label] == 1 else label + names[path] for path, label in labels.items()}
+    return {path: f"{label}, {one_line(path.name)}" if count[label] > 1 else label for path, label in labels.items()}
 
 
 def _run_data(run: Run, label: str) -> RunData:
-    evaluation, reason = _evaluation(run)
-    return RunData(run, label, run.info, summarize_run(run), run.metrics(), run.episodes(), evaluation, reason)
+    return RunData(run, label, run.info, summarize_run(run), run.metrics(), run.episodes(), *_evaluation(run))
 
 
 def _evaluation(run: Run) -> tuple[Evaluation | None, str]:

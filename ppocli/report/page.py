@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from ppocli import __version__
 from ppocli.errors import one_line
+from ppocli.evaluation import curves
 from ppocli.files import placing, write_atomically
 from ppocli.records.catalog import common_folder
 from ppocli.records.run import Run
@@ -69,7 +70,7 @@ def page(environments: Sequence[EnvironmentData], made: datetime) -> str:
         loader=loader, undefined=strict, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters["csp_hash"] = _csp_hash
-    templates.globals |= {"charts": charts, "films": films, "sentences": sentences, "tables": tables}
+    templates.globals |= {"charts": charts, "curves": curves, "films": films, "sentences": sentences, "tables": tables}
     return templates.get_template("page.html.j2").render(
         environments=environments,
         commands=commands(environments),

@@ -104,16 +104,13 @@ def _diagnosis(run: RunData) -> list[str]:
         window, target = run.metrics[end - health.WINDOW : end], run.info.target_return
         for finding in health.findings(window, initial_entropy=initial_entropy, target=target):
             seen.setdefault(finding.metric, []).append((window[-1].env_steps, finding))
-    texts = [_finding_text(found, looked_at, run.metrics[-1].env_steps) for found in seen.values()]
+    texts = []
+    for found in seen.values():  # as it was when it was last found
+        (first, _), (last, finding) = found[0], found[-1]
+        until = "still so at the end" if last == run.metrics[-1].env_steps else f"no more after {text.count(last)}"
+        when = f"So in {len(found):,} of {looked_at:,} iterations, first at {text.count(first)} env steps, {until}."
+        texts.append(f"{finding.explanation} {when}")
     return texts or [f"nothing unusual in {len(run.metrics):,} iterations."]
-
-
-def _finding_text(found: Sequence[tuple[int, health.Finding]], looked_at: int, end: int) -> str:
-    """Return what was found, as it was when it was last found, and when that was."""
-    (first, _), (last, finding) = found[0], found[-1]
-    until = "still so at the end" if last == end else f"no more after {text.count(last)}"
-    when = f"So in {len(found):,} of {looked_at:,} iterations, first at {text.count(first)} env steps, {until}."
-    return f"{finding.explanation} {when}"
 
 
 def _acts_discretely(run: Run) -> bool:

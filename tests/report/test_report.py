@@ -398,14 +398,14 @@ def test_a_chart_says_what_it_leaves_out(tmp_path):
     episodes = [episode(number, number, 1.0, float(number)) for number in range(1, 5001)]
     (environment,) = data.gather([run_directory(tmp_path / "a", episodes=episodes)])
     chart = charts.learning_chart(environment)
-    assert chart.caption.endswith(" Drawn is one episode in 3.")
+    assert chart.note.endswith(" Drawn is one episode in 3.")
     points, means = chart.figure["data"]
     assert points["x"][-1] == 5000
     assert points["y"][-2:] == [4997.0, 5000.0]
     assert means["y"][-1] == np.mean(range(4901, 5001))  # of all of the last 100, not of those that are drawn
     assert (
         "Drawn"
-        not in charts.learning_chart(data.gather([run_directory(tmp_path / "b", episodes=episodes[:9])])[0]).caption
+        not in charts.learning_chart(data.gather([run_directory(tmp_path / "b", episodes=episodes[:9])])[0]).note
     )
 
 
@@ -514,7 +514,7 @@ def test_a_variance_far_below_0_does_not_flatten_the_rest(tmp_path):
     found = {chart.heading: chart for chart in charts.health_charts(environment)}
     chart, entropy = found["Explained variance"], found["Entropy"]
     assert chart.figure["layout"]["yaxis"]["range"] == [-1.05, 1.05]
-    assert "a double click on the chart shows it" in chart.caption
+    assert "a double click on the chart shows it" in chart.note
     assert chart.figure["data"][0]["y"] == [-50.0, 0.9]
     assert "range" not in entropy.figure["layout"]["yaxis"]
 
