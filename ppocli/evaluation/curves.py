@@ -146,7 +146,10 @@ def groups(runs: Sequence[Run]) -> list[Group]:
 
 def settings_of(run: Run) -> dict[str, Any]:
     """Return what of a run's config makes its group: what it began with, under dotted keys."""
-    return {key: value for key, value in run.first_config.leaves().items() if key not in SAME_EXPERIMENT}
+    leaves = run.first_config.leaves()
+    if leaves["train.schedule_env_steps"] == leaves["train.env_steps"]:  # as when the run was prolonged without them
+        leaves["train.schedule_env_steps"] = None
+    return {key: value for key, value in leaves.items() if key not in SAME_EXPERIMENT}
 
 
 def _code(run: Run) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from ppocli.records.logs import LARGEST, Metrics
+from ppocli.views.text import mean_return
 
 
 class Curve:
@@ -43,7 +44,7 @@ class Curve:
 
     def lines(self, width: int, height: int, references: Mapping[str, float], ascii_only: bool) -> list[Text]:
         """Draw the curve in a frame, with a level line for each of the `references` and its name beside it."""
-        names = {name: f"{name} {value:.5g}" for name, value in references.items()}
+        names = {name: f"{name} {mean_return(value)}" for name, value in references.items()}
         margin = max(map(len, [*names.values(), ", ".join(names), "-1.2e+100"]))
         columns, rows = width - margin - 3, height - 2
         xs, ys = self.points(columns)

@@ -19,7 +19,7 @@ from ppocli.records.logs import Metrics
 from ppocli.signals import STOPPING, StopRequest
 from ppocli.training.outcome import Iteration
 from ppocli.views.curve import Curve
-from ppocli.views.text import clock
+from ppocli.views.text import clock, mean_return
 
 SHORTEST_INTERVAL_SECONDS = 0.25  # from one redraw to the next: eyes ask for no more
 SHARE_OF_TIME = 0.01  # of training, that drawing may take: on a slow terminal or a busy machine it draws less often
@@ -158,7 +158,7 @@ class Dashboard:
         lines = [
             Text(self._title),
             Text.assemble(f"{share:4.0%} ", *_bar(share, width - 5)),
-            Text(f"return {_return(verdict.recent_return)}, target {_return(verdict.target)}"),
+            Text(f"return {mean_return(verdict.recent_return)}, target {mean_return(verdict.target)}"),
             Text(f"elapsed {elapsed}, ETA {eta}"),
             Text(f"{env_steps:,} of {self._total:,} env steps"),
             Text(f"solved {_solved(iteration)}, best evaluation {self._best_evaluation(iteration)}"),
@@ -195,10 +195,10 @@ class Dashboard:
         metrics, verdict = iteration.metrics, iteration.verdict
         training_seconds = metrics.seconds - self._training_began
         return {
-            "recent return": _return(verdict.recent_return),
-            "target": _return(verdict.target),
+            "recent return": mean_return(verdict.recent_return),
+            "target": mean_return(verdict.target),
             "best evaluation": self._best_evaluation(iteration),
-            "episode length": _return(metrics.length_mean),
+            "episode length": mean_return(metrics.length_mean),
             "env steps/s": f"{metrics.env_steps_per_second:,.0f}",
             "solved": _solved(iteration),
             **{f"{phase} time": f"{self._phase_seconds[phase] / training_seconds:.0%}" for phase in PHASES},
@@ -207,7 +207,7 @@ class Dashboard:
     def _best_evaluation(self, iteration: Iteration) -> str:
         """Return the best that a greedy policy did, in an evaluation or in the check that found the task solved."""
         found = (iteration.progress.best_return, self._solved_return)
-        return _return(max((value for value in found if value is not None), default=None))
+        return mean_return(max((value for value in found if value is not None), default=None))
 
     def _learning(self, metrics: Metrics) -> dict[str, str]:
         return {
@@ -253,12 +253,6 @@ def _grid(cells: Mapping[str, str], width: int) -> list[Text]:
 def _bar(share: float, width: int) -> tuple[tuple[str, str], tuple[str, str]]:
     done = int(share * width)
     return ("━" * done, "cyan"), ("─" * (width - done), "dim")
-
-
-def _return(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:z,.1f}" if abs(value) < 1e7 else f"{value:.3e}"
 
 
 def _fixed(value: float, digits: int) -> str:

@@ -33,6 +33,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def mean_return(value: float | None) -> str:
+    """Return a return as screens have room for it, a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:z,.1f}" if abs(value) < 1e7 else f"{value:.3e}"
+
+
 def short_count(count: int) -> str:
     """Return how many of something there are, in three or four characters."""
     if count < 1_000:

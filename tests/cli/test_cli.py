@@ -466,6 +466,10 @@ def test_prolonging_one_of_several_seeds_does_not_split_them(ppocli, run_dir, tm
     assert ppocli("train", "--resume", "latest", "--set", "train.env_steps=4096").exit_code == 0
     assert ppocli("plot", *map(str, run_dir.parent.glob("2*")), "--output", "x.svg").exit_code == 0
     assert "mean of 2 seeds" in (tmp_path / "x.svg").read_text()
+    longer = ("--set", "train.env_steps=6144", "--set", "train.schedule_env_steps=2048")  # as long as it was to be
+    assert ppocli("train", "--resume", "latest", *longer).exit_code == 0
+    assert ppocli("plot", *map(str, run_dir.parent.glob("2*")), "--output", "x.svg").exit_code == 0
+    assert "mean of 2 seeds" in (tmp_path / "x.svg").read_text()
 
 
 @pytest.mark.parametrize(

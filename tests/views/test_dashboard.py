@@ -269,7 +269,7 @@ def test_the_curve_grows_to_the_right_and_upwards():
     half = curve_of(shown(*[iteration(number) for number in range(1, 21)]))
     columns = [column for line in half for column in range(1, 64) if line[column] in "⠁⣿" or drawn(line[column])]
     assert min(columns) <= 3
-    assert max(columns) == 34  # half of 67 columns, and the border
+    assert max(columns) == 33  # half of 65 columns, and the border
     assert drawn(half[-1])[0]
     assert half[-1].index(drawn(half[-1])[0]) < half[1].index(drawn(half[1])[0])
 
