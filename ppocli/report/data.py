@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppocli.errors import NonFiniteError, RunError, one_line
+from ppocli.errors import CheckpointError, NonFiniteError, RunError, one_line
 from ppocli.evaluation.curves import Group, groups
 from ppocli.evaluation.results import evaluation_of
 from ppocli.records.catalog import RunSummary, summarize_run
@@ -134,7 +134,7 @@ def _evaluation(run: Run) -> tuple[Evaluation | None, str]:
         return None, "it has no checkpoint yet"
     try:
         found = evaluation_of(run)
-    except NonFiniteError as error:  # numbers of the environment, which may well be what the run failed of
+    except (NonFiniteError, CheckpointError) as error:  # numbers of the environment, or a file of another run
         return None, text.without_folders(str(error))
     plausible = all(0 <= seed < 2**63 for seed in found.episode_seeds) and found.random_episode_returns
     if not plausible or len(found.episode_seeds) != len(found.episode_returns):

@@ -198,6 +198,23 @@ def test_figure_and_report_as_json_say_where_they_lie(run_dir, ppocli, tmp_path)
         assert outcome.stderr == ""
 
 
+def test_a_checkpoint_of_another_run_is_evaluated_and_nothing_written(run_dir, ppocli):
+    assert ppocli("train", "--config", "cartpole", *FAST, "--seed", "4", "--quiet").exit_code == 0
+    (other,) = run_dir.parent.glob("*-seed4")
+    shutil.copy(other / "checkpoints/best.safetensors", run_dir / "checkpoints/best.safetensors")
+    outcome = ppocli("evaluate", run_dir.name, "--episodes", "10", "--json")
+    name = f"runs/CartPole-v1/{run_dir.name}/checkpoints/best.safetensors"
+    assert outcome.stderr.splitlines() == [
+        f"warning: {name} is of another run (CartPole-v1, seed 4): nothing is written to this one"
+    ]
+    assert not (run_dir / "evaluation.json").exists()
+    own = strict_json(ppocli("evaluate", other.name, "--episodes", "10", "--json").stdout)
+    assert strict_json(outcome.stdout)["return_mean"] == own["return_mean"]
+    assert ppocli("report", str(run_dir), str(other), "--output", "both.html").exit_code == 0
+    assert "of another run, CartPole-v1, seed 4" in Path("both.html").read_text()
+    assert not (run_dir / "evaluation.json").exists()
+
+
 def test_a_target_can_be_given_when_an_agent_is_evaluated(run_dir, ppocli):
     found = [
         strict_json(ppocli("evaluate", "latest", "--episodes", "10", *target, "--json").stdout)
