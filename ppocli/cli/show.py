@@ -118,14 +118,14 @@ def runs_command(
             found.append(catalog.summarize_run(run))
         except PpocliError as error:
             console.info(f"warning: left out: {error}")
-    begins, num_runs = (env or "").casefold(), len(found)
+    begins, there_are_runs = (env or "").casefold(), bool(found)
     found = [run for run in found if run.env_id.casefold().startswith(begins) and state in (None, run.state)]
     found = catalog.sort_summaries(found, "return" if sort == "best" else sort)  # as the column was called
     if as_json:
         console.as_json({"runs": found})
     elif found:
         results.runs_table(found)
-    elif num_runs:
-        console.info(f"none of the {num_runs} runs under {runs_dir} is one of those asked for")
+    elif there_are_runs:
+        console.info(f"none of the runs under {runs_dir} is one of those asked for")
     else:
         console.info(f"no run under {runs_dir}; ppocli train makes one")
