@@ -91,9 +91,5 @@ class PPO:
         return self.own.target_kl is not None and losses.approx_kl(torch.stack(log_ratios)) > self.own.target_kl
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the optimizer's state."""
+        """Return the optimizer's state, itself and no copy."""
         return self.optimizer.state_dict()
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state that `state_dict` returned."""
-        self.optimizer.load_state_dict(tensors)
