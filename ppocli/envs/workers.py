@@ -27,7 +27,7 @@ from ppocli.errors import PpocliError, PpocliWarning
 from ppocli.signals import leave_stop_signals_to_parent, let_stop_signals_in
 
 _NO_RESET = -1
-_OUTCOME = ["obs", "reward", "terminated", "truncated", "info"]  # what a step leads to, in a row
+_OUTCOME = ["obs", "rewards", "terminated", "truncated", "infos"]  # what a step leads to, each a field of a row
 _WINDOW = 200  # steps after which it is asked whether workers pay
 _ALONE_SECONDS = 30.0  # for how long they are then left alone before they are asked again
 _CHEAP_SECONDS = 1e-3  # for a step of an environment: what takes longer may well take long to make, too
@@ -83,16 +83,15 @@ class WorkerVectorEnv:
             raise NoWorkersError(f"worker processes cannot be started: {error.strerror or error}") from error
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        named = np.array(indices, dtype=int)
+        named, given = np.array(indices, dtype=int), np.array(seeds, dtype=np.int64)
         self._theirs[named] = (named >= self._bounds[1]) & (time.perf_counter() >= self._alone_until)
         self._playing[named] = True
         theirs = self._theirs[named]
-        self._rows["seed"][named[theirs]] = np.array(seeds, dtype=np.int64)[theirs]
+        self._rows["seed"][named[theirs]] = given[theirs]
         concerned = [worker for worker in self._workers if (self._rows["seed"][worker.part] >= 0).any()]
         for worker in concerned:
             worker.link.tell()
-        own = [(index, seed) for index, seed, is_theirs in zip(indices, seeds, theirs, strict=True) if not is_theirs]
-        obs = self._own.reset([index for index, _ in own], [seed for _, seed in own]).obs
+        obs = self._own.reset(named[~theirs].tolist(), given[~theirs].tolist()).obs
         for worker in concerned:
             worker.wait()
         obs[self._theirs] = self._rows["obs"][self._theirs]
@@ -111,9 +110,8 @@ class WorkerVectorEnv:
             worker.wait()
         if at_work and self._is_auto and self._playing.all():
             self._measure(own_ended - began, time.perf_counter() - began)
-        own = (step.obs, step.rewards, step.terminated, step.truncated, step.infos)
-        for name, values in zip(_OUTCOME, own, strict=True):
-            values[theirs] = rows[name][theirs]  # type: ignore[index]
+        for name in _OUTCOME:
+            getattr(step, name)[theirs] = rows[name][theirs]
         self._playing &= ~(step.terminated | step.truncated)
         return step
 
@@ -143,11 +141,11 @@ def _row(envs: GymnasiumVectorEnv) -> np.dtype[Any]:
     fields = [
         ("seed", np.int64),  # of the episode to start, else _NO_RESET
         ("action", envs.action_spec.dtype, envs.action_spec.shape),
-        ("reward", np.float64),
+        ("rewards", np.float64),
         ("obs", envs.obs_spec.dtype, envs.obs_spec.shape),
         ("terminated", np.bool_),
         ("truncated", np.bool_),
-        ("info", np.float64, (len(envs.info_keys),)),
+        ("infos", np.float64, (len(envs.info_keys),)),
     ]
     return np.dtype(fields, align=True)
 
@@ -223,7 +221,9 @@ def _do(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
         rows["obs"] = envs.reset(starting.tolist(), rows["seed"][starting].tolist()).obs
         rows["seed"] = _NO_RESET
     else:
-        rows["obs"], rows["reward"], rows["terminated"], rows["truncated"], _, rows["info"] = envs.step(rows["action"])
+        step = envs.step(rows["action"])
+        for name in _OUTCOME:
+            rows[name] = getattr(step, name)
 
 
 def _die_with_parent() -> None:
