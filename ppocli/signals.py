@@ -83,14 +83,12 @@ def end_in_order(number: int, frame: FrameType | None) -> NoReturn:
     raise Stopped(number)
 
 
-def leave_stop_signals_to_parent(*, but_sigterm: bool = False) -> None:
+def leave_stop_signals_to_parent() -> None:
     """Do nothing about the signals that ask to stop, which a terminal sends to every process in it.
 
     They are handled and not ignored: what a user's code starts from here would inherit that, and not end when told to.
     """
-    before = handle(lambda number, frame: None)
-    if but_sigterm and signal.SIGTERM in before:
-        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+    handle(lambda number, frame: None)
 
 
 @contextmanager
@@ -102,14 +100,6 @@ def stop_signals_held_back() -> Iterator[None]:
     finally:
         if before is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def start_resource_tracker() -> None:
-    """Start what multiprocessing starts with its first process, which by itself lets in what is held back."""
-    from multiprocessing import resource_tracker  # which takes a while that --help does not have
-
-    with stop_signals_held_back():
-        resource_tracker.ensure_running()
 
 
 def let_stop_signals_in() -> None:

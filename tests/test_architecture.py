@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "ppocli"
 FLOORS = [
     {"ppocli", "errors"},
     {"seeds", "files", "signals", "guests", "cores"},
+    {"children"},
     {"config"},
     {"envs"},
     {"algorithm", "records"},

@@ -33,7 +33,7 @@ class Adam:
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
-        self.steps = 0
+        self.steps = torch.zeros((), dtype=torch.int64)
 
     def zero_gradient(self) -> None:
         """Forget the gradient; backward passes add to it."""
@@ -59,11 +59,11 @@ class Adam:
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Move the weights against the gradient."""
-        self.steps += 1
+        steps = int(self.steps.add_(1).clamp_(min=1))  # a damaged file may hold any
         self.exp_avg.lerp_(self.gradient, 1 - BETA1)
         self.exp_avg_sq.mul_(BETA2).addcmul_(self.gradient, self.gradient, value=1 - BETA2)
-        denominator = (self.exp_avg_sq / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
-        self.weights.addcdiv_(self.exp_avg, denominator, value=-learning_rate / (1 - BETA1**self.steps))
+        denominator = (self.exp_avg_sq / (1 - BETA2**steps)).sqrt_().add_(EPSILON)
+        self.weights.addcdiv_(self.exp_avg, denominator, value=-learning_rate / (1 - BETA1**steps))
 
     def check_finite(self, means: Mapping[str, float]) -> None:
         """Raise NonFiniteError unless the `means` of an update, its weights and what the next builds on are finite."""
@@ -77,11 +77,5 @@ class Adam:
             )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the state that outlives a step."""
-        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "steps": torch.tensor(self.steps)}
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state that `state_dict` returned."""
-        self.exp_avg.copy_(tensors["exp_avg"])
-        self.exp_avg_sq.copy_(tensors["exp_avg_sq"])
-        self.steps = max(0, int(tensors["steps"]))
+        """Return the state that outlives a step, itself and no copy."""
+        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "steps": self.steps}

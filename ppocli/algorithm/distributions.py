@@ -1,12 +1,12 @@
 """What turns the actor's outputs into actions: a distribution for each kind of action.
 
 Randomness comes from outside, as `noise` drawn by `draw_noise`, so that an action depends on no hidden state. The
-actor's outputs and noise are (..., num_outputs), log-probabilities and entropies are (...), in nats.
+actor's outputs and noise are (..., num_outputs); `mode` are the most probable actions. Log-probabilities (densities,
+where actions are real numbers) and entropies are (...), in nats, sums over an action's parts.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,24 +16,6 @@ from torch import Tensor, nn
 from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete
 
 
-class Distribution(Protocol):
-    """How actions are distributed, given the actor's outputs."""
-
-    num_outputs: int
-
-    def draw_noise(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
-        """Draw the noise of `shape` actions: (*shape, num_outputs)."""
-
-    def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
-        """Draw actions."""
-
-    def mode(self, outputs: Tensor) -> Tensor:
-        """Return the most probable actions."""
-
-    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-probability (density, where actions are real numbers) of each action, and the entropy."""
-
-
 class Categorical:
     """One choice out of so many: actions (...), int64. The actor's outputs are logits."""
 
@@ -41,7 +23,7 @@ class Categorical:
         self.num_outputs = num_choices
 
     def draw_noise(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
-        """See `Distribution.draw_noise`; standard Gumbel."""
+        """Draw the noise of `shape` actions, standard Gumbel."""
         return rng.gumbel(size=(*shape, self.num_outputs)).astype(np.float32)
 
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
@@ -62,16 +44,14 @@ class MultiCategorical(Categorical):
 
     def __init__(self, num_choices: Sequence[int]) -> None:
         super().__init__(sum(num_choices))
-        self._parts = [Categorical(number) for number in num_choices]
         self._sizes = list(num_choices)
 
     def mode(self, outputs: Tensor) -> Tensor:
-        return torch.stack([logits.argmax(-1) for logits in torch.split(outputs, self._sizes, -1)], -1)
+        return torch.stack([*map(super().mode, torch.split(outputs, self._sizes, -1))], -1)
 
     def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Distribution.log_prob_and_entropy`: the sums over the parts."""
-        split = zip(self._parts, torch.split(outputs, self._sizes, -1), actions.unbind(-1), strict=True)
-        log_probs, entropies = zip(*(part.log_prob_and_entropy(*values) for part, *values in split), strict=True)
+        parts = torch.split(outputs, self._sizes, -1), actions.unbind(-1)
+        log_probs, entropies = zip(*map(super().log_prob_and_entropy, *parts), strict=True)
         return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
 
 
@@ -88,7 +68,7 @@ class Gaussian(nn.Module):
         self.log_std = nn.Parameter(torch.full((size,), log_std_init, dtype=torch.float32))
 
     def draw_noise(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
-        """See `Distribution.draw_noise`; standard normal."""
+        """Draw the noise of `shape` actions, standard normal."""
         return rng.standard_normal((*shape, self.num_outputs), dtype=np.float32)
 
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
@@ -96,11 +76,9 @@ class Gaussian(nn.Module):
         return outputs + self.log_std.exp() * noise
 
     def mode(self, outputs: Tensor) -> Tensor:
-        """See `Distribution.mode`: the means."""
         return outputs
 
     def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Distribution.log_prob_and_entropy`: the sums over the dimensions."""
         standardized = (actions - outputs) * (-self.log_std).exp()
         log_std = self.log_std.sum()
         log_normalizer = log_std + 0.5 * self.num_outputs * math.log(2 * math.pi)

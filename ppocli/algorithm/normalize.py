@@ -66,8 +66,8 @@ class RewardNormalizer:
         """Add a rollout: rewards (T, N), and whether the episode ended with them (T, N)."""
         history = np.empty(rewards.shape)
         for t in range(len(rewards)):
-            self.returns = history[t] = self.returns * self.gamma + rewards[t]
-            self.returns = np.where(ended[t], 0.0, self.returns)
+            history[t] = self.returns * self.gamma + rewards[t]
+            self.returns[:] = np.where(ended[t], 0.0, history[t])
         self.statistics.add(torch.from_numpy(history))
 
     @property
@@ -76,10 +76,5 @@ class RewardNormalizer:
         return float(1 / (self.statistics.var + EPSILON).sqrt())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the state that outlives a rollout."""
-        return {"returns": torch.from_numpy(self.returns.copy()), **self.statistics.state_dict()}
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state that `state_dict` returned."""
-        self.returns = tensors["returns"].numpy().copy()
-        self.statistics.load_state_dict({name: tensor for name, tensor in tensors.items() if name != "returns"})
+        """Return the state that outlives a rollout, itself and no copy."""
+        return {"returns": torch.from_numpy(self.returns), **self.statistics.state_dict()}

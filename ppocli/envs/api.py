@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -29,11 +29,8 @@ class Discrete:
     """An action is one choice: 0 … num_choices - 1."""
 
     num_choices: int
-    dtype: DTypeLike = np.int64
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return ()
+    dtype: ClassVar[DTypeLike] = np.int64
+    shape: ClassVar[tuple[int, ...]] = ()
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ class CartPoleVectorEnv:
 
     def __init__(self, num_envs: int, max_episode_steps: int | None = None) -> None:
         self.num_envs = num_envs
-        self._dynamics = Dynamics(num_envs)
+        self._dynamics: Any = Dynamics(num_envs)  # its state is (4, N): position, velocity, angle, angular velocity
         if max_episode_steps is not None:
             self._dynamics.max_episode_steps = max_episode_steps
         self._dynamics.reset()
         self._playing = np.zeros(num_envs, dtype=bool)
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        state = self._state()
+        state = self._dynamics.state
         for index, seed in zip(indices, seeds, strict=True):
             rng, _ = gym.utils.seeding.np_random(seed)
             state[:, index] = rng.uniform(-0.05, 0.05, size=4)  # as `reset` of Gymnasium's single environment does
@@ -49,10 +49,10 @@ class CartPoleVectorEnv:
 
     def step(self, actions: NDArray[Any]) -> Step:
         waiting = np.flatnonzero(~self._playing)
-        waiting_states = self._state()[:, waiting]
+        waiting_states = self._dynamics.state[:, waiting]
         _, paid, terminated, truncated, _ = self._dynamics.step(actions)
         self._dynamics.prev_done[:] = False  # or it would start these episodes anew with the next step
-        state = self._state()
+        state = self._dynamics.state
         state[:, waiting] = waiting_states
         terminated, truncated = terminated & self._playing, truncated & self._playing
         rewards = np.where(self._playing, paid.astype(np.float64), 0)
@@ -61,9 +61,3 @@ class CartPoleVectorEnv:
 
     def close(self) -> None:
         """See `VectorEnv.close`."""
-
-    def _state(self) -> NDArray[np.float64]:
-        """(4, N): position, velocity, angle, angular velocity."""
-        state: NDArray[np.float64] | None = self._dynamics.state
-        assert state is not None
-        return state

@@ -54,22 +54,16 @@ class EnvPoolVectorEnv:
             observations, actions = self._envs.observation_space, self._envs.action_space
         self.obs_spec, self._flatten = spaces.observations(config.id, observations)
         self.action_spec, self._to_env = spaces.actions(config.id, actions)
-        self._obs = np.zeros((num_envs, *self.obs_spec.shape), self.obs_spec.dtype)
-        self._first_obs: NDArray[np.float32] | None = None
-        self._playing = np.zeros(num_envs, dtype=bool)
-        self._used = np.zeros(num_envs, dtype=bool)
+        self._obs = self._flat(self._envs.reset()[0])
+        self._playing, self._used = np.zeros((2, num_envs), dtype=bool)
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        if self._first_obs is None:
-            self._first_obs = self._flat(self._envs.reset()[0])
-        named = np.array(indices, dtype=int)
-        fresh, used = named[~self._used[named]], named[self._used[named]]
-        self._obs[fresh] = self._first_obs[fresh]
-        if len(used):
-            mask = np.isin(np.arange(self.num_envs), used)
-            self._obs[used] = self._flat(self._envs.reset(options={"reset_mask": mask})[0])
-        self._used[named] = True
-        self._playing[named] = True
+        named = np.isin(np.arange(self.num_envs), indices)
+        again = named & self._used  # the others show their first observation already
+        if again.any():
+            self._obs[again] = self._flat(self._envs.reset(options={"reset_mask": again})[0])
+        self._used |= named
+        self._playing |= named
         return Observations(self._obs.copy())
 
     def step(self, actions: NDArray[Any]) -> Step:

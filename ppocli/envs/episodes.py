@@ -61,12 +61,13 @@ class Episodes:
         self.obs: NDArray[Any]  # (N, *obs_spec.shape): what the next actions answer to, after `step` and `start_next`
         if state is not None:
             self._check_form(state)
-            self.env_steps = int(state["env_steps"])
             self._numbers[:] = state["numbers"]
         if state is None or not replay:
             self.obs = self._start(list(range(envs.num_envs)))
         else:
             self._replay(state)
+        if state is not None:
+            self.env_steps = int(state["env_steps"])
 
     @property
     def any_playing(self) -> bool:
@@ -146,13 +147,9 @@ class Episodes:
                 actions = np.zeros(self._no_actions().shape[1:], dtype=self.envs.action_spec.dtype)
                 actions[self._playing] = state["actions"][ends[self._playing] - left]
                 try:
-                    step = self.envs.step(actions)
+                    step = self.step(actions)
                 except Exception as error:
                     raise ReplayError(f"an environment does not take the same actions again: {error}") from error
-                self.obs = step.obs
-                self._returns += step.rewards
-                self._lengths += self._playing
-                self._actions.append(actions)
                 differs |= step.terminated | step.truncated
         differs |= self._returns != state["returns"]
         differs |= (self.obs != state["obs"]).reshape(len(lengths), -1).any(1)
@@ -200,11 +197,9 @@ class Episodes:
         if usable.all():
             return
         index = int(np.argwhere(~usable)[0][0])
-        place = f"step {self._lengths[index]} of the episode with seed {self.seeds[index]}"
-        why = (
-            f"beyond {_LARGEST:.1e}, where learning ends" if np.isfinite(values[index]).all() else "not a finite number"
-        )
-        raise NonFiniteError(f"{self.envs.env_id}: its {what} in {place} is {values[index].tolist()}: {why}")
+        found, place = values[index], f"step {self._lengths[index]} of the episode with seed {self.seeds[index]}"
+        why = f"beyond {_LARGEST:.1e}, where learning ends" if np.isfinite(found).all() else "not a finite number"
+        raise NonFiniteError(f"{self.envs.env_id}: its {what} in {place} is {found.tolist()}: {why}")
 
     def _seed(self, environment: int) -> int:
         seed = self.seeds[environment]

@@ -25,13 +25,12 @@ def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any
     Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError; what is returned
     raises UnexpectedError for what is no such observation.
     """
-    if not _is_flat(space):
-        raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}")
-    size = flatdim(space)
+    try:
+        flatten, size = _flattener(space), flatdim(space)
+    except NotImplementedError as error:
+        raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}") from error
     if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
         warn(f"{env_id}: its observations {space.shape} look like pictures; they are flattened into {size} numbers")
-    # Most are a Box, and each env step has one: what such a vector must be is found out once.
-    flatten = partial(_numbers, size) if isinstance(space, spaces.Box) else partial(_flat, space)
 
     def flat(obs: Any) -> Array:
         try:
@@ -42,19 +41,22 @@ def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any
     return Vector(size), flat
 
 
-def _flat(space: Space[Any], obs: Any) -> Array:
-    """Return an observation as a vector. Raises ValueError, TypeError, LookupError for what is not of the space."""
+def _flattener(space: Space[Any]) -> Callable[[Any], Array]:
+    """Return what makes a vector of an observation, or raises ValueError, TypeError or LookupError."""
     match space:
-        case spaces.Tuple():
-            return np.concatenate([_flat(part, own) for part, own in zip(space.spaces, obs, strict=True)])
-        case spaces.Dict():
-            return np.concatenate([_flat(part, obs[name]) for name, part in space.spaces.items()])
+        case spaces.Box() | spaces.MultiBinary():
+            return partial(_numbers, flatdim(space))
         case spaces.Discrete():
-            return _one_hot(_numbers(1, obs) - space.start, np.array([space.n]))
+            return partial(_one_hot, np.array([space.start]), np.array([space.n]))
         case spaces.MultiDiscrete():
-            return _one_hot(_numbers(space.nvec.size, obs) - space.start.ravel(), space.nvec.ravel())
-        case _:
-            return _numbers(flatdim(space), obs)
+            return partial(_one_hot, space.start.ravel(), space.nvec.ravel())
+        case spaces.Tuple():
+            parts = [_flattener(part) for part in space.spaces]
+            return lambda obs: np.concatenate([part(own) for part, own in zip(parts, obs, strict=True)])
+        case spaces.Dict():
+            named = {name: _flattener(part) for name, part in space.spaces.items()}
+            return lambda obs: np.concatenate([part(obs[name]) for name, part in named.items()])
+    raise NotImplementedError
 
 
 def _numbers(count: int, values: Any) -> Array:
@@ -65,21 +67,14 @@ def _numbers(count: int, values: Any) -> Array:
     return array.reshape(count)
 
 
-def _one_hot(choices: Array, sizes: Array) -> Array:
+def _one_hot(start: Array, sizes: Array, values: Any) -> Array:
     """Return for each choice as many numbers as it has been made from, all 0 but one. Raises ValueError."""
+    choices = _numbers(sizes.size, values) - start
     if (choices < 0).any() or (choices >= sizes).any() or (choices != choices.astype(int)).any():
         raise ValueError
     flat = np.zeros(sizes.sum(), np.float32)
     flat[np.cumsum(sizes) - sizes + choices.astype(int)] = 1
     return flat
-
-
-def _is_flat(space: Space[Any]) -> bool:
-    if isinstance(space, spaces.Tuple):
-        return all(map(_is_flat, space.spaces))
-    if isinstance(space, spaces.Dict):
-        return all(map(_is_flat, space.spaces.values()))
-    return isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
 
 
 def actions(env_id: str, space: Space[Any]) -> tuple[ActionSpec, Callable[[Array], Array]]:

@@ -5,38 +5,29 @@ import itertools
 import multiprocessing
 import os
 import pickle
-import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
-from signal import Signals
-from types import ModuleType
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from ppocli import children
 from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Observations, Step
 from ppocli.envs.gymnasium import CLOSE_SECONDS, GymnasiumVectorEnv
 from ppocli.envs.link import Link
 from ppocli.errors import PpocliError, PpocliWarning
-from ppocli.signals import (
-    leave_stop_signals_to_parent,
-    let_stop_signals_in,
-    signal_name,
-    start_resource_tracker,
-    stop_signals_held_back,
-)
+from ppocli.signals import leave_stop_signals_to_parent, let_stop_signals_in
 
 _NO_RESET = -1
-_OUTCOME = ["obs", "reward", "terminated", "truncated", "info"]  # what a step leads to, in a row
+_OUTCOME = ["obs", "rewards", "terminated", "truncated", "infos"]  # what a step leads to, each a field of a row
 _WINDOW = 200  # steps after which it is asked whether workers pay
 _ALONE_SECONDS = 30.0  # for how long they are then left alone before they are asked again
 _CHEAP_SECONDS = 1e-3  # for a step of an environment: what takes longer may well take long to make, too
@@ -72,12 +63,10 @@ class WorkerVectorEnv:
             raise
 
     def _start(self, config: EnvConfig) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
         row = _row(self._own)
-        start_resource_tracker()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for them
         try:
-            with _main_module_hidden():  # as it is from a worker, which could not find what stands there
+            with children.main_module_hidden():  # as it is from a worker, which could not find what stands there
                 spec = pickle.dumps(self._own.spec)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             code = self._own.spec.entry_point if self._own.spec else None
@@ -85,25 +74,24 @@ class WorkerVectorEnv:
             reason = f"{name}, which is not at the top of a module that they can import ({error})"
             raise NoWorkersError(f"worker processes cannot be given {reason}") from error
         try:
-            buffer = context.RawArray("b", self.num_envs * row.itemsize)
+            buffer = children.CONTEXT.RawArray("b", self.num_envs * row.itemsize)
             self._rows = np.frombuffer(buffer, row)
             self._rows["seed"] = _NO_RESET
             for start, stop in itertools.pairwise(self._bounds[1:]):
-                self._workers.append(_Worker(context, _Share(spec, config, buffer, row, start, stop)))
+                self._workers.append(_Worker(_Share(spec, config, buffer, row, slice(start, stop))))
         except OSError as error:
             raise NoWorkersError(f"no shared memory, or no worker processes: {error.strerror or error}") from error
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        named = np.array(indices, dtype=int)
+        named, given = np.array(indices, dtype=int), np.array(seeds, dtype=np.int64)
         self._theirs[named] = (named >= self._bounds[1]) & (time.perf_counter() >= self._alone_until)
         self._playing[named] = True
         theirs = self._theirs[named]
-        self._rows["seed"][named[theirs]] = np.array(seeds, dtype=np.int64)[theirs]
-        concerned = [worker for worker in self._workers if (self._rows["seed"][worker.share] >= 0).any()]
+        self._rows["seed"][named[theirs]] = given[theirs]
+        concerned = [worker for worker in self._workers if (self._rows["seed"][worker.part] >= 0).any()]
         for worker in concerned:
             worker.link.tell()
-        own = [(index, seed) for index, seed, is_theirs in zip(indices, seeds, theirs, strict=True) if not is_theirs]
-        obs = self._own.reset([index for index, _ in own], [seed for _, seed in own]).obs
+        obs = self._own.reset(named[~theirs].tolist(), given[~theirs].tolist()).obs
         for worker in concerned:
             worker.wait()
         obs[self._theirs] = self._rows["obs"][self._theirs]
@@ -112,7 +100,7 @@ class WorkerVectorEnv:
     def step(self, actions: NDArray[Any]) -> Step:
         rows, theirs = self._rows, self._theirs
         rows["action"] = actions
-        at_work = [worker for worker in self._workers if theirs[worker.share].any()]
+        at_work = [worker for worker in self._workers if theirs[worker.part].any()]
         began = time.perf_counter()
         for worker in at_work:
             worker.link.tell()
@@ -122,9 +110,8 @@ class WorkerVectorEnv:
             worker.wait()
         if at_work and self._is_auto and self._playing.all():
             self._measure(own_ended - began, time.perf_counter() - began)
-        own = (step.obs, step.rewards, step.terminated, step.truncated, step.infos)
-        for name, values in zip(_OUTCOME, own, strict=True):
-            values[theirs] = rows[name][theirs]  # type: ignore[index]
+        for name in _OUTCOME:
+            getattr(step, name)[theirs] = rows[name][theirs]
         self._playing &= ~(step.terminated | step.truncated)
         return step
 
@@ -154,54 +141,45 @@ def _row(envs: GymnasiumVectorEnv) -> np.dtype[Any]:
     fields = [
         ("seed", np.int64),  # of the episode to start, else _NO_RESET
         ("action", envs.action_spec.dtype, envs.action_spec.shape),
-        ("reward", np.float64),
+        ("rewards", np.float64),
         ("obs", envs.obs_spec.dtype, envs.obs_spec.shape),
         ("terminated", np.bool_),
         ("truncated", np.bool_),
-        ("info", np.float64, (len(envs.info_keys),)),
+        ("infos", np.float64, (len(envs.info_keys),)),
     ]
     return np.dtype(fields, align=True)
 
 
 @dataclass(frozen=True)
 class _Share:
-    """What a worker is told: which environments, and where it finds what concerns those from `start` up to `stop`."""
+    """What a worker is told: which environments, and where it finds what concerns them."""
 
     spec: bytes
     config: EnvConfig
     buffer: Any
     row: np.dtype[Any]
-    start: int
-    stop: int
+    part: slice
 
 
 class _Worker:
     """This process's end of a worker."""
 
-    def __init__(self, context: Any, share: _Share) -> None:
-        self.share = slice(share.start, share.stop)
-        ours, theirs = context.Pipe()
-        turns = context.RawArray("q", 2)
+    def __init__(self, share: _Share) -> None:
+        self.part = share.part
+        turns = children.CONTEXT.RawArray("q", 2)
+        with children.main_module_hidden():
+            self._process, ours = children.start(_work, turns, share)
         self.link = Link(ours, turns, 0)
-        self._is_ready = False
-        self._process: SpawnProcess = context.Process(target=_work, args=(share, Link(theirs, turns, 1)))
-        # Nor is a signal the worker's that comes before it has imported what leaves it to the parent.
-        with _main_module_hidden(), stop_signals_held_back():
-            self._process.start()
-        theirs.close()
 
     def wait(self) -> None:
         """Wait until the worker has done what it was told. Raises what it raised, PpocliError when it has died."""
         try:
-            if not self._is_ready:
-                self._hear()
-                self._is_ready = True
-            self._hear()
+            message = self.link.hear()
         except (EOFError, OSError) as error:
-            raise PpocliError(f"a worker process of the environments died: {self._cause_of_death()}") from error
-
-    def _hear(self) -> None:
-        if message := self.link.hear():
+            cause = children.death(self._process, CLOSE_SECONDS)
+            why = f"a worker process of the environments died: {cause}; env.workers=0 needs none of them"
+            raise PpocliError(why) from error
+        if message:
             raise pickle.loads(message)
 
     def end(self) -> None:
@@ -210,41 +188,31 @@ class _Worker:
         self._process.kill()
         self._process.join()
 
-    def _cause_of_death(self) -> str:
-        self._process.join(CLOSE_SECONDS)
-        code = self._process.exitcode or 0
-        if code < 0:
-            memory = ", perhaps for want of memory" if -code == Signals.SIGKILL else ""
-            return f"killed by {signal_name(-code)}{memory}; env.workers=0 needs none of them"
-        return f"exit code {code}; env.workers=0 steps everything in one process"
 
-
-def _work(share: _Share, link: Link) -> None:
+def _work(connection: Connection, turns: Any, share: _Share) -> None:
     """Be a worker process until the parent closes the link or is no more."""
     leave_stop_signals_to_parent()  # a signal to the whole group is the parent's to answer
     let_stop_signals_in()
     warnings.simplefilter("ignore", PpocliWarning)  # which the parent gives of its own share
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    link, rows = Link(connection, turns, 1), np.frombuffer(share.buffer, share.row)[share.part]
     try:
-        with closing(_envs(share)) as envs:
-            link.tell()
-            rows = np.frombuffer(share.buffer, share.row)[share.start : share.stop]
-            with suppress(EOFError, OSError):
-                while link.hear() == b"":
-                    _do(envs, rows)
-                    link.tell()
+        with closing(_envs(share, len(rows))) as envs, suppress(EOFError, OSError):
+            while link.hear() == b"":
+                _do(envs, rows)
+                link.tell()
     except PpocliError as error:
         link.tell(pickle.dumps(error))
 
 
-def _envs(share: _Share) -> GymnasiumVectorEnv:
+def _envs(share: _Share, num_envs: int) -> GymnasiumVectorEnv:
     try:
         spec = pickle.loads(share.spec)
     except Exception as error:
         raise NoWorkersError(f"a worker process does not find the environment: {error}") from error
     if spec is not None:  # of an environment that perhaps only the parent has registered
         gym.registry.setdefault(spec.id, spec)
-    return GymnasiumVectorEnv(share.config, share.stop - share.start)
+    return GymnasiumVectorEnv(share.config, num_envs)
 
 
 def _do(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
@@ -254,24 +222,15 @@ def _do(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
         rows["obs"] = envs.reset(starting.tolist(), rows["seed"][starting].tolist()).obs
         rows["seed"] = _NO_RESET
     else:
-        rows["obs"], rows["reward"], rows["terminated"], rows["truncated"], _, rows["info"] = envs.step(rows["action"])
+        step = envs.step(rows["action"])
+        for name in _OUTCOME:
+            rows[name] = getattr(step, name)
 
 
 def _die_with_parent() -> None:
     """End with the parent even from within a step that never ends, once there was time to close the environments."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])
+    wait([parent.sentinel])
     time.sleep(CLOSE_SECONDS + 1)
     os._exit(1)
-
-
-@contextmanager
-def _main_module_hidden() -> Iterator[None]:
-    """Keep a new process from importing the main module: it costs time, and may run a user's script a second time."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

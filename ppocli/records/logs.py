@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,24 +74,17 @@ def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) ->
 R = TypeVar("R", Metrics, LoggedEpisode)
 
 
-def _integer(text: str) -> int:
-    number = int(text)
-    if abs(number) > LARGEST:
-        raise ValueError(f"an integer of {len(text)} digits")
-    return number
-
-
-def _finite(text: str) -> float:
-    number = float(text)
+def _number(kind: type, text: str) -> Any:
+    number = kind(text)
     if not abs(number) <= LARGEST:  # which NaN is not, either
-        raise ValueError(f"{text} is no finite number that can be dealt with")
+        raise ValueError(f"{text[:20]} is no finite number that can be dealt with")
     return number
 
 
 _READERS: dict[Any, Any] = {
-    int: _integer,
-    float: _finite,
-    float | None: lambda text: _finite(text) if text else None,
+    int: partial(_number, int),
+    float: partial(_number, float),
+    float | None: lambda text: _number(float, text) if text else None,
     bool: {"True": True, "False": False}.__getitem__,
 }
 

@@ -3,7 +3,6 @@
 The parent knows no torch: only the children need it.
 """
 
-import multiprocessing
 import re
 import time
 from collections import deque
@@ -16,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from ppocli import signals
+from ppocli import children
 from ppocli.config.models import Config
 from ppocli.cores import usable_cores
 from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluation.estimates import IQM_TRIM, censored_median, iqm, t_interval
 from ppocli.evaluation.statistics import AgentResult
 from ppocli.guests import import_modules
+from ppocli.signals import leave_stop_signals_to_parent, let_stop_signals_in, stop_request
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration, Outcome, TrainingResult, follow
 
@@ -113,21 +113,14 @@ def train_seeds(
 
     After `should_stop` no other begins, and those at work write their last checkpoints. Closing early kills them.
     """
-    context = multiprocessing.get_context("spawn")  # a fork could copy torch's locked locks
     waiting = deque(jobs)
     at_work: dict[Connection, tuple[int, SpawnProcess]] = {}
     told_to_stop = False
-    signals.start_resource_tracker()
     try:
-        while at_work or (waiting and not told_to_stop):
-            while waiting and len(at_work) < at_a_time and not told_to_stop:
+        while waiting or at_work:
+            while waiting and len(at_work) < at_a_time:
                 job = waiting.popleft()
-                ours, theirs = context.Pipe(duplex=False)
-                arguments = (theirs, job, tuple(imports), time.perf_counter())
-                process = context.Process(target=_train_seed, args=arguments)
-                with signals.stop_signals_held_back():  # until it is ready for them
-                    process.start()
-                theirs.close()  # so that its end is the end of the pipe
+                process, ours = children.start(_train_seed, job, tuple(imports), time.perf_counter())
                 at_work[ours] = (job.config.train.seed, process)
             for connection in wait(list(at_work), _LOOK_SECONDS):
                 assert isinstance(connection, Connection)
@@ -140,6 +133,7 @@ def train_seeds(
                 yield seed, message
             if should_stop() and not told_to_stop:
                 told_to_stop = True
+                waiting.clear()
                 for _, process in at_work.values():
                     process.terminate()
     finally:
@@ -153,28 +147,24 @@ def _receive(connection: Connection, process: SpawnProcess) -> Message:
     """Return the next message of a process; at its last one, or at its death, see it off."""
     try:
         message: Message = connection.recv()
-        if isinstance(message, Iteration):
-            return message
     except (EOFError, OSError):
+        message = Failure(f"its process died: {children.death(process)}")
+    if not isinstance(message, Iteration):
         process.join()
-        code = process.exitcode or 0
-        ended = f"was killed by {signals.signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        message = Failure(f"its process {ended}")
-    process.join()
-    connection.close()
+        connection.close()
     return message
 
 
 def _train_seed(connection: Connection, job: Job, imports: Sequence[str], started: float) -> None:
     """Train one seed, evaluate its best agent, and send what there is to say: the whole of a child process."""
-    signals.leave_stop_signals_to_parent(but_sigterm=True)  # which the parent sends, whatever signal it gets itself
-    with signals.stop_request(patient=True) as stop:  # the parent may not be the only one who sends it
+    leave_stop_signals_to_parent()  # but for the time in which there is something to stop
+    with stop_request(patient=True) as stop:  # the parent may not be the only one who asks
         stop.acknowledgement = b""
-        signals.let_stop_signals_in()
+        let_stop_signals_in()
         try:
             import_modules(imports)
             connection.send(_trained(job, started, lambda: bool(stop), connection.send))
-        except BrokenPipeError:
+        except ConnectionError:
             pass  # where the parent is gone, a last checkpoint is written all the same
         except PpocliError as error:
             connection.send(Failure(str(error), error.exit_code, error.frames))

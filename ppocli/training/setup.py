@@ -39,8 +39,9 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
     update = make_update(config, agent)
     rewards = RewardNormalizer(config.env.num_envs, config.rollout.gamma)
     if saved is not None:
-        update.load_state_dict(fitting(saved, "optimizer", update.state_dict()))
-        rewards.load_state_dict(fitting(saved, "rewards", rewards.state_dict()))
+        for part, own in (("optimizer", update.state_dict()), ("rewards", rewards.state_dict())):
+            for name, values in fitting(saved, part, own).items():
+                own[name].copy_(values)
         judge.load_state_dict(saved.part("judge"))
     episodes, exact = _episodes(config, envs, saved, job.allow_inexact)
     if not exact:

@@ -123,7 +123,8 @@ def test_state_goes_on_where_it_stood():
     rng = np.random.default_rng(2)
     one, other = RewardNormalizer(4, 0.99), RewardNormalizer(4, 0.99)
     one.add(rng.normal(size=(10, 4)).astype(np.float32), np.zeros((10, 4), bool))
-    other.load_state_dict(one.state_dict())
+    for name, tensor in one.state_dict().items():
+        other.state_dict()[name].copy_(tensor)
     for rewards in (one, other):
         rewards.add(np.ones((5, 4), np.float32), np.zeros((5, 4), bool))
     assert one.scale == other.scale

@@ -130,7 +130,7 @@ def test_the_death_of_one_ends_nobody_else_and_what_is_misuse_for_one_is_for_the
         if number == 0 and isinstance(message, Iteration):
             (child,) = set(multiprocessing.active_children()) - set(others)
             child.kill()
-    assert last[0] == Failure("its process was killed by signal 9 (SIGKILL)")
+    assert last[0] == Failure("its process died: killed by signal 9 (SIGKILL), perhaps for want of memory")
     assert last[1].exit_code == 2
     assert "Unknown-v0" in last[1].message
     assert last[2].env_steps == 96

@@ -34,7 +34,4 @@ class Update(Protocol):
         """
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Return the state that outlives a batch."""
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state that `state_dict` returned."""
+        """Return the state that outlives a batch, itself and no copy: what is written into it is taken over."""

@@ -38,7 +38,7 @@ class PPO:
         """
         shared, optimizer = self.shared, self.optimizer
         learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)
-        clip_coef = value_at(self.own.clip_coef, done)
+        clip_coef, target_kl = value_at(self.own.clip_coef, done), self.own.target_kl
         history: list[Tensor] = []
         log_ratios: list[Tensor] = []
         with ThreadPoolExecutor(max_workers=1, initializer=torch.set_num_threads, initargs=(1,)) as second_thread:
@@ -52,7 +52,8 @@ class PPO:
                     optimizer.step(learning_rate)
                     history.append(torch.stack([*terms, gradient_norm]))
                     log_ratios.append(log_ratio)
-                if self._moved_too_far(log_ratios[-(len(batch.obs) // shared.minibatch_size) :]):
+                last = log_ratios[-(len(batch.obs) // shared.minibatch_size) :]
+                if target_kl is not None and losses.approx_kl(torch.stack(last)) > target_kl:
                     break
         # Only now, so that a GPU is not waited for in every minibatch.
         loss, entropy, value, norm = torch.stack(history).mean(0).tolist()
@@ -87,13 +88,6 @@ class PPO:
         (self.shared.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _moved_too_far(self, log_ratios: list[Tensor]) -> bool:
-        return self.own.target_kl is not None and losses.approx_kl(torch.stack(log_ratios)) > self.own.target_kl
-
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the optimizer's state."""
+        """Return the optimizer's state, itself and no copy."""
         return self.optimizer.state_dict()
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state that `state_dict` returned."""
-        self.optimizer.load_state_dict(tensors)
