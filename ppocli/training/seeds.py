@@ -169,7 +169,7 @@ def _train_seed(connection: Connection, job: Job, imports: Sequence[str], starte
         except PpocliError as error:
             connection.send(Failure(str(error), error.exit_code, error.frames))
         except OSError as error:
-            connection.send(Failure(f"{error.filename or 'files'}: {error.strerror or error}"))
+            connection.send(Failure(f"{error.filename or 'its process'}: {error.strerror or error}"))
 
 
 def _trained(job: Job, started: float, should_stop: Callable[[], bool], send: Callable[[Iteration], Any]) -> SeedResult:
