@@ -15,6 +15,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from ppocli import __version__
 from ppocli.cli import train
 from ppocli.records import checkpoint
+from ppocli.records.run import Run
 from ppocli.views import console
 from tests.cli.commands import FAST, PATIENCE_SECONDS, error_line, strict_json
 
@@ -517,6 +518,9 @@ def test_several_seeds_end_with_a_table_a_figure_and_one_object_each(ppocli, tmp
     assert Path(together["figure"]).parent == tmp_path / "runs" / "CartPole-v1" / "plots"
     assert Path(together["figure"]).read_bytes().startswith(b"\x89PNG")
     assert [run["name"] for run in strict_json(ppocli("runs", "--json").stdout)["runs"]] == [None, None]
+    for run in together["runs"]:  # side by side no run has a worker; what was asked for is another matter
+        trained = Run(Path(run["run_dir"]))
+        assert (trained.config.env.workers, trained.info.workers) == ("auto", 0)
 
 
 def test_a_figure_has_a_file_however_many_seeds_are_listed(run_dir):

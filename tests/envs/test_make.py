@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 
+from ppocli.config.load import load_config
 from ppocli.config.models import Config, EnvConfig
 from ppocli.envs import make
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete
@@ -17,6 +18,7 @@ from ppocli.envs.make import (
     make_environments,
 )
 from ppocli.envs.workers import WorkerVectorEnv
+from ppocli.errors import UsageError
 from ppocli.seeds import training_seeds
 
 
@@ -51,6 +53,16 @@ def test_training_has_as_many_as_the_config_says():
 def test_an_episode_that_depends_on_more_than_its_seed_is_warned_of_before_training(env_id, warnings, recwarn):
     make_environments(config_with(id=env_id, workers=0)).close()
     assert [str(one.message)[:35] for one in recwarn] == ["Chance-v0: an episode depends on mo"] * warnings
+
+
+def test_a_path_is_the_users_own_choice_on_the_command_line():
+    config = EnvConfig(id="CartPole-v1", kwargs={"file": "a/b.xml"})
+    with pytest.raises(UsageError, match=r"env.kwargs: file is 'a/b.xml', which may be a path: give it on the command"):
+        evaluation_envs(config)
+    given = load_config("cartpole", ["env.kwargs.file=a/b.xml", "env.kwargs.parts=[{a: c/d.xml}, null, 3]"]).env
+    assert given.kwargs == {"file": "a/b.xml", "parts": [{"a": "c/d.xml"}, None, 3]}
+    with pytest.raises(UsageError, match=r"CartPole-v1 does not take \{'file': 'a/b.xml'"):
+        evaluation_envs(given)
 
 
 def test_both_are_closed(monkeypatch):

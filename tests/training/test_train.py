@@ -20,7 +20,10 @@ from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import evaluate, greedy
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
+from ppocli.records.writer import RunWriter
 from ppocli.seeds import Purpose, evaluation_seeds, training_seeds
+from ppocli.training import loop
+from ppocli.training.job import Job
 from tests.jobs import train, trained
 
 
@@ -43,6 +46,26 @@ def rows(path):
 
 def without_times(table):
     return [{key: value for key, value in row.items() if not key.endswith(("seconds", "per_second"))} for row in table]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+def test_a_device_that_is_not_there_leaves_nothing_open_and_nothing_behind(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr("ppocli.envs.cartpole.CartPoleVectorEnv.close", lambda envs: closed.append(envs.num_envs))
+    config = make_config(device="cuda")
+    with pytest.raises(PpocliError, match="cuda"):
+        list(train(config, Run(tmp_path / "new")))
+    assert sorted(closed) == [4, 20]
+    assert list(tmp_path.iterdir()) == []
+    run, _ = trained(make_config(env_steps=128), tmp_path / "run")
+    closed.clear()
+    writer = RunWriter(run)
+    writer.lock()
+    saved = checkpoint.load(run.checkpoint("last"))
+    job = Job(config, writer, resumes=True, saved=saved)
+    with pytest.raises(PpocliError, match="cuda"):
+        list(loop.train(job))
+    assert (sorted(closed), run.is_locked) == ([4, 20], False)
 
 
 def test_logs_are_what_happened(tmp_path):

@@ -1,0 +1,124 @@
+"""`--import`: what a user's own code registers, what a run knows of it, and what is never imported."""
+
+import hashlib
+import json
+import re
+import shlex
+
+import pytest
+
+from ppocli.records.run import Run
+from tests.cli.test_edges import clean, run
+
+TASK = """
+import gymnasium as gym
+import numpy as np
+
+
+class Mine(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(2, np.float32), 1.0, self.steps == 5, False, {}
+
+
+gym.register("Mine-v0", Mine)
+"""
+CONFIG = """
+env: {id: Mine-v0, num_envs: 2}
+network: {hidden_sizes: [4]}
+rollout: {horizon: 16}
+update: {minibatch_size: 16, update_epochs: 1}
+train: {env_steps: 64, eval_episodes: 2}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working directory with a task of the user's own, and a config for it."""
+    (tmp_path / "my_task.py").write_text(TASK)
+    (tmp_path / "mine.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def only_run(folder):
+    (path,) = (folder / "runs" / "Mine-v0").glob("2*")
+    return Run(path)
+
+
+@pytest.mark.parametrize("name", ["my_task", "./my_task.py"])
+def test_it_is_recorded_and_stands_in_every_command_that_is_printed(folder, name):
+    outcome = run(folder, f"train --config mine.yaml --import {name} --quiet")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    digest = hashlib.sha256(f"my_task.py\0{hashlib.sha256(TASK.encode()).hexdigest()}".encode()).hexdigest()
+    (imported,) = json.loads((only_run(folder).path / "run.json").read_text())["imports"]
+    assert imported == {"name": name, "digest": digest}
+    commands = re.findall(r"ppocli (.*)", outcome.stdout)
+    assert [shlex.split(command)[0] for command in commands] == ["evaluate", "render", "report"]
+    assert all(command.endswith(f" --import {name}") for command in commands)
+    assert run(folder, f"{commands[0]} --episodes 2").returncode == 0
+
+
+def test_where_it_is_missing_the_line_says_what_to_add(folder):
+    assert run(folder, "train --config mine.yaml --import my_task --quiet").returncode == 0
+    for command in ("evaluate latest", "train --resume latest"):
+        outcome = run(folder, command)
+        (line,) = clean(outcome.stderr)
+        assert outcome.returncode == 2
+        assert line.startswith("error: Mine-v0 is registered by what its run was trained with: add --import my_task")
+    outcome = run(folder, "train --config mine.yaml")
+    (line,) = clean(outcome.stderr)
+    assert (outcome.returncode, "add --import MODULE" in line) == (2, True)
+
+
+def test_the_folders_own_pyproject_saves_repeating_it(folder):
+    project = folder / "pyproject.toml"
+    project.write_text('[tool.ppocli]\nimport = ["my_task"]\n')
+    assert run(folder, "train --config mine.yaml --quiet").returncode == 0
+    assert run(folder, "evaluate latest --episodes 2 --import my_task").returncode == 0  # nor does it hurt
+    project.write_text("[tool.ppocli]\nimport = 3\n")
+    outcome = run(folder, "evaluate latest")
+    (line,) = clean(outcome.stderr)
+    assert (outcome.returncode, line) == (
+        2,
+        'error: pyproject.toml: [tool.ppocli] import must be a list of modules, such as ["my_task"]',
+    )
+    project.write_text("this is no TOML")  # and none of ours
+    assert run(folder, "runs").returncode == 0
+
+
+def test_nothing_is_imported_that_stands_in_a_run_or_a_config_alone(folder):
+    assert run(folder, "train --config mine.yaml --import my_task --quiet").returncode == 0
+    (folder / "evil.py").write_text("open('touched', 'w')\n")
+    path = only_run(folder).path / "run.json"
+    info = json.loads(path.read_text())
+    info |= {"imports": [{"name": "evil", "digest": "0" * 64}], "command": ["ppocli", "train", "--import", "evil"]}
+    path.write_text(json.dumps(info))
+    (folder / "evil.yaml").write_text("env: {id: 'evil:Mine-v0'}\n")
+    for command in ("runs", "evaluate latest", "report latest", "train --resume latest"):
+        run(folder, command)
+    assert run(folder, "train --config evil.yaml").returncode == 2
+    assert not (folder / "touched").exists()
+
+
+def test_after_a_change_of_the_code_both_results_are_kept(folder):
+    assert run(folder, "train --config mine.yaml --import my_task --quiet").returncode == 0
+    evaluate = "evaluate latest --episodes 2 --import my_task --json"
+    assert json.loads(run(folder, evaluate).stdout)["return_mean"] == 5
+    first = only_run(folder).path / "evaluation.json"
+    before = first.read_bytes()
+    (folder / "my_task.py").write_text(TASK.replace("1.0", "100.0"))
+    outcome = run(folder, evaluate)
+    assert json.loads(outcome.stdout)["return_mean"] == 500
+    (kept,) = set(first.parent.glob("evaluation*.json")) - {first}
+    (line,) = clean(outcome.stderr)
+    assert line == f"warning: the task's code is another than in training: its result is kept apart, in {kept.name}"
+    assert first.read_bytes() == before
+    assert json.loads(kept.read_text())["return_mean"] == 500
