@@ -27,6 +27,7 @@ from ppocli.errors import PpocliError, PpocliWarning
 from ppocli.signals import leave_stop_signals_to_parent, let_stop_signals_in
 
 _NO_RESET = -1
+_END = b"end"
 _OUTCOME = ["obs", "rewards", "terminated", "truncated", "infos"]  # what a step leads to, each a field of a row
 _WINDOW = 200  # steps after which it is asked whether workers pay
 _ALONE_SECONDS = 30.0  # for how long they are then left alone before they are asked again
@@ -129,6 +130,7 @@ class WorkerVectorEnv:
         """See `VectorEnv.close`. Workers that do not close their environments in time are killed."""
         atexit.unregister(self.close)
         for worker in self._workers:
+            worker.link.tell(_END)  # as what an environment has forked may hold this end open
             worker.link.connection.close()
         self._own.close()
         for worker in self._workers:

@@ -82,7 +82,9 @@ def _frames(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], epis
     for has_ended in _steps(envs, policy, seeds, episodes):
         frame = envs.render()
         if shape not in (None, frame.shape):
-            raise PpocliError(f"a frame of shape {shape}, the next of {frame.shape}: those of a film are of one size")
+            raise PpocliError(
+                f"{envs.env_id}: a frame of shape {shape}, the next of {frame.shape}: those of a film are of one size"
+            )
         shape = frame.shape
         yield from [frame] * (max(1, round(envs.frames_per_second)) if has_ended else 1)
 

@@ -173,6 +173,40 @@ def test_signals_that_are_held_back_stay_so_while_workers_start():
     assert outcome.stdout.splitlines() == [str(sorted([signal.SIGHUP, signal.SIGINT, signal.SIGTERM])), "[]"]
 
 
+@pytest.mark.parametrize(
+    ("own_seconds", "seconds", "left_alone"),
+    [
+        (1e-4, 3e-4, True),  # this process alone would take twice its own share's time, 2e-4
+        (1e-4, 1.9e-4, False),
+        (1e-2, 3e-2, False),  # slower, but steps of 1 ms and more may well come of environments that are slow to make
+        (4.9e-3, 3e-2, True),
+        (1e-2, 1e-2, False),
+    ],
+)
+def test_workers_that_do_not_pay_are_left_alone_and_nothing_else_changes(make, own_seconds, seconds, left_alone):
+    envs = make("Counting-v0", 10)
+    expected = play(GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 10), 20)
+    envs.reset(range(10), range(10))
+    for _ in range(199):
+        envs._measure(own_seconds, seconds)
+    assert envs._alone_until == 0
+    envs._measure(own_seconds, seconds)
+    seen = play(envs, 20)
+    assert envs._theirs.any() == (not left_alone)
+    for one, other in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_an_environment_forks_keeps_no_worker_from_ending(make):
+    envs = make("Counting-v0", 2)
+    envs.reset([0, 1], [1, 2])
+    copy = os.dup(envs._workers[0].link.connection.fileno())  # as a fork would have it
+    process = envs._workers[0]._process
+    envs.close()
+    assert process.exitcode == 0  # and was not killed after a while
+    os.close(copy)
+
+
 @pytest.mark.parametrize("workers", ["auto", 1])
 def test_what_stands_in_the_main_module_no_worker_could_find(monkeypatch, workers):
     """As in a notebook, or a script: it is hidden from processes that are started."""
