@@ -53,14 +53,17 @@ def clean(stderr):
 
 
 TRAIN = f"train --config cartpole {' '.join(FAST)}"
+
+
+def slow(*commands):
+    return [pytest.param(command, marks=pytest.mark.slow) for command in commands]
+
+
 PRINTING = [
-    *("--help", "--version", "runs", "runs --json", "random-baseline --config cartpole --episodes 2"),
-    *("train --resume latest --json", "evaluate latest --episodes 2 --json", "plot latest"),
-    *(
-        pytest.param(command, marks=pytest.mark.slow)
-        for command in ("train --help", "train --resume latest", "evaluate latest", "render latest", "report latest")
-    ),
-    pytest.param(f"{TRAIN} --seeds 0 --json", marks=pytest.mark.slow, id="train --seeds"),
+    *("--help", "runs --json", "evaluate latest --episodes 2 --json"),
+    *slow("--version", "runs", "train --resume latest --json", "random-baseline --config cartpole --episodes 2"),
+    *slow("train --help", "train --resume latest", "plot latest", "render latest", "report latest", "evaluate latest"),
+    *slow(f"{TRAIN} --seeds 0 --json"),
 ]
 
 
@@ -103,7 +106,7 @@ def test_a_reader_of_the_result_that_has_left_is_no_error(run_dir, command):
         ("train", 2),
         ("trian", 2),
         ("evaluate nothing", 1),
-        ("evaluate latest --episodes 2", 0),  # says on stderr where it has written
+        pytest.param("evaluate latest --episodes 2", 0, marks=pytest.mark.slow),  # says there where it has written
         (TRAIN, 0),  # shows its progress there
     ],
     ids=["no option", "no command", "no run", "evaluate", "train"],
@@ -175,7 +178,7 @@ def locked_up():
         path.chmod(mode)
 
 
-@pytest.mark.parametrize("options", ["", " --json"])
+@pytest.mark.parametrize("options", [" --json", pytest.param("", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", ["", "run.json", "config.yaml", "metrics.csv", "its environment's"])
 def test_a_run_that_cannot_be_read_is_named_beside_those_that_can(run_dir, locked_up, what, options):
     other = shutil.copytree(run_dir, run_dir.parents[1] / "Other-v0" / "other")

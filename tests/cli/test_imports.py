@@ -53,7 +53,7 @@ def only_run(folder):
     return Run(path)
 
 
-@pytest.mark.parametrize("name", ["my_task", "./my_task.py"])
+@pytest.mark.parametrize("name", [pytest.param("my_task", marks=pytest.mark.slow), "./my_task.py"])
 def test_it_is_recorded_and_stands_in_every_command_that_is_printed(folder, name):
     outcome = run(folder, f"train --config mine.yaml --import {name} --quiet")
     assert (outcome.returncode, outcome.stderr) == (0, "")
@@ -82,9 +82,8 @@ def test_the_folders_own_pyproject_saves_repeating_it(folder):
     project = folder / "pyproject.toml"
     project.write_text('[tool.ppocli]\nimport = ["my_task"]\n')
     assert run(folder, "train --config mine.yaml --quiet").returncode == 0
-    assert run(folder, "evaluate latest --episodes 2 --import my_task").returncode == 0  # nor does it hurt
     project.write_text("[tool.ppocli]\nimport = 3\n")
-    outcome = run(folder, "evaluate latest")
+    outcome = run(folder, "train --config mine.yaml")
     (line,) = clean(outcome.stderr)
     assert (outcome.returncode, line) == (
         2,
@@ -102,7 +101,7 @@ def test_nothing_is_imported_that_stands_in_a_run_or_a_config_alone(folder):
     info |= {"imports": [{"name": "evil", "digest": "0" * 64}], "command": ["ppocli", "train", "--import", "evil"]}
     path.write_text(json.dumps(info))
     (folder / "evil.yaml").write_text("env: {id: 'evil:Mine-v0'}\n")
-    for command in ("runs", "evaluate latest", "report latest", "train --resume latest"):
+    for command in ("runs", "evaluate latest", "train --resume latest"):
         run(folder, command)
     assert run(folder, "train --config evil.yaml").returncode == 2
     assert not (folder / "touched").exists()

@@ -43,6 +43,8 @@ COMMANDS = {
     "plot": ("CartPole-v1/",),
     "report": ("CartPole-v1/",),
 }
+FIRST = ["train", "evaluate", "runs", "train --seeds"]
+"""Tried by default; the others, which begin and end just so, under `-m slow`."""
 WAYS = [
     *("SIGINT to all", "SIGTERM to one", "SIGHUP to all", "SIGPIPE stdout", "SIGTERM to all"),
     *("SIGINT to one", "SIGKILL to one", "SIGHUP to one", "SIGPIPE stderr", "SIGPIPE stdout and stderr"),
@@ -166,8 +168,13 @@ def two_runs(trained_once, tmp_path_factory):
     return run.parents[1]
 
 
-@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        *((command, 40) for command in FIRST),  # which have 20 of them
+        *(pytest.param(command, 200, marks=pytest.mark.slow) for command in COMMANDS),
+    ],
+)
 def test_a_signal_at_any_moment(command, number, two_runs, tmp_path):
     def started(name):
         folder = tmp_path / name
