@@ -34,6 +34,11 @@ class Imported:
     name: str
     digest: str
 
+    @property
+    def module(self) -> str:
+        """What it is called in Python, however it was named."""
+        return Path(self.name).stem if self.name.endswith(".py") else self.name
+
 
 IMPORTED: list[Imported] = []
 """What of the user's own this process has imported, as `sys.modules` has it all."""

@@ -83,6 +83,17 @@ def end_in_order(number: int, frame: FrameType | None) -> NoReturn:
     raise Stopped(number)
 
 
+def ending_after(close: Callable[[], object]) -> Callable[[int, FrameType | None], NoReturn]:
+    """Return what does `end_at_once`, but closes something first; the next signal does not wait for that."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        handle(end_at_once)
+        close()
+        end_at_once(number)
+
+    return end
+
+
 def leave_stop_signals_to_parent() -> None:
     """Do nothing about the signals that ask to stop, which a terminal sends to every process in it.
 

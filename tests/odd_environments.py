@@ -864,7 +864,7 @@ for name, oddity, end, said in (
 
 
 @expect(
-    MADE + r"(?=.*Address already in use)(?=.*(num_envs|copies|environments|at once))",
+    MADE + r"(?=.*Address already in use)(?=.*of which a run makes \d+ to train in)",
     evaluate=(WORKS, MADE + "(?=.*Address already in use)"),
     render=WORKS,
     place=True,

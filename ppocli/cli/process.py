@@ -147,7 +147,8 @@ def require_imports(*runs: Any) -> None:
     import gymnasium as gym
 
     for run in runs:
-        missing = [known.name for known in run.info.imports if known.name not in [one.name for one in IMPORTED]]
+        here = [known.module for known in IMPORTED]
+        missing = [known.name for known in run.info.imports if known.module not in here]
         if missing and run.config.env.id not in gym.registry:
             options = " ".join(f"--import {name}" for name in missing)
             raise UsageError(f"{run.config.env.id} is registered by what its run was trained with: add {options}")

@@ -14,7 +14,7 @@ from ppocli.cli.options import option
 from ppocli.cli.process import importing, imports_of, require_imports
 from ppocli.errors import PpocliError, UsageError
 from ppocli.guests import import_modules
-from ppocli.signals import StopRequest, stop_request
+from ppocli.signals import StopRequest, end_in_order, ending_after, handling, stop_request
 
 _resume = option("--resume RUN", "Resume a run that was stopped, or killed.", autocompletion=options.complete_run)
 
@@ -94,10 +94,12 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         import_modules(launch.imports)
         if job.resumes:
             require_imports(job.run)
-        environments = make.make_environments(job.config, job.progress.iterations)
-        from ppocli.algorithm.device import keep_freed_memory  # and torch, while worker processes start
-        from ppocli.training import loop, outcome, setup
-        from ppocli.views import console, progress, results
+        with handling(end_in_order):
+            environments = make.make_environments(job.config, job.progress.iterations)
+        with handling(ending_after(environments.close)):
+            from ppocli.algorithm.device import keep_freed_memory  # and torch, while worker processes start
+            from ppocli.training import loop, outcome, setup
+            from ppocli.views import console, progress, results
     if job.saved is not None and (changes := setup.inexactness(job.saved)):
         console.info(f"warning: the last bits may differ from those of an uninterrupted run: {', '.join(changes)}")
     if job.resumes and job.run.info.code_now:

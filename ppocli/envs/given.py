@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ppocli.guests import UnexpectedError
 
-NUMBERS = (float, int, np.number, np.bool_)
+_NUMBERS = (float, int, np.number, np.bool_)
 
 
 def described(value: Any) -> str:
@@ -30,7 +30,7 @@ def first_obs(given: Any) -> Any:
 
 def number(value: Any, name: str) -> float:
     """Return a number, or the only one in an array. Raises UnexpectedError."""
-    if not isinstance(value, NUMBERS):
+    if not isinstance(value, _NUMBERS):
         try:
             only = value.item() if hasattr(value, "item") else np.asarray(value).item()
         except (ValueError, RuntimeError):  # there are several
@@ -39,6 +39,14 @@ def number(value: Any, name: str) -> float:
             raise UnexpectedError(f"its {name} is {reprlib.repr(value)}, and no number")
         value = only
     return float(value)
+
+
+def number_or_nan(value: Any) -> float:
+    """Return a number, or NaN for what is none."""
+    try:
+        return number(value, "info")
+    except (UnexpectedError, OverflowError):
+        return float("nan")
 
 
 def flag(value: Any, name: str) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ppocli.config.models import EnvConfig
 from ppocli.envs import spaces
 from ppocli.envs.api import Observations, Step
-from ppocli.envs.given import NUMBERS, first_obs, flag, number, picture
+from ppocli.envs.given import first_obs, flag, number, number_or_nan, picture
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import FAILURES, blame
 from ppocli.signals import TimeIsUp, at_most
@@ -44,7 +44,9 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
             "(if a module of yours registers it, add --import MODULE)"
         ) from error
     except FAILURES as error:
-        several = ", of which a run makes several" if isinstance(error, OSError) else ""
+        several = (
+            f", of which a run makes {config.num_envs} to train in, and more" if isinstance(error, OSError) else ""
+        )
         blamed = blame(error, config.id, f"when it was made{several}")
         if config.kwargs and isinstance(error, TypeError | ValueError | LookupError):
             raise UsageError(f"env.kwargs: {config.id} does not take {config.kwargs}: {blamed}") from error
@@ -107,9 +109,7 @@ class GymnasiumVectorEnv:
                 terminated[index] = flag(terminates, "terminated")
                 truncated[index] |= flag(truncates, "truncated")
                 if terminated[index] or truncated[index]:
-                    infos[index] = [
-                        info[key] if isinstance(info.get(key), NUMBERS) else np.nan for key in self.info_keys
-                    ]
+                    infos[index] = [number_or_nan(info.get(key)) for key in self.info_keys]
         except FAILURES as error:
             raise self._blame(error, index, "step") from error
         self._playing &= ~(terminated | truncated)

@@ -18,7 +18,7 @@ from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.workers import NoWorkersError, WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
-from ppocli.guests import IMPORTED
+from ppocli.guests import IMPORTED, import_modules
 from ppocli.seeds import training_seeds
 
 NUM_EVAL_ENVS = 20
@@ -121,25 +121,27 @@ def _gymnasium_envs(config: EnvConfig, num_envs: int) -> VectorEnv:
 def _refuse_foreign_paths(config: EnvConfig) -> None:
     """Raise UsageError for a path that a config, perhaps a stranger's, has an environment open that nobody imported.
 
-    One that was given on the command line is the user's own choice.
+    One that was given on the command line is the user's own choice, and as good as an import of that package: so it
+    stands in the run, in whose config it is a path like any other, and in the commands that are printed.
     """
-    suspects = (
-        (key, text)
+    paths = {
+        key: text
         for key, value in config.kwargs.items()
         for text in leaves(value)
-        if isinstance(text, str) and not isinstance(text, Given) and not re.fullmatch(r"[\w+-][\w +-]*", text)
-    )
-    if (found := next(suspects, None)) is None:
-        return
+        if isinstance(text, str) and not re.fullmatch(r"[\w+-][\w +-]*", text)
+    }
     package = _package(config.id)
-    plugins = {plugin.module.partition(".")[0] for plugin in entry_points(group="gymnasium.envs")}
+    plugins = {plugin.module.partition(".")[0] for plugin in entry_points(group="gymnasium.envs")} if paths else set()
     imported = {known.name.partition(".")[0] for known in IMPORTED}
-    if config.backend == "envpool" or package in {"gymnasium", *plugins} - imported:
-        key, text = found
-        raise UsageError(
-            f"env.kwargs: {key} is {SHORT.repr(text)}, which may be a path: give it on the command line, "
-            f"--set env.kwargs.{key}=…, or --import {package or 'envpool'}, if you trust who wrote it"
-        )
+    if not paths or not (config.backend == "envpool" or package in {"gymnasium", *plugins} - imported):
+        return
+    for key, text in paths.items():
+        if not isinstance(text, Given):
+            raise UsageError(
+                f"env.kwargs: {key} is {SHORT.repr(text)}, which may be a path: give it on the command line, "
+                f"--set env.kwargs.{key}=…, or --import {package or 'envpool'}, if you trust who wrote it"
+            )
+    import_modules([package or "envpool"])
 
 
 def _package(env_id: str) -> str:

@@ -82,8 +82,8 @@ class RunInfo(Command):
     @property
     def code_now(self) -> str:
         """The digest of what was imported for it, where that is in this process other code than when it began."""
-        then = {known.name: known.digest for known in self.imports}
-        changed = [known.digest for known in IMPORTED if then.get(known.name, known.digest) != known.digest]
+        then = {known.module: known.digest for known in self.imports}
+        changed = [known.digest for known in IMPORTED if then.get(known.module, known.digest) != known.digest]
         return "".join(changed)[:8]
 
 

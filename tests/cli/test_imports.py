@@ -4,7 +4,12 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
+import signal
+from pathlib import Path
 
+import gymnasium as gym
+import psutil
 import pytest
 
 from ppocli.records.run import Run
@@ -114,10 +119,42 @@ def test_after_a_change_of_the_code_both_results_are_kept(folder):
     first = only_run(folder).path / "evaluation.json"
     before = first.read_bytes()
     (folder / "my_task.py").write_text(TASK.replace("1.0", "100.0"))
-    outcome = run(folder, evaluate)
+    outcome = run(folder, evaluate.replace("my_task", "./my_task.py"))  # the same, however it is named
     assert json.loads(outcome.stdout)["return_mean"] == 500
     (kept,) = set(first.parent.glob("evaluation*.json")) - {first}
     (line,) = clean(outcome.stderr)
     assert line == f"warning: the task's code is another than in training: its result is kept apart, in {kept.name}"
     assert first.read_bytes() == before
     assert json.loads(kept.read_text())["return_mean"] == 500
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_torch_is_imported_leaves_no_program_of_an_environment(folder, number):
+    starts = "    def __init__(self):\n        self.program = subprocess.Popen(['sleep', '1000'])\n"
+    starts += "        open('pids', 'a').write(f'{self.program.pid} ')\n\n"
+    ends = "\n    def close(self):\n        self.program.kill()\n        self.program.wait()\n"
+    task = TASK.replace("    def reset", f"{starts}    def reset").replace("\n\ngym.reg", f"{ends}\n\ngym.reg")
+    (folder / "my_task.py").write_text(f"import subprocess\n{task}")
+    moment = {"site": "moment", "MOMENT": f"main import torch {number:d}"}
+    outcome = run(folder, "train --config mine.yaml --import my_task --set env.workers=0", **moment)
+    assert (folder / "the-moment-has-come").exists(), outcome.stderr
+    assert (outcome.returncode, outcome.stdout, len(clean(outcome.stderr))) == (128 + number, "", 1)
+    pids = [int(pid) for pid in (folder / "pids").read_text().split()]
+    assert len(pids) == 2
+    assert not any(map(psutil.pid_exists, pids))
+
+
+def test_a_path_that_was_given_on_the_command_line_leads_to_commands_that_work(tmp_path):
+    pytest.importorskip("mujoco")
+    shutil.copy(Path(gym.__file__).parent / "envs" / "mujoco" / "assets" / "hopper.xml", tmp_path / "mine.xml")
+    (tmp_path / "hopper.yaml").write_text(CONFIG.replace("Mine-v0", "Hopper-v5"))
+    outcome = run(tmp_path, f"train --config hopper.yaml --set env.kwargs.xml_file={tmp_path}/mine.xml --quiet")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    evaluate, *_ = re.findall(r"ppocli (.*)", outcome.stdout)
+    assert evaluate.endswith(" --import gymnasium")
+    assert run(tmp_path, f"{evaluate} --episodes 2").returncode == 0
+    outcome = run(tmp_path, "evaluate latest --episodes 2")
+    (line,) = clean(outcome.stderr)
+    assert outcome.returncode == 2
+    assert "which may be a path" in line
+    assert "--import gymnasium, if you trust who wrote it" in line

@@ -145,6 +145,16 @@ def test_batches_that_cannot_be_learned_from(num_envs, horizon):
     assert f"= {num_envs * horizon} samples; an update learns from 2 to 10,000,000" in message
 
 
+def test_every_name_of_stable_baselines3_leads_to_ours():
+    own = {name.rpartition(".")[2] for name in KEYS}
+    for name, key in KEYS.items():
+        word = key.sb3.rpartition(" ")[2]
+        if word and word not in own:
+            with pytest.raises(UsageError, match=rf"ppo.{word}: unknown key; here it is {name}"):
+                parse_config({"env": {"id": "A-v1"}, "ppo": {word: 1}}, "my.yaml")
+    assert {"n_steps", "n_envs", "batch_size", "total_timesteps", "n_epochs", "clip_range"}.isdisjoint(own)
+
+
 def test_the_known_keys_of_a_section_are_listed_once():
     with pytest.raises(UsageError) as refused:
         parse_config({"env": {"id": "A-v1"}, "train": {"x": 1, "y": 2}, "ppo": {"z": 3}}, "my.yaml")

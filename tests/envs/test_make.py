@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 
+from ppocli import guests
 from ppocli.config.load import load_config
 from ppocli.config.models import Config, EnvConfig
 from ppocli.envs import make
@@ -19,6 +20,7 @@ from ppocli.envs.make import (
 )
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import UsageError
+from ppocli.evaluation.play import evaluate, random
 from ppocli.seeds import training_seeds
 
 
@@ -63,6 +65,24 @@ def test_a_path_is_the_users_own_choice_on_the_command_line():
     assert given.kwargs == {"file": "a/b.xml", "parts": [{"a": "c/d.xml"}, None, 3]}
     with pytest.raises(UsageError, match=r"CartPole-v1 does not take \{'file': 'a/b.xml'"):
         evaluation_envs(given)
+    assert [known.name for known in guests.IMPORTED] == ["gymnasium"]  # which its run, and what is printed, then name
+    with pytest.raises(UsageError, match="does not take"):
+        evaluation_envs(config)
+
+
+def test_episodes_are_limited_where_the_config_says_so_or_nobody_does(monkeypatch, recwarn):
+    def lengths(**env):
+        with closing(evaluation_envs(EnvConfig(workers=0, **env))) as envs:
+            return [one.episode_length for one in evaluate(envs, random(envs.action_spec), range(1, 4))]
+
+    assert lengths(id="CartPole-v1", max_episode_steps=3) == [3, 3, 3]
+    assert lengths(id="Counting-v0", kwargs={"length": 9}, max_episode_steps=4) == [4, 4, 4]
+    assert not recwarn
+    monkeypatch.setattr("ppocli.envs.gymnasium.ASSUMED_LIMIT", 5)
+    assert lengths(id="Counting-v0", kwargs={"length": 4}) == [4, 4, 4]
+    assert not recwarn
+    assert lengths(id="Counting-v0", kwargs={"length": 9}) == [5, 5, 5]
+    assert "truncated after 5 env steps, as it has no limit; env.max_episode_steps sets one" in str(recwarn[0].message)
 
 
 def test_both_are_closed(monkeypatch):

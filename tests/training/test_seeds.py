@@ -67,6 +67,7 @@ def test_a_seed_that_stands_there_twice():
 )
 def test_cores_are_shared_out(monkeypatch, cores, workers, seeds, jobs, expected):
     monkeypatch.setattr("ppocli.training.seeds.usable_cores", lambda: cores)
+    monkeypatch.setattr("ppocli.envs.make.usable_cores", lambda: cores)
     config = Config.model_validate({"env": {"id": "LunarLander-v3", "num_envs": 16, "workers": workers}})
     assert share_out(config, seeds, jobs) == expected
 

@@ -68,6 +68,24 @@ def test_a_device_that_is_not_there_leaves_nothing_open_and_nothing_behind(tmp_p
     assert (sorted(closed), run.is_locked) == ([4, 20], False)
 
 
+def test_only_what_a_resumed_run_continues_from_counts_as_saved(tmp_path):
+    run = Run(tmp_path / "run")
+    training = train(make_config(checkpoint_interval=10_000, eval_interval=128), run)
+    iteration = next(training)
+    assert (iteration.verdict.is_best, iteration.saved) == (True, False)
+    assert [run.checkpoint(name).exists() for name in ("best", "last")] == [True, False]
+    training.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_infos_that_were_asked_for_are_logged(tmp_path, workers):
+    env = {"id": "Informed-v0", "num_envs": 4, "workers": workers, "info_keys": ["is_success", "height", "name"]}
+    run, _ = trained(make_config(env=env, env_steps=128), tmp_path / "run")
+    episodes, (metrics,) = rows(run.path / "episodes.csv"), rows(run.path / "metrics.csv")
+    assert {(row["info.is_success"], row["info.height"], row["info.name"]) for row in episodes} == {("1.0", "2.5", "")}
+    assert metrics["success_rate"] == "1.0"
+
+
 def test_logs_are_what_happened(tmp_path):
     config = make_config()
     run, iterations = trained(config, tmp_path / "run")

@@ -142,6 +142,11 @@ def training(**changes):
     return TrainingResult(**values | changes)
 
 
+def test_an_interrupted_run_can_be_resumed_by_what_comes_next(screen):
+    results.training_result(training(interrupted=True))
+    assert re.search(r"^next +ppocli train --resume ", screen.export_text(), re.MULTILINE)
+
+
 def test_statistics_stand_side_by_side(screen):
     agent = statistics(
         return_mean=261.44,
