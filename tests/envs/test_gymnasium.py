@@ -144,6 +144,19 @@ def test_where_it_was_is_said_of_what_an_environment_raises():
     assert "/gymnasium/" not in failed.value.frames
 
 
+def test_where_it_stands_is_said_of_what_gives_something_else_than_gymnasium_asks_for(monkeypatch):
+    envs = make("Counting-v0", 1)
+    monkeypatch.setattr(Counting, "reset", lambda self, seed=None, options=None: np.zeros(2, np.float32))
+    place = r"\(test_gymnasium\.py:\d+, <lambda>\), with seed 10; Gymnasium expects reset\(seed=…\) to return"
+    with pytest.raises(PpocliError, match=place):
+        envs.reset([0], [10])
+    monkeypatch.undo()
+    envs.reset([0], [10])
+    monkeypatch.setattr(Counting, "step", lambda self, action: (np.zeros(2, np.float32), 0.0, False, {}))
+    with pytest.raises(PpocliError, match=r"in step 1 of its episode with seed 10; Gymnasium expects step\(action\)"):
+        envs.step(actions(0))
+
+
 @pytest.fixture
 def closed(monkeypatch):
     """Which environments were closed: their lengths, in the order in which it happened."""

@@ -257,8 +257,9 @@ def drawn(line):
 
 
 def test_target_and_random_policy_are_lines_with_their_names():
-    rows = curve_of(shown(*[iteration(number) for number in range(1, 21)], baseline_mean=21.1))
-    target, random = row_with(" target 475", rows), row_with(" random 21.1", rows)
+    rows = curve_of(shown(*[iteration(number) for number in range(1, 21)], baseline_mean=21.12345))
+    target, random = row_with(" target 475.0", rows), row_with(" random 21.1", rows)
+    assert rows[random].endswith(" random 21.1")
     assert target < random
     for row, line in enumerate(rows):
         assert bool(re.search("[▔─▁]{5}", line)) == (row in (target, random))
