@@ -199,6 +199,13 @@ def test_figure_and_report_as_json_say_where_they_lie(run_dir, ppocli, tmp_path)
         assert outcome.stderr == ""
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "random-baseline", "render", "plot", "report", "runs"])
+def test_help_names_what_options_take(ppocli, command):
+    text = ppocli(command, "--help").stdout
+    assert not re.search(r"TEXT|INTEGER|<int|--[a-z-]+ <str>", text)
+    assert ("With --random: override" in text) == (command == "render")
+
+
 def test_a_checkpoint_of_another_run_is_evaluated_and_nothing_written(run_dir, ppocli):
     assert ppocli("train", "--config", "cartpole", *FAST, "--seed", "4", "--quiet").exit_code == 0
     (other,) = run_dir.parent.glob("*-seed4")
