@@ -32,7 +32,8 @@ began_in: Path | None = None  # the working directory in which the command began
 
 def from_here(message: str) -> str:
     """Return one line, in which what lies below the working directory is named from there."""
-    return one_line(message).replace(f"{began_in}{os.sep}", "")
+    line = one_line(message)
+    return line.replace(f"{began_in}{os.sep}", "") if began_in else line
 
 
 def info(line: str) -> None:
