@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import threading
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +104,7 @@ def _stdout_for_results() -> Iterator[None]:
     from ppocli.views import console
 
     stdout = results = sys.stdout
-    descriptor = None
+    descriptor, threads = None, set(threading.enumerate())
     with suppress(OSError, UnsupportedOperation):  # it may be no file: within a program that captures it
         stdout.flush()
         descriptor = os.dup(stdout.fileno())
@@ -123,7 +124,8 @@ def _stdout_for_results() -> Iterator[None]:
                 raise typer.Exit(_unprinted(error)) from error
         finally:
             if descriptor is not None:
-                os.dup2(descriptor, stdout.fileno())
+                if threads.issuperset(threading.enumerate()):  # one that an environment left behind prints on
+                    os.dup2(descriptor, stdout.fileno())
                 os.close(descriptor)
                 results.close()
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from ppocli.records.run import Run
+from tests.cli.commands import strict_json
 from tests.cli.test_edges import clean, run
 
 TASK = """
@@ -158,3 +159,12 @@ def test_a_path_that_was_given_on_the_command_line_leads_to_commands_that_work(t
     assert outcome.returncode == 2
     assert "which may be a path" in line
     assert "--import gymnasium, if you trust who wrote it" in line
+
+
+def test_a_thread_that_outlives_its_environment_prints_to_stderr_to_the_end(folder):
+    chat = 'while True: os.write(1, b"still here\\n"), time.sleep(1e-4)'
+    thread = f"threading.Thread(target=exec, args=({chat!r}, globals()), daemon=True).start()"
+    (folder / "my_task.py").write_text(f"import os, threading, time\n{TASK}\n{thread}\n")
+    outcome = run(folder, "random-baseline --config mine.yaml --episodes 2 --import my_task --json")
+    assert strict_json(outcome.stdout)["return_mean"] == 5.0
+    assert "still here" in outcome.stderr
