@@ -33,42 +33,50 @@ class Adam:
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
-        self.steps = torch.zeros((), dtype=torch.int64)
+        self.steps = torch.zeros((), device=self.weights.device)
 
     def zero_gradient(self) -> None:
         """Forget the gradient; backward passes add to it."""
-        assert self._holds_parameters(), _LEFT
         self.gradient.zero_()
 
-    def _holds_parameters(self) -> bool:
-        """Whether the parameters, and their gradients, are still views of the vectors."""
+    def assert_holds_parameters(self) -> None:
+        """Assert that the module's parameters, and their gradients, are still views of the vectors."""
+        assert all(map(operator.is_, self._parameters, self._module.parameters())), _LEFT
         places = [self.weights.data_ptr(), self.gradient.data_ptr()]
         for parameter in self._parameters:
-            if parameter.grad is None or [parameter.data_ptr(), parameter.grad.data_ptr()] != places:
-                return False
+            gradient = parameter.grad
+            assert gradient is not None, _LEFT
+            assert [parameter.data_ptr(), gradient.data_ptr()] == places, _LEFT
             places = [place + parameter.numel() * parameter.element_size() for place in places]
-        return True
 
     def clip_gradient(self, max_norm: float | None) -> Tensor:
         """Shorten the gradient to `max_norm` where it is longer; return its norm before that, a scalar."""
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         if max_norm is not None:
-            self.gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+            self.gradient.div_((norm / max_norm).clamp_(min=1.0))
         return norm
 
-    @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Move the weights against the gradient."""
-        steps = int(self.steps.add_(1).clamp_(min=1))  # a damaged file may hold any
-        self.exp_avg.lerp_(self.gradient, 1 - BETA1)
-        self.exp_avg_sq.mul_(BETA2).addcmul_(self.gradient, self.gradient, value=1 - BETA2)
-        denominator = (self.exp_avg_sq / (1 - BETA2**steps)).sqrt_().add_(EPSILON)
-        self.weights.addcdiv_(self.exp_avg, denominator, value=-learning_rate / (1 - BETA1**steps))
+        self.steps += 1
+        torch._fused_adam_(
+            [self.weights],
+            [self.gradient],
+            [self.exp_avg],
+            [self.exp_avg_sq],
+            [],
+            [self.steps],
+            lr=learning_rate,
+            beta1=BETA1,
+            beta2=BETA2,
+            eps=EPSILON,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def check_finite(self, means: Mapping[str, float]) -> None:
         """Raise NonFiniteError unless the `means` of an update, its weights and what the next builds on are finite."""
-        # Once an update, as it takes a while: whether the module still has these very parameters.
-        assert all(map(operator.is_, self._parameters, self._module.parameters())), _LEFT
         wrong = [name for name, number in means.items() if not math.isfinite(number)]
         if wrong or not all(bool(tensor.isfinite().all()) for tensor in (self.weights, self.exp_avg, self.exp_avg_sq)):
             raise NonFiniteError(

@@ -50,19 +50,19 @@ class Agent(nn.Module):
 
     def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Actions (B, ...) drawn from the policy at obs (B, *obs_spec.shape)."""
-        return self.distribution.sample(self.actor(self._seen(obs)), noise)
+        return self.distribution.sample(self.actor(self.seen(obs)), noise)
 
     def mode(self, obs: Tensor) -> Tensor:
         """The greedy actions (B, ...) at obs (B, *obs_spec.shape)."""
-        return self.distribution.mode(self.actor(self._seen(obs)))
+        return self.distribution.mode(self.actor(self.seen(obs)))
 
     def log_prob_and_entropy(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of actions (B, ...) at obs (B, ...), and the policy's entropy there; both (B,)."""
-        return self.distribution.log_prob_and_entropy(self.actor(self._seen(obs)), actions)
+        return self.distribution.log_prob_and_entropy(self.actor(self.seen(obs)), actions)
 
     def value(self, obs: Tensor) -> Tensor:
         """The critic's estimate (B,) of the return from obs (B, *obs_spec.shape)."""
-        values: Tensor = self.critic(self._seen(obs)).squeeze(-1)
+        values: Tensor = self.critic(self.seen(obs)).squeeze(-1)
         return values
 
     def learn_obs(self, obs: Tensor) -> None:
@@ -70,7 +70,8 @@ class Agent(nn.Module):
         if self.normalizer is not None:
             self.normalizer.statistics.add(obs)
 
-    def _seen(self, obs: Tensor) -> Tensor:
+    def seen(self, obs: Tensor) -> Tensor:
+        """Observations (B, ...) as both networks take them."""
         return obs if self.normalizer is None else self.normalizer(obs)
 
 

@@ -1,6 +1,7 @@
 """What an update makes smaller, and what it reports: pure functions of tensors, each with its equation.
 
-ρ = exp(log_ratio) = π / π_old is how much more probable the policy has made the action that was taken.
+ρ = exp(log_ratio) = π / π_old is how much more probable the policy has made the action that was taken. Each loss has
+its gradient in closed form beside it, as autograd has it.
 """
 
 from torch import Tensor
@@ -16,10 +17,26 @@ def policy_loss(log_ratio: Tensor, advantages: Tensor, clip_coef: float) -> Tens
     return -(ratio * advantages).minimum(ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages).mean()
 
 
+def policy_loss_gradient(log_ratio: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
+    """The gradient (B,) of `policy_loss` by the log-probabilities of the actions.
+
+    −ρ A / B where ρ A is the minimum, and 0 where the clip is, which more of the same would not change.
+    """
+    ratio = log_ratio.exp()
+    gain = ratio * advantages
+    clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages
+    return gain.masked_fill(gain > clipped, 0.0) / -len(gain)
+
+
 def value_loss(values: Tensor, returns: Tensor) -> Tensor:
     """The critic's squared error, arXiv:1707.06347 eq. 9, E[(V − returns)²]; a scalar from two tensors (B,)."""
     _assert_samples(values, returns)
     return (values - returns).square().mean()
+
+
+def value_loss_gradient(values: Tensor, returns: Tensor) -> Tensor:
+    """The gradient (B,) of `value_loss` by the values: 2 (V − returns) / B."""
+    return (values - returns) * (2 / len(values))
 
 
 def clipped_value_loss(values: Tensor, returns: Tensor, old_values: Tensor, clip_coef: float) -> Tensor:
@@ -30,6 +47,18 @@ def clipped_value_loss(values: Tensor, returns: Tensor, old_values: Tensor, clip
     _assert_samples(values, returns, old_values)
     clipped = old_values + (values - old_values).clamp(-clip_coef, clip_coef)
     return (values - returns).square().maximum((clipped - returns).square()).mean()
+
+
+def clipped_value_loss_gradient(values: Tensor, returns: Tensor, old_values: Tensor, clip_coef: float) -> Tensor:
+    """The gradient (B,) of `clipped_value_loss` by the values.
+
+    2 (V − returns) / B where V has not moved further than ε or its own error is the larger, 0 elsewhere, half in a tie.
+    """
+    moved = values - old_values
+    clipped = old_values + moved.clamp(-clip_coef, clip_coef)
+    larger = (values - returns).square() - (clipped - returns).square()
+    share = larger.heaviside(larger.new_tensor(0.5)).where(moved.abs() > clip_coef, 1.0)
+    return share * value_loss_gradient(values, returns)
 
 
 def approx_kl(log_ratio: Tensor) -> float:

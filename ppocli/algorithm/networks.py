@@ -1,20 +1,100 @@
 """What an actor, or a critic, is made of: from observations to numbers."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ppocli.config.models import NetworkConfig
 from ppocli.envs.api import ObsSpec, Vector
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU}
+Backward = Callable[[Tensor], object]
+"""Given the gradient of a loss with respect to a network's outputs, adds that of its weights to their `grad`."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What stands between two layers, given = f(taken); f overwrites what it takes where `backward` can do without."""
+
+    layer: type[nn.Module]
+    f: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """From the gradient of a loss by what f gave, what f took and what it gave, to the gradient by what it took."""
+
+
+_ops = torch.ops.aten
+ACTIVATIONS = {
+    "tanh": Activation(nn.Tanh, torch.tanh_, lambda gradient, taken, given: _ops.tanh_backward(gradient, given)),
+    "relu": Activation(
+        nn.ReLU, torch.relu_, lambda gradient, taken, given: _ops.threshold_backward(gradient, given, 0)
+    ),
+    "elu": Activation(nn.ELU, F.elu_, lambda gradient, taken, given: _ops.elu_backward(gradient, 1, 1, 1, True, given)),
+    "gelu": Activation(nn.GELU, F.gelu, lambda gradient, taken, given: _ops.gelu_backward(gradient, taken)),
+    "silu": Activation(nn.SiLU, F.silu, lambda gradient, taken, given: _ops.silu_backward(gradient, taken)),
+}
+
+
+class Network(nn.Sequential):
+    """Layers one after the other, of any kind, from observations (B, ...) to outputs (B, num_outputs)."""
+
+    def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
+        """Return the outputs at obs, and what adds the gradient of the weights: here by autograd."""
+        with torch.enable_grad():
+            outputs: Tensor = self(obs)
+        return outputs.detach(), outputs.backward
+
+
+class MLP(Network):
+    """Linear layers with an activation between them, the gradient written out: autograd takes longer to find its way.
+
+    A layer y = x Wᵀ + b adds, where δ is the gradient of the loss by y, δᵀ x to the gradient of W and Σ δ to that of b,
+    and hands δ W down to the activation that x comes from.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear], activation: Activation) -> None:
+        super().__init__(*layers[:1], *(module for layer in layers[1:] for module in (activation.layer(), layer)))
+        self._layers, self._activation = list(layers), activation
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Do what the modules would do one by one, without calling them."""
+        first, *others = self._layers
+        outputs = F.linear(obs, first.weight, first.bias)
+        for layer in others:
+            outputs = F.linear(self._activation.f(outputs), layer.weight, layer.bias)
+        return outputs
+
+    def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
+        """Do what `Network.with_backward` does, for obs (B, inputs)."""
+        weights = [(layer.weight, layer.bias) for layer in self._layers]
+        inputs, taken = [obs], []  # by each layer, and by each activation
+        ones = obs.new_ones(len(obs))
+        for weight, bias in weights[:-1]:
+            taken.append(F.linear(inputs[-1], weight, bias))
+            inputs.append(self._activation.f(taken[-1]))
+
+        def backward(gradient: Tensor) -> None:
+            for depth in range(len(weights) - 1, -1, -1):
+                (weight, bias), transposed = weights[depth], gradient.t()
+                _gradient_of(weight).addmm_(transposed, inputs[depth])
+                _gradient_of(bias).addmv_(transposed, ones)
+                if depth:
+                    gradient = self._activation.backward(gradient.mm(weight), taken[depth - 1], inputs[depth])
+
+        return F.linear(inputs[-1], *weights[-1]), backward
+
+
+def _gradient_of(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None, "an optimizer makes gradients to add to"
+    return parameter.grad
 
 
 def make_network(
     spec: ObsSpec, num_outputs: int, head_gain: float, config: NetworkConfig, generator: torch.Generator | None
-) -> nn.Module:
+) -> Network:
     """Return a network from observations (B, *spec.shape) to (B, num_outputs).
 
     With `init: orthogonal` weights are orthogonal with gain √2, the last layer's with `head_gain`, and biases are zero;
@@ -23,10 +103,12 @@ def make_network(
     match spec:
         case Vector():
             sizes = (spec.size, *config.hidden_sizes)
-            layers: list[nn.Module] = []
-            for inputs, outputs in itertools.pairwise(sizes):
-                layers += [_linear(inputs, outputs, sqrt(2), config.init, generator), ACTIVATIONS[config.activation]()]
-            return nn.Sequential(*layers, _linear(sizes[-1], num_outputs, head_gain, config.init, generator))
+            layers = [
+                _linear(inputs, outputs, sqrt(2), config.init, generator)
+                for inputs, outputs in itertools.pairwise(sizes)
+            ]
+            head = _linear(sizes[-1], num_outputs, head_gain, config.init, generator)
+            return MLP([*layers, head], ACTIVATIONS[config.activation])
 
 
 def _linear(inputs: int, outputs: int, gain: float, init: str, generator: torch.Generator | None) -> nn.Linear:

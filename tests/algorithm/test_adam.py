@@ -105,10 +105,10 @@ def other_gradient(network):
 def test_parameters_that_have_left_the_optimizer_are_noticed(leave):
     network, _ = make_networks()
     adam = Adam(network)
-    adam.zero_gradient()
+    adam.assert_holds_parameters()
     leave(network)
     with pytest.raises(AssertionError, match="the parameters have left the optimizer"):
-        adam.zero_gradient()
+        adam.assert_holds_parameters()
 
 
 def test_parameters_that_are_only_overwritten_have_not_left():
@@ -116,5 +116,5 @@ def test_parameters_that_are_only_overwritten_have_not_left():
     adam = Adam(network)
     network.load_state_dict({name: tensor + 1 for name, tensor in other.state_dict().items()})
     network.to("cpu", torch.float32)
-    adam.zero_gradient()
+    adam.assert_holds_parameters()
     assert torch.equal(adam.weights, torch.nn.utils.parameters_to_vector(other.parameters()) + 1)

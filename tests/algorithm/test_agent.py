@@ -40,7 +40,7 @@ def test_mode_is_the_most_probable():
 
 def test_weights_are_orthogonal_with_the_gains_of_the_design():
     network = agent()
-    for layer, gain in zip(network.actor[::2], (np.sqrt(2), np.sqrt(2), 0.01), strict=True):
+    for layer, gain in zip(list(network.actor)[::2], (np.sqrt(2), np.sqrt(2), 0.01), strict=True):
         singular = torch.linalg.svdvals(layer.weight.detach())
         torch.testing.assert_close(singular, torch.full_like(singular, gain), rtol=1e-4, atol=0)
         assert not layer.bias.any()
@@ -99,7 +99,7 @@ def test_no_hidden_layers_is_a_linear_agent():
 
 def test_uniform_init_is_pytorchs_own():
     network = agent(init="uniform", hidden_sizes=(100, 100))
-    for layer in (*network.actor[::2], *network.critic[::2]):
+    for layer in (*list(network.actor)[::2], *list(network.critic)[::2]):
         limit = 1 / np.sqrt(layer.in_features)
         for parameter in (layer.weight, layer.bias):
             assert parameter.abs().max() <= limit

@@ -137,10 +137,8 @@ def test_every_sample_is_seen_once_an_epoch_in_an_order_of_its_own(monkeypatch):
     agent = make_agent()
     batch = make_batch(agent)
     seen = []
-    original = agent.log_prob_and_entropy
-    monkeypatch.setattr(
-        agent, "log_prob_and_entropy", lambda obs, actions: (seen.append(obs[:, 0]), original(obs, actions))[1]
-    )
+    original = agent.actor.with_backward
+    monkeypatch.setattr(agent.actor, "with_backward", lambda obs: (seen.append(obs[:, 0]), original(obs))[1])
     update(make_ppo(agent), batch)
     assert [len(minibatch) for minibatch in seen] == [16] * 8
     first, second = torch.cat(seen[:4]), torch.cat(seen[4:])
@@ -169,6 +167,17 @@ def test_entropy_bonus_opens_the_policy(ent_coef, rises):
     update(make_ppo(agent, update_epochs=10, ent_coef=ent_coef), batch)
     after = agent.log_prob_and_entropy(batch.obs, batch.actions)[1].mean()
     assert (after > before + 0.01).item() is rises
+
+
+def test_a_second_thread_changes_no_bit(monkeypatch):
+    ends = []
+    for is_large in (False, True):
+        monkeypatch.setattr("ppocli.algorithm.device.usable_cores", lambda is_large=is_large: 1 + is_large)
+        monkeypatch.setattr("ppocli.algorithm.device._LARGE", 1)
+        agent = make_agent()
+        metrics = update(make_ppo(agent, update_epochs=3, clip_vloss=True), make_batch(agent))
+        ends.append((weights(agent).tolist(), metrics))
+    assert ends[0] == ends[1]
 
 
 def test_what_is_not_finite_stops_the_update():

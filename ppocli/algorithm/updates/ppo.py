@@ -1,6 +1,7 @@
 """Proximal policy optimisation with the clipped objective, arXiv:1707.06347."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from ppocli.algorithm import losses
 from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.device import SecondThread
 from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.schedules import value_at
 from ppocli.algorithm.updates.api import UpdateMetrics
@@ -23,8 +25,10 @@ class PPO:
         self.shared = shared
         self.own = own
         self.optimizer = Adam(agent)
+        weights = sum(parameter.numel() for parameter in agent.critic.parameters())
+        self._second_thread = SecondThread(agent.device, shared.minibatch_size * weights)
 
-    @torch.enable_grad()  # whatever an environment has set
+    @torch.no_grad()  # whatever an environment has set: the gradients are written out
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
         """Learn from a batch for `update_epochs` passes, each over a fresh permutation of it drawn from `rng`.
 
@@ -33,60 +37,84 @@ class PPO:
 
             policy_loss + vf_coef · value_loss − ent_coef · E[entropy]
 
-        Actor and critic share no weights, so that its gradient has two halves that know nothing of each other: they are
-        computed side by side, in two threads. The order in which they end changes no bit of the result.
+        Actor and critic share no weights, so that its gradient has two halves that know nothing of each other; large
+        ones are computed side by side. The order in which they end changes no bit of the result.
         """
         shared, optimizer = self.shared, self.optimizer
         learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)
         clip_coef, target_kl = value_at(self.own.clip_coef, done), self.own.target_kl
-        history: list[Tensor] = []
-        log_ratios: list[Tensor] = []
-        with ThreadPoolExecutor(max_workers=1, initializer=torch.set_num_threads, initargs=(1,)) as second_thread:
-            for _ in range(shared.update_epochs):
-                for minibatch in minibatches(batch, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
+        optimizer.assert_holds_parameters()
+        as_seen = replace(batch, obs=self.agent.seen(batch.obs))
+        learned_from: list[Batch] = []
+        found: list[tuple[Tensor, ...]] = []  # in each minibatch: log ratios, entropies, values, the gradient's norm
+        for _ in range(shared.update_epochs):
+            with self._second_thread.where_it_pays() as start:
+                for minibatch in minibatches(as_seen, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
                     optimizer.zero_gradient()
-                    critic = second_thread.submit(self._critic_gradient, minibatch, clip_coef)
-                    log_ratio, *actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
-                    terms = [*actor, critic.result()]
-                    gradient_norm = optimizer.clip_gradient(shared.max_grad_norm)
+                    critic = start(self._critic_gradient, minibatch, clip_coef)
+                    actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
+                    found.append((*actor, critic(), optimizer.clip_gradient(shared.max_grad_norm)))
                     optimizer.step(learning_rate)
-                    history.append(torch.stack([*terms, gradient_norm]))
-                    log_ratios.append(log_ratio)
-                last = log_ratios[-(len(batch.obs) // shared.minibatch_size) :]
-                if target_kl is not None and losses.approx_kl(torch.stack(last)) > target_kl:
-                    break
-        # Only now, so that a GPU is not waited for in every minibatch.
-        loss, entropy, value, norm = torch.stack(history).mean(0).tolist()
-        optimizer.check_finite({"policy loss": loss, "entropy": entropy, "value loss": value, "gradient": norm})
-        moved = torch.stack(log_ratios)
+                    learned_from.append(minibatch)
+            last = [log_ratio for log_ratio, *_ in found[-(len(batch.obs) // shared.minibatch_size) :]]
+            if target_kl is not None and losses.approx_kl(torch.stack(last)) > target_kl:
+                break
+
+        return self._metrics(batch, learned_from, found, clip_coef, learning_rate)
+
+    def _actor_gradient(self, minibatch: Batch, clip_coef: float, ent_coef: float) -> tuple[Tensor, Tensor]:
+        """Add the actor's gradient; return log ratios (B,) and entropies (B,)."""
+        outputs, to_weights = self.agent.actor.with_backward(minibatch.obs)
+        log_probs, entropies, to_outputs = self.agent.distribution.with_backward(outputs, minibatch.actions)
+        log_ratio = log_probs - minibatch.log_probs
+        by_log_prob = losses.policy_loss_gradient(log_ratio, minibatch.advantages, clip_coef)
+        to_weights(to_outputs(by_log_prob, -ent_coef / len(log_ratio)))
+        return log_ratio, entropies
+
+    def _critic_gradient(self, minibatch: Batch, clip_coef: float) -> Tensor:
+        """Add the critic's gradient; return its values (B,)."""
+        outputs, to_weights = self.agent.critic.with_backward(minibatch.obs)
+        values = outputs.squeeze(-1)
+        if self.own.clip_vloss:
+            by_value = losses.clipped_value_loss_gradient(values, minibatch.returns, minibatch.values, clip_coef)
+        else:
+            by_value = losses.value_loss_gradient(values, minibatch.returns)
+        to_weights(self.shared.vf_coef * by_value.unsqueeze(-1))
+        return values
+
+    def _metrics(
+        self,
+        batch: Batch,
+        learned_from: Sequence[Batch],
+        found: Sequence[tuple[Tensor, ...]],
+        clip_coef: float,
+        learning_rate: float,
+    ) -> UpdateMetrics:
+        """Return what all minibatches came to, only at the end, so that a GPU is not waited for in each of them.
+
+        Raises NonFiniteError.
+        """
+        log_ratios, entropies, values, norms = (torch.stack(one).flatten() for one in zip(*found, strict=True))
+        advantages = torch.cat([minibatch.advantages for minibatch in learned_from])
+        returns = torch.cat([minibatch.returns for minibatch in learned_from])
+        if self.own.clip_vloss:
+            old_values = torch.cat([minibatch.values for minibatch in learned_from])
+            value_loss = losses.clipped_value_loss(values, returns, old_values, clip_coef)
+        else:
+            value_loss = losses.value_loss(values, returns)
+        policy_loss = losses.policy_loss(log_ratios, advantages, clip_coef)
+        loss, entropy, value, norm = torch.stack([policy_loss, entropies.mean(), value_loss, norms.mean()]).tolist()
+        self.optimizer.check_finite({"policy loss": loss, "entropy": entropy, "value loss": value, "gradient": norm})
         return UpdateMetrics(
             policy_loss=loss,
             value_loss=value,
             entropy=entropy,
-            approx_kl=losses.approx_kl(moved),
-            clip_fraction=losses.clip_fraction(moved, clip_coef),
+            approx_kl=losses.approx_kl(log_ratios),
+            clip_fraction=losses.clip_fraction(log_ratios, clip_coef),
             explained_variance=losses.explained_variance(batch.values, batch.returns),
             gradient_norm=norm,
             learning_rate=learning_rate,
         )
-
-    def _actor_gradient(self, minibatch: Batch, clip_coef: float, ent_coef: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Add the actor's gradient; return log ratios (B,), policy loss and mean entropy."""
-        log_probs, entropies = self.agent.log_prob_and_entropy(minibatch.obs, minibatch.actions)
-        log_ratio = log_probs - minibatch.log_probs
-        loss, entropy = losses.policy_loss(log_ratio, minibatch.advantages, clip_coef), entropies.mean()
-        (loss - ent_coef * entropy).backward()  # type: ignore[no-untyped-call]
-        return log_ratio.detach(), loss.detach(), entropy.detach()
-
-    def _critic_gradient(self, minibatch: Batch, clip_coef: float) -> Tensor:
-        """Add the critic's gradient; return the value loss."""
-        values = self.agent.value(minibatch.obs)
-        if self.own.clip_vloss:
-            loss = losses.clipped_value_loss(values, minibatch.returns, minibatch.values, clip_coef)
-        else:
-            loss = losses.value_loss(values, minibatch.returns)
-        (self.shared.vf_coef * loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the optimizer's state, itself and no copy."""
