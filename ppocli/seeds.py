@@ -50,6 +50,6 @@ def training_seeds(seed: int) -> Callable[[int, int], int]:
     return lambda environment, episode: _episode_seed(seed, Purpose.TRAINING, environment, episode)
 
 
-def evaluation_seeds(seed: int, purpose: Purpose, episodes: int) -> list[int]:
-    """Return `episodes` distinct episode seeds; asking for more of them only appends."""
-    return [_episode_seed(seed, purpose, after=index) for index in range(episodes)]
+def evaluation_seeds(seed: int, purpose: Purpose, episodes: int, after: int = 0) -> list[int]:
+    """Return `episodes` distinct episode seeds, those `after` so many others; asking for more of them only appends."""
+    return [_episode_seed(seed, purpose, after=index) for index in range(after, after + episodes)]

@@ -53,11 +53,15 @@ def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rol
     rewards = np.empty(steps, dtype=np.float32)
     terminated, truncated = np.empty(steps, dtype=bool), np.empty(steps, dtype=bool)
     finished: list[Episode] = []
-    noises = agent.tensor(noise)
+    noises, device = agent.tensor(noise).unbind(), agent.device
+
+    @torch.inference_mode()  # and not for the environments: one of them may learn, too
+    def act(obs: NDArray[Any], noise: Tensor) -> NDArray[Any]:
+        return agent.sample(torch.from_numpy(obs).to(device), noise).cpu().numpy()
+
     for t in range(horizon):
         obs[t] = episodes.obs
-        with torch.inference_mode():  # and not for the environments: one of them may learn, too
-            actions[t] = agent.sample(agent.tensor(obs[t]), noises[t]).cpu().numpy()
+        actions[t] = act(obs[t], noises[t])
         next_obs[t], rewards[t], terminated[t], truncated[t], *_ = episodes.step(actions[t])
         finished += episodes.finished
         episodes.start_next()

@@ -106,9 +106,9 @@ class GymnasiumVectorEnv:
                 obs, reward, terminates, truncates, info = self._envs[index].step(chosen[index])
                 self._obs[index] = self._flatten(obs)
                 rewards[index] = number(reward, "reward")
-                terminated[index] = flag(terminates, "terminated")
-                truncated[index] |= flag(truncates, "truncated")
-                if terminated[index] or truncated[index]:
+                terminates, truncates = flag(terminates, "terminated"), flag(truncates, "truncated")
+                if terminates or truncates or truncated[index]:
+                    terminated[index], truncated[index] = terminates, truncates or truncated[index]
                     infos[index] = [number_or_nan(info.get(key)) for key in self.info_keys]
         except FAILURES as error:
             raise self._blame(error, index, "step") from error

@@ -16,7 +16,7 @@ from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.workers import NoWorkersError, WorkerVectorEnv
+from ppocli.envs.workers import Crew, NoWorkersError, WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import IMPORTED, import_modules
 from ppocli.seeds import training_seeds
@@ -47,15 +47,15 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
     PpocliError as the backends do.
     """
     with ExitStack() as made:
-        training: VectorEnv
         if config.env.backend == "envpool":
             # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
             seed = training_seeds(config.train.seed)(0, iterations)
-            training = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
+            training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
+            made.callback(training.close)
+            evaluation = evaluation_envs(config.env)
         else:
-            training = _gymnasium_envs(config.env, config.env.num_envs)
-        made.callback(training.close)
-        evaluation = evaluation_envs(config.env)
+            training, evaluation = _gymnasium_envs(config.env, config.env.num_envs, NUM_EVAL_ENVS)
+            made.callback(training.close)
         made.callback(evaluation.close)
         if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
             if config.env.backend == "gymnasium":
@@ -74,7 +74,7 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
 
 def evaluation_envs(config: EnvConfig) -> VectorEnv:
     """Return the environments to evaluate in: Gymnasium's own, whatever backend trained."""
-    return _gymnasium_envs(config, NUM_EVAL_ENVS)
+    return _gymnasium_envs(config, NUM_EVAL_ENVS)[0]
 
 
 def _warn_if_not_reproducible(envs: VectorEnv) -> None:
@@ -102,20 +102,30 @@ def action_spec_of(config: EnvConfig) -> ActionSpec:
         return envs.action_spec
 
 
-def _gymnasium_envs(config: EnvConfig, num_envs: int) -> VectorEnv:
+def _gymnasium_envs(config: EnvConfig, *sizes: int) -> list[VectorEnv]:
+    """Return several vectors of so many environments each, of which the same worker processes play a share."""
     _refuse_foreign_paths(config)
     if CartPoleVectorEnv.covers(config):
-        return CartPoleVectorEnv(num_envs, config.max_episode_steps)
-    num_workers = automatic_workers(num_envs) if config.workers == "auto" else min(config.workers, num_envs - 1)
-    if not num_workers:
-        return GymnasiumVectorEnv(config, num_envs)
-    try:
-        return WorkerVectorEnv(config, num_envs, num_workers)
-    except NoWorkersError as error:
-        if config.workers != "auto":
-            raise PpocliError(f"env.workers: {error}; env.workers=0 needs none") from error
-        warn(f"{error}; all environments are stepped in one process")
-        return GymnasiumVectorEnv(config, num_envs)
+        return [CartPoleVectorEnv(size, config.max_episode_steps) for size in sizes]
+    crew = Crew()
+    with ExitStack() as made:
+        envs: list[VectorEnv] = []
+        try:
+            for size in sizes:
+                num_workers = automatic_workers(size) if config.workers == "auto" else min(config.workers, size - 1)
+                if num_workers:
+                    envs.append(WorkerVectorEnv(config, size, num_workers, crew))
+                else:
+                    envs.append(GymnasiumVectorEnv(config, size))
+                made.callback(envs[-1].close)
+            crew.start()
+        except NoWorkersError as error:
+            if config.workers != "auto":
+                raise PpocliError(f"env.workers: {error}; env.workers=0 needs none") from error
+            warn(f"{error}; all environments are stepped in one process")
+            return [GymnasiumVectorEnv(config, size) for size in sizes]
+        made.pop_all()
+    return envs
 
 
 def _refuse_foreign_paths(config: EnvConfig) -> None:

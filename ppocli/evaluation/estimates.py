@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 IQM_TRIM = 0.25  # share of the samples that the interquartile mean leaves out at each end
 RESAMPLES = 10_000
 FEWEST_TO_RESAMPLE = 30  # a bootstrap covers far less than 95 % of few samples, from here on 94: benchmarks/coverage.py
+LONG_SHOT = 2.0
 _LARGEST_DRAW = 1_000_000  # numbers drawn at once, which bounds the memory
 
 
@@ -54,6 +55,17 @@ def iqm_interval(samples: NDArray[np.float64]) -> tuple[Any, Any] | None:
     batch = max(1, _LARGEST_DRAW // samples.size)  # the result is the same
     found = bootstrap((samples,), iqm, n_resamples=RESAMPLES, batch=batch, method="percentile", rng=0)
     return found.confidence_interval.low, found.confidence_interval.high
+
+
+def may_average(target: float, samples: Sequence[float], count: int) -> bool:
+    """Whether `count` samples, of which some are known, may still average the target.
+
+    They hardly do where the others would have to average more than so many standard errors above these.
+    """
+    left = count - len(samples)
+    needed = (count * target - math.fsum(samples)) / left
+    error = np.std(samples, ddof=1) * math.sqrt(1 / len(samples) + 1 / left)
+    return bool(needed <= np.mean(samples) + LONG_SHOT * error)
 
 
 def censored_median(times: Sequence[float | None]) -> float | None:

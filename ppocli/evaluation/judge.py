@@ -13,11 +13,16 @@ from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
 from ppocli.errors import CheckpointError
 from ppocli.evaluation import NUM_EPISODES
+from ppocli.evaluation.estimates import may_average
 from ppocli.evaluation.play import evaluate, greedy
 from ppocli.evaluation.statistics import Verdict, target_return
 from ppocli.seeds import Purpose, evaluation_seeds
 
-ITERATIONS_BETWEEN_SOLVED_CHECKS = 5
+RECENT_EPISODES = 40
+"""Training asks whether it has solved the task when so many last episodes average the target."""
+FIRST_EPISODES = 20
+"""Of a solved check; the others are only played where they may still make up for what these lack."""
+ITERATIONS_BETWEEN_SOLVED_CHECKS = 2
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - nothing went wrong
@@ -40,10 +45,9 @@ class Judge:
         self._envs = envs
         self._first_solver_wins = first_solver_wins
         self._should_stop = should_stop
-        # Training asks whether it has solved the task when so many last episodes average the target; so many answer.
         self._recent_returns: deque[float] = deque(maxlen=NUM_EPISODES)
         self._solved = False
-        self._next_check = 0
+        self._checks, self._next_check = 0, 0  # how many there were, and the iteration before which there is none
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return what it remembers."""
@@ -51,18 +55,20 @@ class Judge:
             "recent_returns": np.array(self._recent_returns, dtype=np.float64),
             "best_return": np.array([] if self.best_return is None else [self.best_return], dtype=np.float64),
             "solved": np.array(self._solved),
+            "checks": np.array(self._checks),
             "next_check": np.array(self._next_check),
         }
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state that `state_dict` returned. Raises CheckpointError for anything else."""
+        state = {"checks": np.array(0)} | dict(state)  # which earlier versions did not count
         forms = {name: (values.ndim, values.dtype.kind) for name, values in state.items()}
         if forms != {name: (values.ndim, values.dtype.kind) for name, values in self.state_dict().items()}:
             raise CheckpointError("the checkpoint does not hold what training has found out so far")
         self._recent_returns.extend(state["recent_returns"].tolist())
         self.best_return = float(state["best_return"][0]) if len(state["best_return"]) else None
         self._solved = bool(state["solved"])
-        self._next_check = int(state["next_check"])
+        self._checks, self._next_check = int(state["checks"]), int(state["next_check"])
 
     def ask_again(self) -> None:
         """Forget that the task was solved, as it has another target now."""
@@ -78,7 +84,9 @@ class Judge:
         if solved_return is not None and self._first_solver_wins:
             self.best_return, is_best = solved_return, True
         elif final or is_due:
-            eval_return = self._greedy_return(agent, Purpose.PERIODIC_EVALUATION, self._config.train.eval_episodes)
+            settings = self._config.train
+            seeds = evaluation_seeds(settings.seed, Purpose.PERIODIC_EVALUATION, settings.eval_episodes)
+            eval_return = float(np.mean(self._greedy_returns(agent, seeds)))
             # A tie goes to the later agent, which has learned from more.
             is_best = self.best_return is None or eval_return >= self.best_return
             self.best_return = eval_return if is_best else self.best_return
@@ -86,19 +94,27 @@ class Judge:
         return Verdict(solved_return, eval_return, is_best, recent_return, self.target)
 
     def _check_solved(self, agent: Agent, iteration: int, final: bool) -> float | None:
-        """Return the mean return of the check that finds the task solved, None when it is not, or was before."""
+        """Return the mean return of the check that finds the task solved, None when it is not, or was before.
+
+        Every check plays episodes of its own, or asking often enough would find a lucky answer.
+        """
         if self.target is None or self._solved:
             return None
-        averages_target = len(self._recent_returns) == NUM_EPISODES and np.mean(self._recent_returns) >= self.target
+        recent = [*self._recent_returns][-RECENT_EPISODES:]
+        averages_target = len(recent) == RECENT_EPISODES and np.mean(recent) >= self.target
         if not final and not (averages_target and iteration >= self._next_check):
             return None
-        self._next_check = iteration + 1 + ITERATIONS_BETWEEN_SOLVED_CHECKS
-        checked = self._greedy_return(agent, Purpose.SOLVED_CHECK, NUM_EPISODES)
+        seed, played_before = self._config.train.seed, self._checks * NUM_EPISODES
+        seeds = evaluation_seeds(seed, Purpose.SOLVED_CHECK, NUM_EPISODES, after=played_before)
+        self._checks, self._next_check = self._checks + 1, iteration + 1 + ITERATIONS_BETWEEN_SOLVED_CHECKS
+        returns = self._greedy_returns(agent, seeds[:FIRST_EPISODES])
+        if not may_average(self.target, returns, NUM_EPISODES):
+            return None
+        checked = float(np.mean(returns + self._greedy_returns(agent, seeds[FIRST_EPISODES:])))
         self._solved = checked >= self.target
         return checked if self._solved else None
 
-    def _greedy_return(self, agent: Agent, purpose: Purpose, num_episodes: int) -> float:
-        seeds = evaluation_seeds(self._config.train.seed, purpose, num_episodes)
+    def _greedy_returns(self, agent: Agent, seeds: Sequence[int]) -> list[float]:
         act = greedy(agent)
 
         def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
@@ -106,5 +122,4 @@ class Judge:
                 raise EvaluationStopped
             return act(obs, generators)
 
-        episodes = evaluate(self._envs, policy, seeds)
-        return float(np.mean([episode.episode_return for episode in episodes]))
+        return [episode.episode_return for episode in evaluate(self._envs, policy, seeds)]

@@ -109,7 +109,7 @@ def test_envpool_is_seeded_by_the_run_and_by_how_far_it_is(monkeypatch):
 def test_there_is_never_a_worker_without_an_environment(monkeypatch):
     made = []
 
-    def recorded(config, num_envs, num_workers):
+    def recorded(config, num_envs, num_workers, crew):
         made.append((num_envs, num_workers))
         return GymnasiumVectorEnv(config, num_envs)
 
@@ -134,11 +134,13 @@ def test_the_actions_of_an_environment(env_id, kwargs, spec):
 def test_what_was_made_is_closed_when_the_rest_cannot_be_made(monkeypatch):
     closed = []
 
-    def failing(config):
-        raise MemoryError
+    def enough_for_five(config, num_envs):
+        if num_envs > 5:
+            raise MemoryError
+        return GymnasiumVectorEnv(config, num_envs)
 
-    monkeypatch.setattr(GymnasiumVectorEnv, "close", lambda envs: closed.append(envs))
-    monkeypatch.setattr(make, "evaluation_envs", failing)
+    monkeypatch.setattr(GymnasiumVectorEnv, "close", lambda envs: closed.append(envs.num_envs))
+    monkeypatch.setattr(make, "GymnasiumVectorEnv", enough_for_five)
     with pytest.raises(MemoryError):
         make_environments(config_with(id="Counting-v0", num_envs=5, workers=0))
-    assert [envs.num_envs for envs in closed] == [5]
+    assert closed == [5]

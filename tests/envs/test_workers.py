@@ -13,7 +13,7 @@ from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Continuous
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import automatic_workers, evaluation_envs
-from ppocli.envs.workers import WorkerVectorEnv
+from ppocli.envs.workers import Crew, WorkerVectorEnv
 from ppocli.errors import PpocliError, PpocliWarning, UsageError
 from tests.cli.commands import PATIENCE_SECONDS
 from tests.environments import Counting
@@ -24,7 +24,9 @@ def make():
     made = []
 
     def make(env_id, num_envs, num_workers=1, **kwargs):
-        made.append(WorkerVectorEnv(EnvConfig(id=env_id, kwargs=kwargs), num_envs, num_workers))
+        crew = Crew()
+        made.append(WorkerVectorEnv(EnvConfig(id=env_id, kwargs=kwargs), num_envs, num_workers, crew))
+        crew.start()
         return made[-1]
 
     yield make
@@ -89,7 +91,7 @@ def test_what_was_handed_out_does_not_change(make):
 def test_a_killed_worker_is_reported_with_the_signal(make):
     envs = make("Counting-v0", 2)
     envs.reset([0, 1], [0, 1])
-    os.kill(envs._workers[0]._process.pid, signal.SIGKILL)
+    os.kill(envs._crew._workers[0]._process.pid, signal.SIGKILL)
     with pytest.raises(PpocliError, match=r"a worker process .* died: killed by signal 9 \(SIGKILL\)"):
         envs.step(np.zeros(2, int))
 
@@ -106,15 +108,31 @@ def test_stop_signals_are_left_to_the_parent(make):
     envs = make("Counting-v0", 2)
     envs.reset([0, 1], [0, 1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        os.kill(envs._workers[0]._process.pid, number)
+        os.kill(envs._crew._workers[0]._process.pid, number)
     assert envs.step(np.zeros(2, int)).rewards.tolist() == [1, 1]
 
 
 def test_closing_ends_the_workers(make):
     envs = make("Counting-v0", 4, 3)
-    processes = [worker._process for worker in envs._workers]
+    processes = [worker._process for worker in envs._crew._workers]
     envs.close()
     assert not any(process.is_alive() for process in processes)
+
+
+def test_several_vectors_of_environments_may_share_their_workers():
+    crew, sizes = Crew(), (5, 3, 2)
+    configs = [EnvConfig(id="Counting-v0", kwargs={"length": length}) for length in (2, 3, 4)]
+    vectors = [WorkerVectorEnv(*both, min(2, both[1] - 1), crew) for both in zip(configs, sizes, strict=True)]
+    crew.start()
+    assert len(crew._workers) == 2
+    expected = [play(GymnasiumVectorEnv(*both), 20) for both in zip(configs, sizes, strict=True)]
+    for envs, alone in zip([*vectors, *vectors], [*expected, *expected], strict=True):
+        for one, other in zip(play(envs, 20), alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+    processes = [worker._process for worker in crew._workers]
+    for envs in vectors:
+        envs.close()
+    assert [process.exitcode for process in processes] == [0, 0]
 
 
 def test_an_unknown_environment_is_refused_before_any_worker_starts(make):
@@ -125,8 +143,10 @@ def test_an_unknown_environment_is_refused_before_any_worker_starts(make):
 SCRIPT = """
 import os, signal
 from ppocli.config.models import EnvConfig
-from ppocli.envs.workers import WorkerVectorEnv
-envs = WorkerVectorEnv(EnvConfig(id="CartPole-v1"), 2, 1)
+from ppocli.envs.workers import Crew, WorkerVectorEnv
+crew = Crew()
+envs = WorkerVectorEnv(EnvConfig(id="CartPole-v1"), 2, 1, crew)
+crew.start()
 envs.reset([0, 1], [0, 1])
 print("ready", flush=True)
 {end}
@@ -160,11 +180,13 @@ def test_signals_that_are_held_back_stay_so_while_workers_start():
     code = (
         "import signal\n"
         "from ppocli.config.models import EnvConfig\n"
-        "from ppocli.envs.workers import WorkerVectorEnv\n"
+        "from ppocli.envs.workers import Crew, WorkerVectorEnv\n"
         "from ppocli.signals import stop_signals_held_back\n"
         "if __name__ == '__main__':\n"
         "    with stop_signals_held_back():\n"
-        "        WorkerVectorEnv(EnvConfig(id='Acrobot-v1'), 2, 1)\n"
+        "        crew = Crew()\n"
+        "        WorkerVectorEnv(EnvConfig(id='Acrobot-v1'), 2, 1, crew)\n"
+        "        crew.start()\n"
         "        print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
         "    print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
     )
@@ -200,8 +222,8 @@ def test_workers_that_do_not_pay_are_left_alone_and_nothing_else_changes(make, o
 def test_what_an_environment_forks_keeps_no_worker_from_ending(make):
     envs = make("Counting-v0", 2)
     envs.reset([0, 1], [1, 2])
-    copy = os.dup(envs._workers[0].link.connection.fileno())  # as a fork would have it
-    process = envs._workers[0]._process
+    copy = os.dup(envs._crew._workers[0].link.connection.fileno())  # as a fork would have it
+    process = envs._crew._workers[0]._process
     envs.close()
     assert process.exitcode == 0  # and was not killed after a while
     os.close(copy)

@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from ppocli.evaluation.estimates import IQM_TRIM, censored_median, iqm, iqm_interval, t_interval
+from ppocli.evaluation.estimates import IQM_TRIM, censored_median, iqm, iqm_interval, may_average, t_interval
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end():
@@ -92,3 +94,16 @@ def test_an_interval_over_seeds_covers_the_truth_as_often_as_it_says(count):
 )
 def test_what_did_not_happen_is_longer_than_all_that_did(times, expected):
     assert censored_median(times) == expected
+
+
+def test_whether_samples_may_still_average_a_target():
+    # 20 that average 150 with a standard deviation of 60: the other 80 would have to average 212.5, 62.5 more, and
+    # the standard error of that difference is 60 · √(1/20 + 1/80) = 15
+    samples = [150.0 - 60 * math.sqrt(19 / 20), 150.0 + 60 * math.sqrt(19 / 20)] * 10
+    assert np.std(samples, ddof=1) == pytest.approx(60)
+    assert not may_average(200, samples, 100)
+    assert may_average(173.9, samples, 100)  # 179.875 of the others: 1.99 standard errors
+    assert not may_average(174.1, samples, 100)  # 180.125: 2.01
+    assert may_average(150, [150.0] * 20, 100)
+    assert not may_average(150.1, [150.0] * 20, 100)
+    assert may_average(-1000, samples, 100)

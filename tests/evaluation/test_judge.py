@@ -1,5 +1,7 @@
 """When training looks at its agent, in which episodes, and what it makes of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs
 from ppocli.errors import CheckpointError
 from ppocli.evaluation.judge import EvaluationStopped, Judge
+from ppocli.evaluation.play import evaluate
 from ppocli.seeds import Purpose, evaluation_seeds, training_seeds
 
 EVAL_EPISODES = 7
@@ -72,12 +75,11 @@ def test_a_check_never_plays_the_episodes_of_an_evaluation(make, agent):
     judge, envs = make(target=RETURN + 1)
     judge.judge(agent, 1, [])
     evaluation = envs.seen()
-    judge.judge(agent, 2, episodes(100, RETURN + 1))  # which the greedy agent does not keep up with
-    check = envs.seen()
-    assert (len(evaluation), len(check)) == (EVAL_EPISODES, 100)
-    judge.judge(agent, 9, [])  # the last iteration: both, one after the other
+    assert len(evaluation) == EVAL_EPISODES
+    judge.target = RETURN
+    judge.judge(agent, 9, [])  # the last iteration: a check and an evaluation, one after the other
     both = envs.seen()
-    assert sorted(both) == sorted(check + evaluation)
+    assert both[-EVAL_EPISODES:] == evaluation
     assert len(set(both)) == 100 + EVAL_EPISODES
     training = {training_seeds(3)(environment, number) for environment in range(2) for number in range(500)}
     afterwards = set(evaluation_seeds(3, Purpose.EVALUATION, 1000))
@@ -128,13 +130,13 @@ def test_without_a_target_nothing_is_ever_solved(make, agent):
 
 def test_training_returns_decide_when_to_check_and_the_greedy_agent_whether_it_is_solved(make, agent):
     judge, envs = make(target=RETURN)
-    assert judge.judge(agent, 0, episodes(99, 1000.0)).solved_return is None  # too few to tell
+    assert judge.judge(agent, 0, episodes(39, 1000.0)).solved_return is None  # too few to tell
     assert envs.seen() == []
-    assert judge.judge(agent, 2, episodes(100, RETURN - 1)).solved_return is None  # too poor
+    assert judge.judge(agent, 2, episodes(40, RETURN - 1)).solved_return is None  # too poor
     assert envs.seen() == []
-    verdict = judge.judge(agent, 4, episodes(100, RETURN))
+    verdict = judge.judge(agent, 4, episodes(60, -1000.0) + episodes(40, RETURN))
     assert (verdict.solved_return, verdict.is_best, verdict.eval_return) == (RETURN, False, None)
-    assert (verdict.recent_return, verdict.target) == (RETURN, RETURN)
+    assert (verdict.recent_return, verdict.target) == (-600 + RETURN * 0.4, RETURN)
     assert len(envs.seen()) == 100
     verdict = judge.judge(agent, 9, episodes(100, RETURN))  # solved once is solved, even in the end
     assert (verdict.solved_return, len(envs.seen())) == (None, EVAL_EPISODES)
@@ -145,9 +147,39 @@ def test_a_check_that_failed_is_not_repeated_at_once(make, agent):
     checked = []
     for iteration in range(20):
         judge.judge(agent, iteration, episodes(100, RETURN + 1))
-        if len(envs.seen()) >= 100:
+        if len(envs.seen()) >= 20:
             checked.append(iteration)
-    assert checked == [0, 6, 12, 18, 19]  # five iterations between them, and the last one always
+    assert checked == [0, 3, 6, 9, 12, 15, 18, 19]  # two iterations between them, and the last one always
+
+
+def test_every_check_has_episodes_of_its_own(make, agent):
+    seeds, state = [], None
+    for iteration, target in ((0, RETURN + 1), (3, RETURN + 1), (6, RETURN)):
+        judge, envs = make(target=target, eval_interval=10**6)
+        if state is not None:  # in a run that is resumed, too
+            judge.load_state_dict(state)
+        judge.judge(agent, iteration, episodes(40, target))
+        seeds += envs.seen()
+        state = judge.state_dict()
+    assert len(set(seeds)) == len(seeds) == 20 + 20 + 100
+
+
+def test_a_check_without_hope_ends_after_its_first_episodes(make, agent, monkeypatch):
+    for returns, played in (
+        ([RETURN - 1.0] * 20, 20),
+        ([RETURN - 1.0, RETURN + 0.9] * 10, 100),  # 0.05 below the target, where 0.1 are hardly chance
+        ([RETURN] * 20, 100),
+    ):
+        judge, envs = make(target=RETURN)
+        given = iter([*returns, *[RETURN] * 80])
+        monkeypatch.setattr(
+            "ppocli.evaluation.judge.evaluate",
+            lambda envs, policy, seeds, given=given: [
+                replace(episode, episode_return=next(given)) for episode in evaluate(envs, policy, seeds)
+            ],
+        )
+        judge.judge(agent, 0, episodes(40, RETURN))
+        assert len(envs.seen()) == played
 
 
 def test_the_best_is_the_later_of_equals_and_never_a_poorer_one(make, agent):
@@ -184,18 +216,27 @@ def test_it_stops_in_the_middle_of_an_episode(make, agent):
 
 def test_it_goes_on_where_it_stood(make, agent):
     one, _ = make(target=RETURN + 1)
-    one.judge(agent, 1, episodes(60, RETURN + 2))
+    one.judge(agent, 1, episodes(20, RETURN + 2))
     other, envs = make(target=RETURN + 1)
     other.load_state_dict(one.state_dict())
     assert other.best_return == RETURN
-    assert other.judge(agent, 2, episodes(39, RETURN)).recent_return == pytest.approx((60 * 8 + 39 * 6) / 99)
+    assert other.judge(agent, 2, episodes(19, RETURN)).recent_return == pytest.approx((20 * 8 + 19 * 6) / 39)
     assert envs.seen() == []
     other.judge(agent, 4, episodes(1, RETURN))
-    assert len(envs.seen()) == 100  # with the hundredth episode they average the target
+    assert len(envs.seen()) == 20  # with the fortieth episode they average the target
     again, envs = make(target=RETURN + 1)
     again.load_state_dict(other.state_dict())
-    again.judge(agent, 8, episodes(100, RETURN + 1))
+    again.judge(agent, 6, episodes(100, RETURN + 1))
     assert envs.seen() == []  # the check is as long ago as it was
+
+
+def test_what_an_earlier_version_remembers_is_taken_over(make, agent):
+    one, _ = make(target=RETURN)
+    state = one.state_dict()
+    del state["checks"]  # which it did not count
+    other, _ = make(target=RETURN)
+    other.load_state_dict(state)
+    assert other.judge(agent, 0, episodes(40, RETURN)).solved_return == RETURN
 
 
 def test_what_was_solved_stays_solved_when_a_run_is_resumed(make, agent):

@@ -131,11 +131,13 @@ def test_asked_to_stop_while_greedy_episodes_are_played(number, tmp_path):
 
 def test_a_run_that_stops_when_it_is_solved(tmp_path):
     config = config_of(
-        env={"id": "Truncated-v0"}, train={"env_steps": 128 * 12, "target_return": 6.0, "checkpoint_interval": 128}
+        env={"id": "Truncated-v0"},
+        ppo={"horizon": 16},
+        train={"env_steps": 64 * 12, "target_return": 6.0, "checkpoint_interval": 64},
     )
     expected = whole(config, tmp_path / "whole", stop_when_solved=True)
-    assert checkpoint.load(expected.checkpoint("last")).progress.iterations == 3
-    run = resume(killed(config, tmp_path / "killed", 2, stop_when_solved=True))
+    assert checkpoint.load(expected.checkpoint("last")).progress.iterations == 2
+    run = resume(killed(config, tmp_path / "killed", 1, stop_when_solved=True))
     assert_same_ending(run, expected)
     before = logs(run)
     assert logs(resume(run.path)) == before  # nothing is left to do
@@ -193,7 +195,7 @@ PIECES = [
     *("optimizer.exp_avg", "optimizer.exp_avg_sq", "optimizer.steps"),
     *("rewards.returns", "rewards.mean", "rewards.var", "rewards.count"),
     *(f"episodes.{name}" for name in ("env_steps", "numbers", "lengths", "returns", "obs", "actions")),
-    *("judge.recent_returns", "judge.best_return", "judge.next_check", "judge.solved"),
+    *("judge.recent_returns", "judge.best_return", "judge.checks", "judge.next_check", "judge.solved"),
 ]
 
 
@@ -223,17 +225,17 @@ def test_no_piece_of_the_state_can_be_left_out(piece, remembered, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("remembers", "solved_in"), [(True, 9), (False, 7)])
+@pytest.mark.parametrize(("remembers", "solved_in"), [(True, 4), (False, 3)])
 def test_when_to_check_again_cannot_be_left_out(remembers, solved_in, tmp_path, monkeypatch):
-    """The check after iteration 3 fails, so that the next one is due after iteration 9."""
+    """The check after iteration 1 fails, so that the next one is due after iteration 4."""
     answers = iter([5.0, 6.0])
 
     def unlucky_once(envs, policy, seeds):
-        episode_return = next(answers) if len(seeds) == 100 else 6.0
+        episode_return = next(answers) if len(seeds) == 20 else 6.0
         return [replace(episode, episode_return=episode_return) for episode in evaluate(envs, policy, seeds)]
 
     monkeypatch.setattr("ppocli.evaluation.judge.evaluate", unlucky_once)
-    folder = killed(SOLVED, tmp_path / "killed", 6)
+    folder = killed(SOLVED, tmp_path / "killed", 2)
     saved = newest_checkpoint(Run(folder))
     if not remembers:
         forget(folder, saved, "judge.next_check")

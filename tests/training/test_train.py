@@ -202,23 +202,24 @@ def solving(**settings):
     """Truncated-v0 gives every policy a return of 6, so that nothing but the target says when it is solved."""
     return make_config(
         env={"id": "Truncated-v0"},
-        **({"env_steps": 128 * 12, "eval_interval": 10_000, "target_return": 6.0} | settings),
+        ppo={"horizon": 16},
+        **({"env_steps": 64 * 12, "eval_interval": 10_000, "target_return": 6.0} | settings),
     )
 
 
-def test_solved_is_asked_once_100_episodes_average_the_target(tmp_path):
-    # 4 environments × 32 steps end 40 episodes of 3 steps in the first iteration, and 84 and 128 by the next two
+def test_solved_is_asked_once_40_episodes_average_the_target(tmp_path):
+    # 4 environments × 16 steps end 20 episodes of 3 steps in the first iteration, and 40 by the next
     _, iterations = trained(solving(), tmp_path / "run")
-    assert [r.progress.solved_at_env_steps for r in iterations[:4]] == [None, None, 384, 384]
+    assert [r.progress.solved_at_env_steps for r in iterations[:3]] == [None, 128, 128]
     assert len(iterations) == 12
-    assert iterations[2].progress.solved_at_seconds == iterations[-1].progress.solved_at_seconds > 0
+    assert iterations[1].progress.solved_at_seconds == iterations[-1].progress.solved_at_seconds > 0
 
 
 def test_stop_when_solved_makes_that_agent_the_best(tmp_path):
-    run, iterations = trained(solving(eval_interval=128), tmp_path / "run", stop_when_solved=True)
-    assert len(iterations) == 3
+    run, iterations = trained(solving(eval_interval=64), tmp_path / "run", stop_when_solved=True)
+    assert len(iterations) == 2
     for name in ("best", "last"):
-        assert checkpoint.load(run.checkpoint(name)).progress.iterations == 3
+        assert checkpoint.load(run.checkpoint(name)).progress.iterations == 2
     assert iterations[-1].progress.best_return == 6.0
 
 
@@ -229,7 +230,7 @@ def test_a_target_out_of_reach_is_not_solved(tmp_path):
     assert run.checkpoint("best").exists()
 
 
-def test_a_failed_check_is_not_repeated_for_5_iterations_and_the_end_is_always_checked(tmp_path, monkeypatch):
+def test_a_failed_check_is_not_repeated_for_2_iterations_and_the_end_is_always_checked(tmp_path, monkeypatch):
     asked = []
 
     def unlucky(envs, policy, seeds):
@@ -242,8 +243,9 @@ def test_a_failed_check_is_not_repeated_for_5_iterations_and_the_end_is_always_c
     iterations = train(solving(eval_episodes=7), Run(tmp_path / "run"))
     for iteration in iterations:  # noqa: B007 - the last one is looked at below
         asked_after.append(list(asked))
-    # after iteration 3, then five without, after 9, and after 12, the end, which is also evaluated with 7 episodes
-    assert asked_after == [[]] * 2 + [[100]] * 6 + [[100, 100]] * 3 + [[100, 100, 100, 7]]
+    # after iteration 2, then two without, after 5, 8 and 11, and after 12, the end, which is also evaluated with 7
+    expected = [[]] + [[20]] * 3 + [[20] * 2] * 3 + [[20] * 3] * 3 + [[20] * 4] + [[20] * 5 + [7]]
+    assert asked_after == expected
     assert iteration.progress.solved_at_env_steps is None
 
 
