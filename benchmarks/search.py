@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-Point = tuple[tuple[str, Any], ...]
+Point = tuple[tuple[str, str], ...]  # keys and values, as --set takes them
 
 
 def trial(preset: str, point: Point, seed: int) -> tuple[int | None, float]:
@@ -36,7 +36,7 @@ def trial(preset: str, point: Point, seed: int) -> tuple[int | None, float]:
     from ppocli.training.loop import train
 
     keep_freed_memory()
-    config = load_config(preset, ["env.workers=0", *(f"{key}={json.dumps(value)}" for key, value in point)], seed)
+    config = load_config(preset, ["env.workers=0", *(f"{key}={value}" for key, value in point)], seed)
     began, progress = time.process_time(), None
     with tempfile.TemporaryDirectory() as folder:
         job = Job(config, RunWriter(Run(Path(folder) / "run")), stop_when_solved=True)
@@ -52,7 +52,7 @@ def score(trials: Sequence[tuple[int | None, float]]) -> float:
 
 
 def drawn(keys: Mapping[str, Sequence[Any]], rng: np.random.Generator) -> Point:
-    return tuple((key, values[rng.integers(len(values))]) for key, values in keys.items())
+    return tuple((key, json.dumps(values[rng.integers(len(values))])) for key, values in keys.items())
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ppocli.envs.api import Step, VectorEnv
 from ppocli.errors import CheckpointError, NonFiniteError, ReplayError, warn
 
-_LARGEST = np.finfo(np.float32).max  # of the numbers that learning can hold
+_LARGEST = float(np.finfo(np.float32).max)  # of the numbers that learning can hold
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Episodes:
     def step(self, actions: NDArray[Any]) -> Step:
         """Take actions (N,) and collect the episodes they end in `finished`."""
         step = self.envs.step(actions)
-        self.env_steps += int(self._playing.sum())
+        self.env_steps += int(np.count_nonzero(self._playing))
         self._returns += step.rewards
         self._lengths += self._playing
         self._actions.append(actions)
@@ -193,6 +193,8 @@ class Episodes:
         return obs
 
     def _check_finite(self, what: str, values: NDArray[Any]) -> None:
+        if float(np.vdot(values, values)) <= _LARGEST**2:  # at once, and where it is not so, one by one
+            return
         usable = np.abs(values) <= _LARGEST  # which NaN is not
         if usable.all():
             return
