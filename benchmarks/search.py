@@ -72,7 +72,7 @@ def main() -> None:
     trials: dict[Point, list[tuple[int | None, float]]] = defaultdict(list)
     with (
         options.log.open("a") as log,
-        ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), max_tasks_per_child=20) as pool,
+        ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool,
     ):
         for num_points, num_seeds in rounds:
             points = sorted(points, key=lambda point: score(trials[point]) if trials[point] else 0.0)[:num_points]

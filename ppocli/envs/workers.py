@@ -31,8 +31,8 @@ from ppocli.signals import leave_stop_signals_to_parent, let_stop_signals_in
 _NO_RESET = -1
 _END = b"end"
 _OUTCOME = ["obs", "rewards", "terminated", "truncated", "infos"]  # what a step leads to, each a field of a row
-_WINDOW = 200  # steps after which it is asked whether workers pay
-_ALONE_SECONDS = 30.0  # for how long they are then left alone before they are asked again
+_LAG_SECONDS = 0.05  # that workers may cost, beyond what they save, before they are left alone for a while
+_ALONE_SECONDS = (1.0, 30.0)  # for how long: at first, and at most, as each time is twice the one before
 _CHEAP_SECONDS = 1e-3  # for a step of an environment: what takes longer may well take long to make, too
 
 
@@ -59,7 +59,7 @@ class WorkerVectorEnv:
         self._own_end = bounds[1]
         self._theirs = np.zeros(num_envs, dtype=bool)  # whether the current episode is a worker's
         self._playing = np.zeros(num_envs, dtype=bool)
-        self._measured, self._lag, self._alone_until = 0, 0.0, 0.0
+        self._lag, self._alone_until, self._alone_seconds = 0.0, 0.0, _ALONE_SECONDS[0]
         atexit.register(self.close)  # before multiprocessing's own, which would wait for the workers
         try:
             spec, row = _pickled(own.spec), _row(own)
@@ -109,14 +109,15 @@ class WorkerVectorEnv:
         return step
 
     def _measure(self, own_seconds: float, seconds: float) -> None:
-        """Take note of a step; when it is time to, leave workers alone that make it slower than it would be without."""
+        """Take note of a step; leave workers alone where steps with them take longer than they would without.
+
+        Only what has been lost lately counts (Page's CUSUM, Biometrika 41, 1954), so that it is soon noticed.
+        """
         alone = own_seconds * self.num_envs / (self.num_envs - self._theirs.sum())
-        self._measured += 1
-        self._lag += seconds - alone
-        if self._measured == _WINDOW:
-            if self._lag > 0 and alone < _CHEAP_SECONDS * self.num_envs:
-                self._alone_until = time.perf_counter() + _ALONE_SECONDS
-            self._measured, self._lag = 0, 0.0
+        self._lag = max(0.0, self._lag + seconds - alone)
+        if self._lag > _LAG_SECONDS and alone < _CHEAP_SECONDS * self.num_envs:
+            self._alone_until = time.perf_counter() + self._alone_seconds
+            self._lag, self._alone_seconds = 0.0, min(2 * self._alone_seconds, _ALONE_SECONDS[1])
 
     def close(self) -> None:
         """See `VectorEnv.close`. It ends the crew, too."""

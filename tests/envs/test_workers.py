@@ -209,14 +209,30 @@ def test_workers_that_do_not_pay_are_left_alone_and_nothing_else_changes(make, o
     envs = make("Counting-v0", 10)
     expected = play(GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 10), 20)
     envs.reset(range(10), range(10))
-    for _ in range(199):
+    for _ in range(1000):
         envs._measure(own_seconds, seconds)
-    assert envs._alone_until == 0
-    envs._measure(own_seconds, seconds)
+    envs._measure = lambda *_: None  # or this machine would have its say
     seen = play(envs, 20)
     assert envs._theirs.any() == (not left_alone)
     for one, other in zip(seen, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_workers_are_left_alone_for_longer_each_time_and_for_what_was_lost_lately(make, monkeypatch):
+    monkeypatch.setattr("ppocli.envs.workers.time.perf_counter", lambda: 100.0)
+    envs = make("Counting-v0", 10)
+    envs.reset(range(10), range(10))
+    for _ in range(1000):
+        envs._measure(1e-3, 1e-3)  # they halve the time, which is no credit for later
+    for _ in range(49):
+        envs._measure(1e-3, 3e-3)  # and now lose 1 ms a step, less than 50 in all
+    assert envs._alone_until == 0
+    envs._lag, ends = 0.0, []
+    for _ in range(7):
+        for _ in range(6):
+            envs._measure(1e-3, 12e-3)
+        ends.append(envs._alone_until - 100)
+    assert ends == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_what_an_environment_forks_keeps_no_worker_from_ending(make):
