@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from ppocli.errors import NonFiniteError
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-5
+_SETTINGS: Any = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-5, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
 _LEFT = "the parameters have left the optimizer, which would move what nobody reads"
 
 
@@ -19,7 +20,7 @@ class Adam:
 
     A step is then a few operations on two vectors, however many layers there are. Whatever gives the parameters other
     memory (`module.to`, `load_state_dict(assign=True)`) must come before, and is asserted not to come after. PyTorch's
-    own optimizers do the same arithmetic, but importing them brings in its compiler, which takes longer than a hundred
+    own optimizers call the same operation, but importing them brings in its compiler, which takes longer than a hundred
     updates.
     """
 
@@ -59,21 +60,8 @@ class Adam:
     def step(self, learning_rate: float) -> None:
         """Move the weights against the gradient."""
         self.steps += 1
-        torch._fused_adam_(
-            [self.weights],
-            [self.gradient],
-            [self.exp_avg],
-            [self.exp_avg_sq],
-            [],
-            [self.steps],
-            lr=learning_rate,
-            beta1=BETA1,
-            beta2=BETA2,
-            eps=EPSILON,
-            weight_decay=0.0,
-            amsgrad=False,
-            maximize=False,
-        )
+        moments = [self.exp_avg], [self.exp_avg_sq]
+        torch._fused_adam_([self.weights], [self.gradient], *moments, [], [self.steps], lr=learning_rate, **_SETTINGS)
 
     def check_finite(self, means: Mapping[str, float]) -> None:
         """Raise NonFiniteError unless the `means` of an update, its weights and what the next builds on are finite."""

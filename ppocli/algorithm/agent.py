@@ -58,7 +58,7 @@ class Agent(nn.Module):
 
     def log_prob_and_entropy(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of actions (B, ...) at obs (B, ...), and the policy's entropy there; both (B,)."""
-        return self.distribution.log_prob_and_entropy(self.actor(self.seen(obs)), actions)
+        return self.distribution.with_backward(self.actor(self.seen(obs)), actions)[:2]
 
     def value(self, obs: Tensor) -> Tensor:
         """The critic's estimate (B,) of the return from obs (B, *obs_spec.shape)."""

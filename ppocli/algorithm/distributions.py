@@ -2,8 +2,8 @@
 
 Randomness comes from outside, as `noise` drawn by `draw_noise`, so that an action depends on no hidden state. The
 actor's outputs and noise are (..., num_outputs); `mode` are the most probable actions. Log-probabilities (densities,
-where actions are real numbers) and entropies are (...), in nats, sums over an action's parts. `with_backward` returns,
-beside them, what turns the gradient of a loss by the log-probabilities (B,), and by each entropy, a number, into the
+where actions are real numbers) and entropies are (...), in nats, sums over an action's parts. `with_backward` returns
+them, and what turns the gradient of a loss by the log-probabilities (B,), and by each entropy, a number, into the
 gradient by the outputs (B, num_outputs).
 """
 
@@ -36,9 +36,6 @@ class Categorical:
 
     def mode(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1)
-
-    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        return self.with_backward(outputs, actions)[:2]
 
     def with_backward(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Backward]:
         """∂ log π(a)/∂z = e_a − p and ∂H/∂z = −p (log p + H), of logits z."""
@@ -97,9 +94,6 @@ class Gaussian(nn.Module):
 
     def mode(self, outputs: Tensor) -> Tensor:
         return outputs
-
-    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        return self.with_backward(outputs, actions)[:2]
 
     def with_backward(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Backward]:
         """∂ log π(a)/∂mean = (a − mean)/σ²; by log σ, whose gradient is added to: ((a − mean)/σ)² − 1, and H has 1."""

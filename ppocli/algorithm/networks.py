@@ -2,8 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +16,18 @@ Backward = Callable[[Tensor], object]
 """Given the gradient of a loss with respect to a network's outputs, adds that of its weights to their `grad`."""
 
 
-@dataclass(frozen=True)
-class Activation:
+class Activation(NamedTuple):
     """What stands between two layers, given = f(taken); f overwrites what it takes where `backward` can do without."""
 
     layer: type[nn.Module]
     f: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor, Tensor], Tensor]
-    """From the gradient of a loss by what f gave, what f took and what it gave, to the gradient by what it took."""
+    backward: Callable[[Tensor, Tensor, Tensor], Tensor]  # gradient by what f gave, taken, given → gradient by taken
 
 
 _ops = torch.ops.aten
 ACTIVATIONS = {
     "tanh": Activation(nn.Tanh, torch.tanh_, lambda gradient, taken, given: _ops.tanh_backward(gradient, given)),
-    "relu": Activation(
-        nn.ReLU, torch.relu_, lambda gradient, taken, given: _ops.threshold_backward(gradient, given, 0)
-    ),
+    "relu": Activation(nn.ReLU, torch.relu_, lambda gradient, _, given: _ops.threshold_backward(gradient, given, 0)),
     "elu": Activation(nn.ELU, F.elu_, lambda gradient, taken, given: _ops.elu_backward(gradient, 1, 1, 1, True, given)),
     "gelu": Activation(nn.GELU, F.gelu, lambda gradient, taken, given: _ops.gelu_backward(gradient, taken)),
     "silu": Activation(nn.SiLU, F.silu, lambda gradient, taken, given: _ops.silu_backward(gradient, taken)),
@@ -61,11 +57,7 @@ class MLP(Network):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Do what the modules would do one by one, without calling them."""
-        first, *others = self._layers
-        outputs = F.linear(obs, first.weight, first.bias)
-        for layer in others:
-            outputs = F.linear(self._activation.f(outputs), layer.weight, layer.bias)
-        return outputs
+        return self.with_backward(obs)[0]
 
     def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
         """Do what `Network.with_backward` does, for obs (B, inputs)."""
@@ -102,13 +94,10 @@ def make_network(
     """
     match spec:
         case Vector():
-            sizes = (spec.size, *config.hidden_sizes)
-            layers = [
-                _linear(inputs, outputs, sqrt(2), config.init, generator)
-                for inputs, outputs in itertools.pairwise(sizes)
-            ]
-            head = _linear(sizes[-1], num_outputs, head_gain, config.init, generator)
-            return MLP([*layers, head], ACTIVATIONS[config.activation])
+            sizes = itertools.pairwise((spec.size, *config.hidden_sizes, num_outputs))
+            gains = (*(sqrt(2) for _ in config.hidden_sizes), head_gain)
+            layers = [_linear(*size, gain, config.init, generator) for size, gain in zip(sizes, gains, strict=True)]
+            return MLP(layers, ACTIVATIONS[config.activation])
 
 
 def _linear(inputs: int, outputs: int, gain: float, init: str, generator: torch.Generator | None) -> nn.Linear:

@@ -124,11 +124,22 @@ class Section(BaseModel):
 
 
 class Schedule(Section):
-    """A value that moves from `start` to `end` over training; `ppocli.algorithm.schedules` says how."""
+    """A value that moves from `start` to `end` over training.
+
+    `linear` moves evenly; `cosine` starts and ends gently, half a cosine wave (arXiv:1608.03983, eq. 5, one period).
+    """
 
     start: NonNegative
     end: NonNegative
     shape: Literal["linear", "cosine"] = "linear"
+
+
+def value_at(schedule: float | Schedule, progress: float) -> float:
+    """Return the value at `progress`, the share of it in [0, 1] that is over; a plain number never changes."""
+    if not isinstance(schedule, Schedule):
+        return schedule
+    remaining = 1.0 - progress if schedule.shape == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+    return schedule.end + (schedule.start - schedule.end) * remaining
 
 
 # pydantic puts these into the place of an error, from where `load` takes them out again.

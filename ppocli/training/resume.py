@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from ppocli.algorithm.schedules import value_at
 from ppocli.config.models import KEYS, Config
+from ppocli.config.values import value_at
 from ppocli.errors import CheckpointError, RunError, UsageError
 from ppocli.files import write_atomically
 from ppocli.records import checkpoint

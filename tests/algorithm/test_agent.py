@@ -21,7 +21,7 @@ def agent(action_spec=THREE_CHOICES, **changes):
 
 def test_log_prob_and_entropy():
     actions = torch.tensor([2])
-    log_prob, entropy = Categorical(3).log_prob_and_entropy(LOGITS, actions)
+    log_prob, entropy = Categorical(3).with_backward(LOGITS, actions)[:2]
     assert log_prob.item() == pytest.approx(np.log(PROBABILITIES[2]), abs=1e-6)
     assert entropy.item() == pytest.approx(-(PROBABILITIES * np.log(PROBABILITIES)).sum(), abs=1e-6)
 

@@ -13,7 +13,7 @@ B = 50
 
 def test_categorical_against_torch():
     logits, actions = torch.randn(B, 5, generator=RNG), torch.randint(5, (B,), generator=RNG)
-    log_probs, entropies = Categorical(5).log_prob_and_entropy(logits, actions)
+    log_probs, entropies = Categorical(5).with_backward(logits, actions)[:2]
     reference = torch.distributions.Categorical(logits=logits)
     torch.testing.assert_close(log_probs, reference.log_prob(actions))
     torch.testing.assert_close(entropies, reference.entropy())
@@ -22,7 +22,7 @@ def test_categorical_against_torch():
 def test_multi_categorical_against_torch():
     logits = torch.randn(B, 9, generator=RNG)
     actions = torch.stack([torch.randint(number, (B,), generator=RNG) for number in (2, 3, 4)], 1)
-    log_probs, entropies = MultiCategorical((2, 3, 4)).log_prob_and_entropy(logits, actions)
+    log_probs, entropies = MultiCategorical((2, 3, 4)).with_backward(logits, actions)[:2]
     theirs = [torch.distributions.Categorical(logits=part) for part in (logits[:, :2], logits[:, 2:5], logits[:, 5:])]
     torch.testing.assert_close(log_probs, sum(one.log_prob(actions[:, part]) for part, one in enumerate(theirs)))
     torch.testing.assert_close(entropies, sum(one.entropy() for one in theirs))
@@ -38,7 +38,7 @@ def gaussian():
 def test_gaussian_against_torch():
     means, actions = torch.randn(B, 3, generator=RNG), 3 * torch.randn(B, 3, generator=RNG)
     distribution = gaussian()
-    log_probs, entropies = distribution.log_prob_and_entropy(means, actions)
+    log_probs, entropies = distribution.with_backward(means, actions)[:2]
     reference = torch.distributions.Normal(means, distribution.log_std.exp())
     torch.testing.assert_close(log_probs, reference.log_prob(actions).sum(-1))
     torch.testing.assert_close(entropies, reference.entropy().sum(-1))
@@ -47,7 +47,7 @@ def test_gaussian_against_torch():
 def test_gradients_reach_the_means_and_the_standard_deviations():
     means, actions = torch.randn(B, 3, generator=RNG).requires_grad_(), torch.randn(B, 3, generator=RNG)
     one, other = gaussian(), gaussian()
-    sum(tensor.sum() for tensor in one.log_prob_and_entropy(means, actions)).backward()
+    sum(tensor.sum() for tensor in one.with_backward(means, actions)[:2]).backward()
     gradient, means.grad = means.grad, None
     reference = torch.distributions.Normal(means, other.log_std.exp())
     (reference.log_prob(actions).sum() + reference.entropy().sum()).backward()

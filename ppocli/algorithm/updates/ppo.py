@@ -12,9 +12,9 @@ from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.device import SecondThread
 from ppocli.algorithm.rollout import Batch, minibatches
-from ppocli.algorithm.schedules import value_at
 from ppocli.algorithm.updates.api import UpdateMetrics
 from ppocli.config.models import PPOConfig, UpdateConfig
+from ppocli.config.values import value_at
 
 
 class PPO:

@@ -1,7 +1,6 @@
 import pytest
 
-from ppocli.algorithm.schedules import value_at
-from ppocli.config.values import Schedule
+from ppocli.config.values import Schedule, value_at
 
 
 @pytest.mark.parametrize(
