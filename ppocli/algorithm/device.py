@@ -56,8 +56,7 @@ class SecondThread:
 
     def __init__(self, device: torch.device, multiplications: int) -> None:
         self._may = device.type == "cpu" and multiplications >= _LARGE and usable_cores() > 1
-        self._turns = 0
-        self._seconds = {True: 0.0, False: 0.0}  # of the last block with it, and without
+        self._turns, self._seconds = 0, {True: 0.0, False: 0.0}  # of the last block with it, and without
 
     @contextmanager
     def where_it_pays(self) -> Iterator[Callable[..., Callable[[], Any]]]:
@@ -69,14 +68,10 @@ class SecondThread:
             yield partial
             return
         self._turns += 1
-        is_faster = self._seconds[True] <= self._seconds[False]
-        is_used = is_faster != (self._turns % _TURNS_BETWEEN_LOOKS == 0)
-        began = time.perf_counter()
-        if is_used:
-            with ThreadPoolExecutor(max_workers=1, initializer=_compute_as_here) as second:
-                yield lambda task, *arguments: second.submit(task, *arguments).result
-        else:
-            yield partial
+        is_faster, looks = self._seconds[True] <= self._seconds[False], self._turns % _TURNS_BETWEEN_LOOKS == 0
+        is_used, began = is_faster != looks, time.perf_counter()
+        with ThreadPoolExecutor(max_workers=1, initializer=_compute_as_here) as second:  # none before its first task
+            yield (lambda *task: second.submit(*task).result) if is_used else partial
         self._seconds[is_used] = time.perf_counter() - began
 
 
