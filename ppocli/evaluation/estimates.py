@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 IQM_TRIM = 0.25  # share of the samples that the interquartile mean leaves out at each end
 RESAMPLES = 10_000
 FEWEST_TO_RESAMPLE = 30  # a bootstrap covers far less than 95 % of few samples, from here on 94: benchmarks/coverage.py
-LONG_SHOT = 2.0
+LONG_SHOT = 1.0
 _LARGEST_DRAW = 1_000_000  # numbers drawn at once, which bounds the memory
 
 

@@ -102,8 +102,8 @@ def test_whether_samples_may_still_average_a_target():
     samples = [150.0 - 60 * math.sqrt(19 / 20), 150.0 + 60 * math.sqrt(19 / 20)] * 10
     assert np.std(samples, ddof=1) == pytest.approx(60)
     assert not may_average(200, samples, 100)
-    assert may_average(173.9, samples, 100)  # 179.875 of the others: 1.99 standard errors
-    assert not may_average(174.1, samples, 100)  # 180.125: 2.01
+    assert may_average(161.9, samples, 100)  # 164.875 of the others: 0.99 standard errors
+    assert not may_average(162.1, samples, 100)  # 165.125: 1.01
     assert may_average(150, [150.0] * 20, 100)
     assert not may_average(150.1, [150.0] * 20, 100)
     assert may_average(-1000, samples, 100)
