@@ -32,7 +32,7 @@ _NO_RESET = -1
 _END = b"end"
 _OUTCOME = ["obs", "rewards", "terminated", "truncated", "infos"]  # what a step leads to, each a field of a row
 _LAG_SECONDS = 0.05  # that workers may cost, beyond what they save, before they are left alone for a while
-_ALONE_SECONDS = (1.0, 30.0)  # for how long: at first, and at most, as each time is twice the one before
+_ALONE_SECONDS = (1.0, 30.0)  # for how long: at first, and at most, as each time is four times the one before
 _CHEAP_SECONDS = 1e-3  # for a step of an environment: what takes longer may well take long to make, too
 
 
@@ -117,7 +117,7 @@ class WorkerVectorEnv:
         self._lag = max(0.0, self._lag + seconds - alone)
         if self._lag > _LAG_SECONDS and alone < _CHEAP_SECONDS * self.num_envs:
             self._alone_until = time.perf_counter() + self._alone_seconds
-            self._lag, self._alone_seconds = 0.0, min(2 * self._alone_seconds, _ALONE_SECONDS[1])
+            self._lag, self._alone_seconds = 0.0, min(4 * self._alone_seconds, _ALONE_SECONDS[1])
 
     def close(self) -> None:
         """See `VectorEnv.close`. It ends the crew, too."""
