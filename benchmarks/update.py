@@ -61,9 +61,8 @@ class Contestant:
         )
 
     def ask(self, line: str) -> str:
-        assert self._process.stdin
         assert self._process.stdout
-        print(line, file=self._process.stdin, flush=True)
+        self.tell(line)
         return self._process.stdout.readline().strip()
 
     def tell(self, line: str) -> None:

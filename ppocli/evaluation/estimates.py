@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 IQM_TRIM = 0.25  # share of the samples that the interquartile mean leaves out at each end
 RESAMPLES = 10_000
 FEWEST_TO_RESAMPLE = 30  # a bootstrap covers far less than 95 % of few samples, from here on 94: benchmarks/coverage.py
-LONG_SHOT = 1.0
+LONG_SHOT = 1.0  # standard errors that samples may lack to be worth going on with
 _LARGEST_DRAW = 1_000_000  # numbers drawn at once, which bounds the memory
 
 
@@ -60,7 +60,7 @@ def iqm_interval(samples: NDArray[np.float64]) -> tuple[Any, Any] | None:
 def may_average(target: float, samples: Sequence[float], count: int) -> bool:
     """Whether `count` samples, of which some are known, may still average the target.
 
-    They hardly do where the others would have to average more than so many standard errors above these.
+    They hardly do where the others would have to average more than LONG_SHOT standard errors above these.
     """
     left = count - len(samples)
     needed = (count * target - math.fsum(samples)) / left
