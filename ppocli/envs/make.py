@@ -14,9 +14,10 @@ from ppocli.config.values import SHORT, Given, leaves
 from ppocli.cores import usable_cores
 from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.cartpole import CartPoleVectorEnv
+from ppocli.envs.crew import Crew, NoWorkersError
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
-from ppocli.envs.workers import Crew, NoWorkersError, WorkerVectorEnv
+from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import IMPORTED, import_modules
 from ppocli.seeds import training_seeds

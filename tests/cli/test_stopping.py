@@ -117,7 +117,7 @@ def stopped_at(moment, number, folder, *options):
     [
         ("main import ppocli.views", False),
         ("main import torch", False),
-        ("child import ppocli.envs.workers", False),
+        ("child import ppocli.envs.crew", False),
         ("main ctypes.dlsym mallopt", False),  # when all is imported, and training has not begun
         ("main os.mkdir checkpoints", True),
     ],

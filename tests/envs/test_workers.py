@@ -11,9 +11,10 @@ import pytest
 
 from ppocli.config.models import EnvConfig
 from ppocli.envs.api import Continuous
+from ppocli.envs.crew import Crew
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import automatic_workers, evaluation_envs
-from ppocli.envs.workers import Crew, WorkerVectorEnv
+from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, PpocliWarning, UsageError
 from tests.cli.commands import PATIENCE_SECONDS
 from tests.environments import Counting
@@ -143,7 +144,8 @@ def test_an_unknown_environment_is_refused_before_any_worker_starts(make):
 SCRIPT = """
 import os, signal
 from ppocli.config.models import EnvConfig
-from ppocli.envs.workers import Crew, WorkerVectorEnv
+from ppocli.envs.crew import Crew
+from ppocli.envs.workers import WorkerVectorEnv
 crew = Crew()
 envs = WorkerVectorEnv(EnvConfig(id="CartPole-v1"), 2, 1, crew)
 crew.start()
@@ -180,7 +182,8 @@ def test_signals_that_are_held_back_stay_so_while_workers_start():
     code = (
         "import signal\n"
         "from ppocli.config.models import EnvConfig\n"
-        "from ppocli.envs.workers import Crew, WorkerVectorEnv\n"
+        "from ppocli.envs.crew import Crew\n"
+        "from ppocli.envs.workers import WorkerVectorEnv\n"
         "from ppocli.signals import stop_signals_held_back\n"
         "if __name__ == '__main__':\n"
         "    with stop_signals_held_back():\n"
