@@ -28,8 +28,8 @@ Point = tuple[tuple[str, str], ...]  # keys and values, as --set takes them
 
 def trial(preset: str, point: Point, seed: int) -> tuple[int | None, float]:
     """Train one seed in this process until it is solved; return after how many env steps it was, and the seconds."""
-    from ppocli.algorithm.device import keep_freed_memory
     from ppocli.config.load import load_config
+    from ppocli.device import keep_freed_memory
     from ppocli.records.run import Run
     from ppocli.records.writer import RunWriter
     from ppocli.training.job import Job

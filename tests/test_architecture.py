@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "ppocli"
 FLOORS = [
     {"ppocli", "errors"},
     {"seeds", "files", "signals", "guests", "cores"},
-    {"children"},
+    {"children", "device"},
     {"config"},
     {"envs"},
     {"algorithm", "records"},
@@ -129,7 +129,7 @@ def test_what_is_global_to_a_process_is_touched_by_the_command_line_and_by_proce
         "ppocli.cli.process",  # the garbage collector
         "ppocli.cli.train",  # the handlers of signals
         "ppocli.training.seeds",  # the same, in a child process of its own
-        "ppocli.algorithm.device",  # torch's threads: set while it computes, and put back
+        "ppocli.device",  # torch's threads: set while it computes, and put back
         "ppocli.views.console",  # where a reader has left, stdout leads nowhere
     }
 

@@ -97,7 +97,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         with handling(end_in_order):
             environments = make.make_environments(job.config, job.progress.iterations)
         with handling(ending_after(environments.close)):
-            from ppocli.algorithm.device import keep_freed_memory  # and torch, while worker processes start
+            from ppocli.device import keep_freed_memory  # and torch, while worker processes start
             from ppocli.training import loop, outcome, setup
             from ppocli.views import console, progress, results
     if job.saved is not None and (changes := setup.inexactness(job.saved)):

@@ -1,5 +1,6 @@
 """Whether training has solved its task, and which agent is its best so far."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,11 +19,15 @@ from ppocli.evaluation.play import evaluate, greedy
 from ppocli.evaluation.statistics import Verdict, target_return
 from ppocli.seeds import Purpose, evaluation_seeds
 
-RECENT_EPISODES = 40
-"""Training asks whether it has solved the task when so many last episodes average the target."""
+RECENT_EPISODES = 20
+SHARE_OF_THE_WAY = 2 / 3
+"""Training asks whether the greedy policy has solved the task when the last RECENT_EPISODES average such a share of the
+way from the first ones to the target: they explore, and most of them were begun by a policy several iterations old.
+"""
 FIRST_EPISODES = 20
 """Of a solved check; the others are only played where they may still make up for what these lack."""
-ITERATIONS_BETWEEN_SOLVED_CHECKS = 2
+GROWTH_BETWEEN_CHECKS = 1.1
+"""There is no other check until training is longer by this factor."""
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - nothing went wrong
@@ -46,6 +51,7 @@ class Judge:
         self._first_solver_wins = first_solver_wins
         self._should_stop = should_stop
         self._recent_returns: deque[float] = deque(maxlen=NUM_EPISODES)
+        self._first_return: float | None = None  # the mean of the first RECENT_EPISODES
         self._solved = False
         self._checks, self._next_check = 0, 0  # how many there were, and the iteration before which there is none
 
@@ -53,7 +59,8 @@ class Judge:
         """Return what it remembers."""
         return {
             "recent_returns": np.array(self._recent_returns, dtype=np.float64),
-            "best_return": np.array([] if self.best_return is None else [self.best_return], dtype=np.float64),
+            "best_return": _optional(self.best_return),
+            "first_return": _optional(self._first_return),
             "solved": np.array(self._solved),
             "checks": np.array(self._checks),
             "next_check": np.array(self._next_check),
@@ -61,12 +68,13 @@ class Judge:
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state that `state_dict` returned. Raises CheckpointError for anything else."""
-        state = {"checks": np.array(0)} | dict(state)  # which earlier versions did not count
+        state = {"checks": np.array(0), "first_return": _optional(None)} | dict(state)  # unknown to earlier versions
         forms = {name: (values.ndim, values.dtype.kind) for name, values in state.items()}
         if forms != {name: (values.ndim, values.dtype.kind) for name, values in self.state_dict().items()}:
             raise CheckpointError("the checkpoint does not hold what training has found out so far")
         self._recent_returns.extend(state["recent_returns"].tolist())
         self.best_return = float(state["best_return"][0]) if len(state["best_return"]) else None
+        self._first_return = float(state["first_return"][0]) if len(state["first_return"]) else None
         self._solved = bool(state["solved"])
         self._checks, self._next_check = int(state["checks"]), int(state["next_check"])
 
@@ -77,6 +85,8 @@ class Judge:
     def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode]) -> Verdict:
         """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""
         self._recent_returns.extend(episode.episode_return for episode in episodes)
+        if self._first_return is None and len(self._recent_returns) >= RECENT_EPISODES:
+            self._first_return = float(np.mean([*self._recent_returns][:RECENT_EPISODES]))
         final = iteration + 1 == self._config.num_iterations
         batch_size, interval = self._config.batch_size, self._config.train.eval_interval
         is_due = (iteration + 1) * batch_size // interval > iteration * batch_size // interval  # at another multiple
@@ -100,19 +110,23 @@ class Judge:
         """
         if self.target is None or self._solved:
             return None
-        recent = [*self._recent_returns][-RECENT_EPISODES:]
-        averages_target = len(recent) == RECENT_EPISODES and np.mean(recent) >= self.target
-        if not final and not (averages_target and iteration >= self._next_check):
+        if not final and not (iteration >= self._next_check and self._has_a_fair_chance(self.target)):
             return None
         seed, played_before = self._config.train.seed, self._checks * NUM_EPISODES
         seeds = evaluation_seeds(seed, Purpose.SOLVED_CHECK, NUM_EPISODES, after=played_before)
-        self._checks, self._next_check = self._checks + 1, iteration + 1 + ITERATIONS_BETWEEN_SOLVED_CHECKS
+        self._checks, self._next_check = self._checks + 1, math.ceil(GROWTH_BETWEEN_CHECKS * (iteration + 1)) - 1
         returns = self._greedy_returns(agent, seeds[:FIRST_EPISODES])
         if not may_average(self.target, returns, NUM_EPISODES):
             return None
         checked = float(np.mean(returns + self._greedy_returns(agent, seeds[FIRST_EPISODES:])))
         self._solved = checked >= self.target
         return checked if self._solved else None
+
+    def _has_a_fair_chance(self, target: float) -> bool:
+        if self._first_return is None:
+            return False
+        left = max(0.0, (1 - SHARE_OF_THE_WAY) * (target - self._first_return))
+        return bool(np.mean([*self._recent_returns][-RECENT_EPISODES:]) >= target - left)
 
     def _greedy_returns(self, agent: Agent, seeds: Sequence[int]) -> list[float]:
         act = greedy(agent)
@@ -123,3 +137,8 @@ class Judge:
             return act(obs, generators)
 
         return [episode.episode_return for episode in evaluate(self._envs, policy, seeds)]
+
+
+def _optional(value: float | None) -> NDArray[np.float64]:
+    """Return a number that there may not be yet, as an array of one or none."""
+    return np.array([] if value is None else [value], dtype=np.float64)

@@ -4,8 +4,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from ppocli.algorithm.device import one_thread
 from ppocli.config.models import Config
+from ppocli.device import one_thread
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs

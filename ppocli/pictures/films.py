@@ -14,7 +14,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 from PIL import Image
 
-from ppocli.algorithm.device import one_thread
+from ppocli.device import one_thread
 from ppocli.envs.episodes import Episode
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError

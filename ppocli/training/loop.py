@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from ppocli.algorithm.device import one_thread
+from ppocli.device import one_thread
 from ppocli.envs.make import Environments, make_environments
 from ppocli.evaluation.judge import EvaluationStopped, Judge
 from ppocli.guests import IMPORTED

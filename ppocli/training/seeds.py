@@ -173,7 +173,7 @@ def _train_seed(connection: Connection, job: Job, imports: Sequence[str], starte
 
 
 def _trained(job: Job, started: float, should_stop: Callable[[], bool], send: Callable[[Iteration], Any]) -> SeedResult:
-    from ppocli.algorithm.device import keep_freed_memory
+    from ppocli.device import keep_freed_memory
     from ppocli.evaluation.results import evaluate_checkpoint
     from ppocli.records import checkpoint
     from ppocli.training.loop import train

@@ -10,10 +10,10 @@ import torch
 
 from ppocli import __version__
 from ppocli.algorithm.agent import new_agent, on_device
-from ppocli.algorithm.device import choose_device
 from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.updates.make import make_update
 from ppocli.config.models import Config
+from ppocli.device import choose_device
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episodes
 from ppocli.errors import ReplayError

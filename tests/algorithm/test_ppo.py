@@ -172,8 +172,8 @@ def test_entropy_bonus_opens_the_policy(ent_coef, rises):
 def test_a_second_thread_changes_no_bit(monkeypatch):
     ends = []
     for is_large in (False, True):
-        monkeypatch.setattr("ppocli.algorithm.device.usable_cores", lambda is_large=is_large: 1 + is_large)
-        monkeypatch.setattr("ppocli.algorithm.device._LARGE", 1)
+        monkeypatch.setattr("ppocli.device.usable_cores", lambda is_large=is_large: 1 + is_large)
+        monkeypatch.setattr("ppocli.device._LARGE", 1)
         agent = make_agent()
         metrics = update(make_ppo(agent, update_epochs=3, clip_vloss=True), make_batch(agent))
         ends.append((weights(agent).tolist(), metrics))

@@ -1,6 +1,6 @@
 import pytest
 
-from ppocli.algorithm.device import one_thread
+from ppocli.device import one_thread
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -130,26 +130,38 @@ def test_without_a_target_nothing_is_ever_solved(make, agent):
 
 def test_training_returns_decide_when_to_check_and_the_greedy_agent_whether_it_is_solved(make, agent):
     judge, envs = make(target=RETURN)
-    assert judge.judge(agent, 0, episodes(39, 1000.0)).solved_return is None  # too few to tell
+    assert judge.judge(agent, 0, episodes(19, 1000.0)).solved_return is None  # too few to tell
     assert envs.seen() == []
-    assert judge.judge(agent, 2, episodes(40, RETURN - 1)).solved_return is None  # too poor
+    judge, envs = make(target=RETURN)
+    judge.judge(agent, 0, episodes(20, RETURN - 9))
     assert envs.seen() == []
-    verdict = judge.judge(agent, 4, episodes(60, -1000.0) + episodes(40, RETURN))
+    # Two thirds of the way from the first to the target is 3 below it.
+    assert judge.judge(agent, 2, episodes(60, 1000.0) + episodes(20, RETURN - 3.1)).solved_return is None
+    assert envs.seen() == []
+    verdict = judge.judge(agent, 4, episodes(60, -1000.0) + episodes(20, RETURN - 3))
     assert (verdict.solved_return, verdict.is_best, verdict.eval_return) == (RETURN, False, None)
-    assert (verdict.recent_return, verdict.target) == (-600 + RETURN * 0.4, RETURN)
+    assert verdict.recent_return == pytest.approx((20 * (RETURN - 3.1) - 60_000 + 20 * (RETURN - 3)) / 100)
+    assert verdict.target == RETURN
     assert len(envs.seen()) == 100
     verdict = judge.judge(agent, 9, episodes(100, RETURN))  # solved once is solved, even in the end
     assert (verdict.solved_return, len(envs.seen())) == (None, EVAL_EPISODES)
 
 
-def test_a_check_that_failed_is_not_repeated_at_once(make, agent):
-    judge, envs = make(target=RETURN + 1, eval_interval=10**6, env_steps=32 * 20)
+def test_who_has_begun_beyond_the_target_is_asked_as_long_as_training_averages_it(make, agent):
+    judge, envs = make(target=RETURN)
+    judge.judge(agent, 0, episodes(20, RETURN + 30) + episodes(20, RETURN - 1))
+    assert envs.seen() == []
+    assert judge.judge(agent, 1, episodes(20, RETURN)).solved_return == RETURN
+
+
+def test_a_check_that_failed_is_not_repeated_until_training_is_a_tenth_longer(make, agent):
+    judge, envs = make(target=RETURN + 1, eval_interval=10**6, env_steps=32 * 40)
     checked = []
-    for iteration in range(20):
+    for iteration in range(40):
         judge.judge(agent, iteration, episodes(100, RETURN + 1))
         if len(envs.seen()) >= 20:
-            checked.append(iteration)
-    assert checked == [0, 3, 6, 9, 12, 15, 18, 19]  # two iterations between them, and the last one always
+            checked.append(iteration + 1)
+    assert checked == [*range(1, 12), 13, 15, 17, 19, 21, 24, 27, 30, 33, 37, 40]  # and after the last one always
 
 
 def test_every_check_has_episodes_of_its_own(make, agent):
@@ -158,7 +170,7 @@ def test_every_check_has_episodes_of_its_own(make, agent):
         judge, envs = make(target=target, eval_interval=10**6)
         if state is not None:  # in a run that is resumed, too
             judge.load_state_dict(state)
-        judge.judge(agent, iteration, episodes(40, target))
+        judge.judge(agent, iteration, episodes(20, target))
         seeds += envs.seen()
         state = judge.state_dict()
     assert len(set(seeds)) == len(seeds) == 20 + 20 + 100
@@ -178,7 +190,7 @@ def test_a_check_without_hope_ends_after_its_first_episodes(make, agent, monkeyp
                 replace(episode, episode_return=next(given)) for episode in evaluate(envs, policy, seeds)
             ],
         )
-        judge.judge(agent, 0, episodes(40, RETURN))
+        judge.judge(agent, 0, episodes(20, RETURN))
         assert len(envs.seen()) == played
 
 
@@ -216,24 +228,24 @@ def test_it_stops_in_the_middle_of_an_episode(make, agent):
 
 def test_it_goes_on_where_it_stood(make, agent):
     one, _ = make(target=RETURN + 1)
-    one.judge(agent, 1, episodes(20, RETURN + 2))
+    one.judge(agent, 1, episodes(21, RETURN - 2))
     other, envs = make(target=RETURN + 1)
     other.load_state_dict(one.state_dict())
     assert other.best_return == RETURN
-    assert other.judge(agent, 2, episodes(19, RETURN)).recent_return == pytest.approx((20 * 8 + 19 * 6) / 39)
+    assert other.judge(agent, 12, episodes(18, RETURN)).recent_return == pytest.approx((21 * 4 + 18 * 6) / 39)
     assert envs.seen() == []
-    other.judge(agent, 4, episodes(1, RETURN))
-    assert len(envs.seen()) == 20  # with the fortieth episode they average the target
+    other.judge(agent, 20, episodes(1, RETURN + 4))
+    assert len(envs.seen()) == 20  # with the fortieth episode the last twenty have come two thirds of the way, and more
     again, envs = make(target=RETURN + 1)
     again.load_state_dict(other.state_dict())
-    again.judge(agent, 6, episodes(100, RETURN + 1))
+    again.judge(agent, 22, episodes(100, RETURN + 1))
     assert envs.seen() == []  # the check is as long ago as it was
 
 
 def test_what_an_earlier_version_remembers_is_taken_over(make, agent):
     one, _ = make(target=RETURN)
     state = one.state_dict()
-    del state["checks"]  # which it did not count
+    del state["checks"], state["first_return"]  # which it did not know
     other, _ = make(target=RETURN)
     other.load_state_dict(state)
     assert other.judge(agent, 0, episodes(40, RETURN)).solved_return == RETURN

@@ -132,8 +132,8 @@ def test_asked_to_stop_while_greedy_episodes_are_played(number, tmp_path):
 def test_a_run_that_stops_when_it_is_solved(tmp_path):
     config = config_of(
         env={"id": "Truncated-v0"},
-        ppo={"horizon": 16},
-        train={"env_steps": 64 * 12, "target_return": 6.0, "checkpoint_interval": 64},
+        ppo={"horizon": 8, "minibatch_size": 32},
+        train={"env_steps": 32 * 12, "target_return": 6.0, "checkpoint_interval": 32},
     )
     expected = whole(config, tmp_path / "whole", stop_when_solved=True)
     assert checkpoint.load(expected.checkpoint("last")).progress.iterations == 2
@@ -179,7 +179,7 @@ def forget(folder, saved, key):
     fresh = {"var": np.ones_like(saved.arrays[key])}.get(key.rpartition(".")[2], np.zeros_like(saved.arrays[key]))
     if key in ("episodes.actions", "judge.recent_returns", "judge.best_return"):
         fresh = fresh[:0] if key.startswith("judge") else 1 - saved.arrays[key]
-    if key.startswith("agent.actor") or key.startswith("agent.critic"):
+    if key.startswith(("agent.actor", "agent.critic", "judge.first")):
         fresh = saved.arrays[key] + 1e-6  # even the last bits
     pieces = saved.arrays | {key: fresh}
     parts = {name.split(".")[0] for name in pieces}
@@ -195,7 +195,7 @@ PIECES = [
     *("optimizer.exp_avg", "optimizer.exp_avg_sq", "optimizer.steps"),
     *("rewards.returns", "rewards.mean", "rewards.var", "rewards.count"),
     *(f"episodes.{name}" for name in ("env_steps", "numbers", "lengths", "returns", "obs", "actions")),
-    *("judge.recent_returns", "judge.best_return", "judge.checks", "judge.next_check", "judge.solved"),
+    *(f"judge.{name}" for name in ("recent_returns", "first_return", "best_return", "checks", "next_check", "solved")),
 ]
 
 
@@ -227,7 +227,7 @@ def test_no_piece_of_the_state_can_be_left_out(piece, remembered, tmp_path):
 
 @pytest.mark.parametrize(("remembers", "solved_in"), [(True, 4), (False, 3)])
 def test_when_to_check_again_cannot_be_left_out(remembers, solved_in, tmp_path, monkeypatch):
-    """The check after iteration 1 fails, so that the next one is due after iteration 4."""
+    """The check after iteration 1 fails, so that the next one is due when training is four times as long."""
     answers = iter([5.0, 6.0])
 
     def unlucky_once(envs, policy, seeds):
@@ -235,6 +235,7 @@ def test_when_to_check_again_cannot_be_left_out(remembers, solved_in, tmp_path, 
         return [replace(episode, episode_return=episode_return) for episode in evaluate(envs, policy, seeds)]
 
     monkeypatch.setattr("ppocli.evaluation.judge.evaluate", unlucky_once)
+    monkeypatch.setattr("ppocli.evaluation.judge.GROWTH_BETWEEN_CHECKS", 4)
     folder = killed(SOLVED, tmp_path / "killed", 2)
     saved = newest_checkpoint(Run(folder))
     if not remembers:

@@ -10,11 +10,11 @@ from torch import Tensor
 from ppocli.algorithm import losses
 from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
-from ppocli.algorithm.device import SecondThread
 from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.updates.api import UpdateMetrics
 from ppocli.config.models import PPOConfig, UpdateConfig
 from ppocli.config.values import value_at
+from ppocli.device import SecondThread
 
 
 class PPO:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ppocli.algorithm import device as device_module
-from ppocli.algorithm.device import SecondThread, choose_device, one_thread
+from ppocli.device import SecondThread, choose_device, one_thread
 from ppocli.errors import PpocliError
 
 
