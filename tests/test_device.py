@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from ppocli.algorithm import device as device_module
+from ppocli import device as device_module
 from ppocli.device import SecondThread, choose_device, one_thread
 from ppocli.errors import PpocliError
 
