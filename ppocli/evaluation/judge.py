@@ -26,8 +26,8 @@ way from the first ones to the target: they explore, and most of them were begun
 """
 FIRST_EPISODES = 20
 """Of a solved check; the others are only played where they may still make up for what these lack."""
-GROWTH_BETWEEN_CHECKS = 1.1
-"""There is no other check until training is longer by this factor."""
+GROWTH_BETWEEN_CHECKS = 1.1, 1.5
+"""By what factor training is longer at the next check: at least, and at most; between them by how far it has come."""
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - nothing went wrong
@@ -114,13 +114,20 @@ class Judge:
             return None
         seed, played_before = self._config.train.seed, self._checks * NUM_EPISODES
         seeds = evaluation_seeds(seed, Purpose.SOLVED_CHECK, NUM_EPISODES, after=played_before)
-        self._checks, self._next_check = self._checks + 1, math.ceil(GROWTH_BETWEEN_CHECKS * (iteration + 1)) - 1
+        self._checks += 1
         returns = self._greedy_returns(agent, seeds[:FIRST_EPISODES])
-        if not may_average(self.target, returns, NUM_EPISODES):
-            return None
-        checked = float(np.mean(returns + self._greedy_returns(agent, seeds[FIRST_EPISODES:])))
-        self._solved = checked >= self.target
+        if may_average(self.target, returns, NUM_EPISODES):
+            returns += self._greedy_returns(agent, seeds[FIRST_EPISODES:])
+        checked = float(np.mean(returns))
+        self._solved = checked >= self.target and len(returns) == NUM_EPISODES
+        self._next_check = math.ceil(self._growth(checked, self.target) * (iteration + 1)) - 1
         return checked if self._solved else None
+
+    def _growth(self, checked: float, target: float) -> float:
+        """Return by what factor training is longer when a policy that was `checked` is there at its pace so far."""
+        least, most = GROWTH_BETWEEN_CHECKS
+        first = target if self._first_return is None else self._first_return
+        return min(most, max(least, (target - first) / max(checked - first, 1e-9)))
 
     def _has_a_fair_chance(self, target: float) -> bool:
         if self._first_return is None:

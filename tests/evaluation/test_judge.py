@@ -154,14 +154,26 @@ def test_who_has_begun_beyond_the_target_is_asked_as_long_as_training_averages_i
     assert judge.judge(agent, 1, episodes(20, RETURN)).solved_return == RETURN
 
 
-def test_a_check_that_failed_is_not_repeated_until_training_is_a_tenth_longer(make, agent):
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (RETURN - 99, [*range(1, 12), 13, 15, 17, 19, 21, 24, 27, 30, 33, 37, 40]),  # 99 of 100 are behind it: a tenth
+        (RETURN - 4, [1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 30, 38, 40]),  # 4 of 5: a quarter
+        (RETURN - 1, [1, 2, 3, 5, 8, 12, 18, 27, 40]),  # 1 of 2: a half at most
+        (RETURN + 0.5, [1, 2, 3, 5, 8, 12, 18, 27, 40]),  # worse than it began
+        (RETURN + 9, [*range(1, 12), 13, 15, 17, 19, 21, 24, 27, 30, 33, 37, 40]),  # it began beyond the target
+    ],
+)
+def test_a_check_that_failed_is_repeated_when_the_target_would_be_reached_at_the_pace_so_far(
+    make, agent, first, expected
+):
     judge, envs = make(target=RETURN + 1, eval_interval=10**6, env_steps=32 * 40)
     checked = []
     for iteration in range(40):
-        judge.judge(agent, iteration, episodes(100, RETURN + 1))
+        judge.judge(agent, iteration, episodes(20 * (iteration == 0), first) + episodes(20, RETURN + 1))
         if len(envs.seen()) >= 20:
             checked.append(iteration + 1)
-    assert checked == [*range(1, 12), 13, 15, 17, 19, 21, 24, 27, 30, 33, 37, 40]  # and after the last one always
+    assert checked == expected  # and after the last one always
 
 
 def test_every_check_has_episodes_of_its_own(make, agent):

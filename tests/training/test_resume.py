@@ -235,7 +235,7 @@ def test_when_to_check_again_cannot_be_left_out(remembers, solved_in, tmp_path, 
         return [replace(episode, episode_return=episode_return) for episode in evaluate(envs, policy, seeds)]
 
     monkeypatch.setattr("ppocli.evaluation.judge.evaluate", unlucky_once)
-    monkeypatch.setattr("ppocli.evaluation.judge.GROWTH_BETWEEN_CHECKS", 4)
+    monkeypatch.setattr("ppocli.evaluation.judge.GROWTH_BETWEEN_CHECKS", (4, 4))
     folder = killed(SOLVED, tmp_path / "killed", 2)
     saved = newest_checkpoint(Run(folder))
     if not remembers:
