@@ -202,21 +202,21 @@ def solving(**settings):
     """Truncated-v0 gives every policy a return of 6, so that nothing but the target says when it is solved."""
     return make_config(
         env={"id": "Truncated-v0"},
-        ppo={"horizon": 16},
-        **({"env_steps": 64 * 12, "eval_interval": 10_000, "target_return": 6.0} | settings),
+        ppo={"horizon": 8, "minibatch_size": 32},
+        **({"env_steps": 32 * 12, "eval_interval": 10_000, "target_return": 6.0} | settings),
     )
 
 
-def test_solved_is_asked_once_40_episodes_average_the_target(tmp_path):
-    # 4 environments × 16 steps end 20 episodes of 3 steps in the first iteration, and 40 by the next
+def test_solved_is_asked_once_20_episodes_average_the_target(tmp_path):
+    # 4 environments × 8 steps end 8 episodes of 3 steps in the first iteration, and 20 by the next
     _, iterations = trained(solving(), tmp_path / "run")
-    assert [r.progress.solved_at_env_steps for r in iterations[:3]] == [None, 128, 128]
+    assert [r.progress.solved_at_env_steps for r in iterations[:3]] == [None, 64, 64]
     assert len(iterations) == 12
     assert iterations[1].progress.solved_at_seconds == iterations[-1].progress.solved_at_seconds > 0
 
 
 def test_stop_when_solved_makes_that_agent_the_best(tmp_path):
-    run, iterations = trained(solving(eval_interval=64), tmp_path / "run", stop_when_solved=True)
+    run, iterations = trained(solving(eval_interval=32), tmp_path / "run", stop_when_solved=True)
     assert len(iterations) == 2
     for name in ("best", "last"):
         assert checkpoint.load(run.checkpoint(name)).progress.iterations == 2
@@ -230,7 +230,9 @@ def test_a_target_out_of_reach_is_not_solved(tmp_path):
     assert run.checkpoint("best").exists()
 
 
-def test_a_failed_check_is_not_repeated_for_2_iterations_and_the_end_is_always_checked(tmp_path, monkeypatch):
+def test_a_failed_check_is_not_repeated_until_training_is_a_tenth_longer_and_the_end_is_always_checked(
+    tmp_path, monkeypatch
+):
     asked = []
 
     def unlucky(envs, policy, seeds):
@@ -243,8 +245,9 @@ def test_a_failed_check_is_not_repeated_for_2_iterations_and_the_end_is_always_c
     iterations = train(solving(eval_episodes=7), Run(tmp_path / "run"))
     for iteration in iterations:  # noqa: B007 - the last one is looked at below
         asked_after.append(list(asked))
-    # after iteration 2, then two without, after 5, 8 and 11, and after 12, the end, which is also evaluated with 7
-    expected = [[]] + [[20]] * 3 + [[20] * 2] * 3 + [[20] * 3] * 3 + [[20] * 4] + [[20] * 5 + [7]]
+    # after each iteration from the second to the eleventh, then not before the 13th; but the 12th is the end, which is
+    # also evaluated with 7
+    expected = [[], *([20] * checks for checks in range(1, 11)), [20] * 11 + [7]]
     assert asked_after == expected
     assert iteration.progress.solved_at_env_steps is None
 
