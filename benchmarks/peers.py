@@ -102,8 +102,9 @@ class Trained:
 
 
 def printed(command: Sequence[str | Path], **options: Any) -> str:
-    """Run a command and return what it prints; say what it said where it fails."""
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    """Run a command where its own files (logs, MuJoCo's warnings) bother nobody; return what it prints."""
+    with tempfile.TemporaryDirectory() as work:
+        outcome = subprocess.run(command, capture_output=True, text=True, check=False, cwd=work, **options)
     if outcome.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{outcome.stderr}")
     return outcome.stdout
@@ -178,10 +179,9 @@ def cleanrl(folder: Path, config: Config, seed: int) -> Trained:
         "num-minibatches": config.batch_size // config.update.minibatch_size,
         "update-epochs": config.update.update_epochs,
     }
-    with tempfile.TemporaryDirectory() as work:
-        arguments = [f"--{name}={value}" for name, value in options.items()]
-        command = [python_of("cleanrl"), folder.resolve() / "cleanrl" / script, *arguments]
-        speeds = re.findall(r"SPS: (\d+)", printed(command, cwd=work, env=ONE_THREAD))
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    command = [python_of("cleanrl"), folder.resolve() / "cleanrl" / script, *arguments]
+    speeds = re.findall(r"SPS: (\d+)", printed(command, env=ONE_THREAD))
     return Trained(config.train.env_steps, config.train.env_steps / int(speeds[-1]))
 
 
@@ -189,14 +189,16 @@ def solved(presets: Sequence[str], seeds: int, with_peers: bool) -> None:
     """Enter to solved: ours the whole process, the peer its training alone."""
     results: dict[str, list[Trained]] = {}
     env_id = load_config(presets[0].partition(":")[0]).env.id
-    for preset in presets:
+
+    def solve(preset: str, seed: int) -> Trained:
         name, _, backend = preset.partition(":")
-        ours(name, 0, "--set", f"env.backend={backend or 'gymnasium'}", "--stop-when-solved")  # warms the caches
+        return ours(name, seed, "--set", f"env.backend={backend or 'gymnasium'}", "--stop-when-solved")
+
+    for preset in presets:
+        solve(preset, 0)  # warms the caches
     for seed in range(seeds):
         for preset in presets:
-            name, _, backend = preset.partition(":")
-            options = ("--set", f"env.backend={backend or 'gymnasium'}", "--stop-when-solved")
-            results.setdefault(preset, []).append(ours(name, seed, *options))
+            results.setdefault(preset, []).append(solve(preset, seed))
         if with_peers:
             zoo, target = ZOO[env_id], {"LunarLander-v3": 200, "CartPole-v1": 475}[env_id]
             results.setdefault("Stable-Baselines3", []).append(sb3(zoo, seed, target))

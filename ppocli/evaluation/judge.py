@@ -73,8 +73,9 @@ class Judge:
         if forms != {name: (values.ndim, values.dtype.kind) for name, values in self.state_dict().items()}:
             raise CheckpointError("the checkpoint does not hold what training has found out so far")
         self._recent_returns.extend(state["recent_returns"].tolist())
-        self.best_return = float(state["best_return"][0]) if len(state["best_return"]) else None
-        self._first_return = float(state["first_return"][0]) if len(state["first_return"]) else None
+        self.best_return, self._first_return = (
+            next(iter(state[name].tolist()), None) for name in ("best_return", "first_return")
+        )
         self._solved = bool(state["solved"])
         self._checks, self._next_check = int(state["checks"]), int(state["next_check"])
 
