@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from math import sqrt
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,30 +53,33 @@ class MLP(Network):
 
     def __init__(self, layers: Sequence[nn.Linear], activation: Activation) -> None:
         super().__init__(*layers[:1], *(module for layer in layers[1:] for module in (activation.layer(), layer)))
-        self._layers, self._activation = list(layers), activation
+        self._activation = activation
+        # Each layer's own, whatever is loaded into it later: to ask a module by name takes as long as a product.
+        self._weights = cast("list[dict[str, Tensor]]", [layer._parameters for layer in layers])
 
     def forward(self, obs: Tensor) -> Tensor:
         """Do what the modules would do one by one, without calling them."""
-        return self.with_backward(obs)[0]
+        for weights in self._weights[:-1]:
+            obs = self._activation.f(F.linear(obs, **weights))
+        return F.linear(obs, **self._weights[-1])
 
     def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
         """Do what `Network.with_backward` does, for obs (B, inputs)."""
-        weights = [(layer.weight, layer.bias) for layer in self._layers]
         inputs, taken = [obs], []  # by each layer, and by each activation
         ones = obs.new_ones(len(obs))
-        for weight, bias in weights[:-1]:
-            taken.append(F.linear(inputs[-1], weight, bias))
+        for weights in self._weights[:-1]:
+            taken.append(F.linear(inputs[-1], **weights))
             inputs.append(self._activation.f(taken[-1]))
 
         def backward(gradient: Tensor) -> None:
-            for depth in range(len(weights) - 1, -1, -1):
-                (weight, bias), transposed = weights[depth], gradient.t()
+            for depth in range(len(inputs) - 1, -1, -1):
+                (weight, bias), transposed = self._weights[depth].values(), gradient.t()
                 _gradient_of(weight).addmm_(transposed, inputs[depth])
                 _gradient_of(bias).addmv_(transposed, ones)
                 if depth:
                     gradient = self._activation.backward(gradient.mm(weight), taken[depth - 1], inputs[depth])
 
-        return F.linear(inputs[-1], *weights[-1]), backward
+        return F.linear(inputs[-1], **self._weights[-1]), backward
 
 
 def _gradient_of(parameter: Tensor) -> Tensor:

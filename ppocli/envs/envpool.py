@@ -58,7 +58,8 @@ class EnvPoolVectorEnv:
         self._playing, self._used = np.zeros((2, num_envs), dtype=bool)
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        named = np.isin(np.arange(self.num_envs), indices)
+        named = np.zeros(self.num_envs, dtype=bool)
+        named[list(indices)] = True
         again = named & self._used  # the others show their first observation already
         if again.any():
             self._obs[again] = self._flat(self._envs.reset(options={"reset_mask": again})[0])

@@ -1,7 +1,6 @@
 """Gymnasium's environments shared out among this process and a few worker processes, over shared memory."""
 
 import atexit
-import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +19,7 @@ _CHEAP_SECONDS = 1e-3  # for a step of an environment: what takes longer may wel
 
 
 class WorkerVectorEnv:
-    """N environments: this process steps the first share of them, each worker process another, at the same time.
+    """N environments: this process steps one share of them, each worker process another, at the same time.
 
     Which process an environment lives in changes nothing that it does. So with `env.workers: auto`, on a machine that
     has too much else to do for them to pay, this process plays the episodes of all that begin, and asks them again
@@ -34,8 +33,8 @@ class WorkerVectorEnv:
         self.obs_spec, self.action_spec = own.obs_spec, own.action_spec
         self.reward_threshold, self.assumed_limit = own.reward_threshold, own.assumed_limit
         self._crew, self._is_auto = crew, config.workers == "auto"
-        bounds = [num_envs * part // (num_workers + 1) for part in range(num_workers + 2)]
-        self._own_end = bounds[1]
+        processes = num_workers + 1
+        self._own_share = np.arange(num_envs) % processes == 0  # in turn: whichever play, all have about as many
         self._theirs = np.zeros(num_envs, dtype=bool)  # whether the current episode is a worker's
         self._playing = np.zeros(num_envs, dtype=bool)
         self._lag, self._alone_until, self._alone_seconds = 0.0, 0.0, _ALONE_SECONDS[0]
@@ -45,7 +44,7 @@ class WorkerVectorEnv:
             buffer = shared_array("b", num_envs * row.itemsize)
             self._rows = np.frombuffer(buffer, row)
             self._rows["seed"] = NO_RESET
-            parts = [slice(*ends) for ends in itertools.pairwise(bounds[1:])]
+            parts = [slice(first, None, processes) for first in range(1, processes)]
             self._shares = crew.take([Share(spec, config, buffer, row, part) for part in parts])
         except BaseException:
             self.close()
@@ -53,7 +52,7 @@ class WorkerVectorEnv:
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         named, given = np.array(indices, dtype=int), np.array(seeds, dtype=np.int64)
-        self._theirs[named] = (named >= self._own_end) & (time.perf_counter() >= self._alone_until)
+        self._theirs[named] = ~self._own_share[named] & (time.perf_counter() >= self._alone_until)
         self._playing[named] = True
         theirs = self._theirs[named]
         self._rows["seed"][named[theirs]] = given[theirs]

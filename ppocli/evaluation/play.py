@@ -64,15 +64,10 @@ def random(spec: ActionSpec) -> Policy:
 def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list[Episode]]:
     """Play one episode for each seed; yield at the start and after every step what it finished, before any reset.
 
-    Episodes are dealt out to the environments in turn, so that each is played once, however short or long it is.
+    Whichever environment has ended its episode begins the next; each is played, however short or long it is.
     """
-    num_envs = envs.num_envs
-
-    def seed_of(environment: int, number: int) -> int | None:
-        index = number * num_envs + environment
-        return seeds[index] if index < len(seeds) else None
-
-    episodes = Episodes(envs, seed_of)
+    to_come = iter(seeds)
+    episodes = Episodes(envs, lambda environment, number: next(to_come, None))
     # One for each row of the batch; what an environment without an episode draws goes nowhere.
     generators = [generator(seed or 0, Stream.POLICY) for seed in episodes.seeds]
     yield []

@@ -67,6 +67,15 @@ def test_the_number_of_workers_changes_nothing(make, env_id, num_workers):
         assert (one is other is None) or np.array_equal(one, other, equal_nan=True)
 
 
+@pytest.mark.parametrize("num_playing", [1, 2, 6, 9, 20])
+def test_whichever_environments_play_all_processes_have_about_as_many(make, num_playing):
+    envs = make("Counting-v0", 20, 2)
+    envs.reset(range(num_playing), range(num_playing))
+    shares = [np.count_nonzero(envs._theirs[share.part]) for share in envs._shares]
+    shares.append(num_playing - sum(shares))
+    assert max(shares) - min(shares) <= 1
+
+
 def test_what_has_ended_waits_and_only_the_named_are_reset(make):
     envs = make("Counting-v0", 3, length=2)  # registered in this process only
     envs.reset([0, 1, 2], [10, 11, 12])

@@ -6,7 +6,7 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.config.models import EnvConfig, NetworkConfig
-from ppocli.envs.api import Continuous, Discrete, Vector
+from ppocli.envs.api import Continuous, Discrete, Observations, Step, Vector
 from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
 from ppocli.evaluation.play import evaluate, greedy, play, random, stochastic
 from ppocli.seeds import Purpose, evaluation_seeds
@@ -81,3 +81,32 @@ def test_episodes_that_end_are_seen_before_what_comes_next():
     # at the start, and after each step
     assert seen[0] == []
     assert len(seen) == 1 + max(episode.episode_length for finished in seen for episode in finished)
+
+
+def test_whichever_environment_is_free_begins_the_next_episode():
+    """Two environments, and four episodes of which the first takes as long as the others together."""
+
+    class Timed:
+        num_envs, info_keys, assumed_limit, env_id = 2, (), None, "Timed"
+        lengths = np.zeros(2)
+
+        def reset(self, indices, seeds):
+            self.lengths[list(indices)] = seeds  # an episode of seed n takes n steps
+            return Observations(np.zeros((2, 1), np.float32))
+
+        def step(self, actions):
+            self.lengths -= 1
+            never = np.zeros(2, dtype=bool)
+            return Step(np.zeros((2, 1), np.float32), np.zeros(2), self.lengths == 0, never)
+
+    steps = list(play(Timed(), lambda obs, generators: np.zeros(2, int), [9, 2, 3, 4]))
+    ended = [(number, episode.seed, episode.environment) for number, now in enumerate(steps) for episode in now]
+    assert ended == [(2, 2, 1), (5, 3, 1), (9, 9, 0), (9, 4, 1)]
+
+
+@pytest.mark.parametrize("hidden_sizes", [(64, 64), (256, 256), (13, 7)])
+def test_which_environment_plays_an_episode_changes_no_bit(hidden_sizes):
+    agent = Agent(Vector(8), Continuous((True,) * 3), NetworkConfig(hidden_sizes=hidden_sizes))
+    obs = np.random.default_rng(0).normal(size=(NUM_EVAL_ENVS, 8)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(NUM_EVAL_ENVS)
+    np.testing.assert_array_equal(greedy(agent)(obs[order], []), greedy(agent)(obs, [])[order])
