@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ppocli.config.models import EnvConfig
 from ppocli.envs import spaces
-from ppocli.envs.api import Observations, Step
+from ppocli.envs.api import Discrete, Observations, Step
 from ppocli.envs.given import first_obs, flag, number, number_or_nan, picture
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import FAILURES, blame
@@ -22,6 +22,13 @@ ASSUMED_LIMIT = 10_000  # env steps of an episode where neither the task nor the
 CLOSE_SECONDS = 5.0  # that environments may take to close
 KEEP_THEIR_WORLD = {"BipedalWalker", "BipedalWalkerHardcore", "CarRacing"}
 """Environments whose `reset` builds into the world of the episode before: each episode gets an object of its own."""
+
+
+def package_of(env_id: str) -> str:
+    """Return the package that an environment's code is from, "" for one that is not known."""
+    spec = gym.registry.get(env_id)
+    code = spec.entry_point if spec else ""
+    return (code if isinstance(code, str) else getattr(code, "__module__", "")).partition(":")[0].partition(".")[0]
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
@@ -68,6 +75,8 @@ class GymnasiumVectorEnv:
         self.spec = first.spec  # what Gymnasium made the environments from
         self.obs_spec, self._flatten = spaces.observations(config.id, first.observation_space)
         self.action_spec, self._to_env = spaces.actions(config.id, first.action_space)
+        # Gymnasium's own reckon faster with Python's numbers; others expect NumPy's, which others give them.
+        self._takes_ints = isinstance(self.action_spec, Discrete) and package_of(config.id) == "gymnasium"
         self.reward_threshold = self.spec.reward_threshold if self.spec else None
         self.assumed_limit = None if self.spec and self.spec.max_episode_steps else ASSUMED_LIMIT
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)  # steps in a second of its own time
@@ -96,7 +105,7 @@ class GymnasiumVectorEnv:
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), dtype=bool)
         infos = np.full((self.num_envs, len(self.info_keys)), np.nan)
-        chosen = self._to_env(actions)
+        chosen = self._to_env(actions).tolist() if self._takes_ints else self._to_env(actions)
         self._steps += self._playing
         if self.assumed_limit:
             truncated |= self._playing & (self._steps >= self.assumed_limit)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
 
-import gymnasium as gym
 import numpy as np
 
 from ppocli.config.models import Config, EnvConfig
@@ -16,7 +15,7 @@ from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.crew import Crew, NoWorkersError
 from ppocli.envs.envpool import EnvPoolVectorEnv
-from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.gymnasium import GymnasiumVectorEnv, package_of
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import IMPORTED, import_modules
@@ -67,7 +66,7 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
                 f"env.backend: {config.env.backend} has a {config.env.id} of another form than Gymnasium's, in which "
                 "agents are evaluated; use env.backend: gymnasium"
             )
-        if _package(config.env.id) != "gymnasium":
+        if package_of(config.env.id) != "gymnasium":
             _warn_if_not_reproducible(evaluation)
         made.pop_all()
     return Environments(training, evaluation)
@@ -141,7 +140,7 @@ def _refuse_foreign_paths(config: EnvConfig) -> None:
         for text in leaves(value)
         if isinstance(text, str) and not re.fullmatch(r"[\w+-][\w +-]*", text)
     }
-    package = _package(config.id)
+    package = package_of(config.id)
     plugins = {plugin.module.partition(".")[0] for plugin in entry_points(group="gymnasium.envs")} if paths else set()
     imported = {known.name.partition(".")[0] for known in IMPORTED}
     if not paths or not (config.backend == "envpool" or package in {"gymnasium", *plugins} - imported):
@@ -153,13 +152,6 @@ def _refuse_foreign_paths(config: EnvConfig) -> None:
                 f"--set env.kwargs.{key}=…, or --import {package or 'envpool'}, if you trust who wrote it"
             )
     import_modules([package or "envpool"])
-
-
-def _package(env_id: str) -> str:
-    """Return the package that an environment's code is from."""
-    spec = gym.registry.get(env_id)
-    code = spec.entry_point if spec else ""
-    return (code if isinstance(code, str) else getattr(code, "__module__", "")).partition(":")[0].partition(".")[0]
 
 
 def automatic_workers(num_envs: int) -> int:

@@ -21,13 +21,14 @@ from ppocli.seeds import Purpose, evaluation_seeds
 
 RECENT_EPISODES = 20
 SHARE_OF_THE_WAY = 2 / 3
-"""Training asks whether the greedy policy has solved the task when the last RECENT_EPISODES average such a share of the
-way from the first ones to the target: they explore, and most of them were begun by a policy several iterations old.
+"""Training asks whether the greedy policy has solved the task when the last RECENT_EPISODES have come such a share of
+the way to the target, from the first ones; after a check that failed, when they have gained such a share of what it
+lacked. They explore, and most of them were begun by a policy several iterations old.
 """
 FIRST_EPISODES = 20
 """Of a solved check; the others are only played where they may still make up for what these lack."""
-GROWTH_BETWEEN_CHECKS = 1.1, 1.5
-"""By what factor training is longer at the next check: at least, and at most; between them by how far it has come."""
+GROWTH_BETWEEN_CHECKS = 1.1
+"""By what factor training is longer at the next check, at least; when it is twice that, it asks whatever was gained."""
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - nothing went wrong
@@ -51,7 +52,7 @@ class Judge:
         self._first_solver_wins = first_solver_wins
         self._should_stop = should_stop
         self._recent_returns: deque[float] = deque(maxlen=NUM_EPISODES)
-        self._first_return: float | None = None  # the mean of the first RECENT_EPISODES
+        self._asks_at: float | None = None  # what the RECENT_EPISODES must average; unknown until there are so many
         self._solved = False
         self._checks, self._next_check = 0, 0  # how many there were, and the iteration before which there is none
 
@@ -60,7 +61,7 @@ class Judge:
         return {
             "recent_returns": np.array(self._recent_returns, dtype=np.float64),
             "best_return": _optional(self.best_return),
-            "first_return": _optional(self._first_return),
+            "asks_at": _optional(self._asks_at),
             "solved": np.array(self._solved),
             "checks": np.array(self._checks),
             "next_check": np.array(self._next_check),
@@ -68,26 +69,24 @@ class Judge:
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state that `state_dict` returned. Raises CheckpointError for anything else."""
-        state = {"checks": np.array(0), "first_return": _optional(None)} | dict(state)  # unknown to earlier versions
+        state = {"checks": np.array(0), "asks_at": _optional(None)} | dict(state)  # unknown to earlier versions
         forms = {name: (values.ndim, values.dtype.kind) for name, values in state.items()}
         if forms != {name: (values.ndim, values.dtype.kind) for name, values in self.state_dict().items()}:
             raise CheckpointError("the checkpoint does not hold what training has found out so far")
         self._recent_returns.extend(state["recent_returns"].tolist())
-        self.best_return, self._first_return = (
-            next(iter(state[name].tolist()), None) for name in ("best_return", "first_return")
+        self.best_return, self._asks_at = (
+            next(iter(state[name].tolist()), None) for name in ("best_return", "asks_at")
         )
         self._solved = bool(state["solved"])
         self._checks, self._next_check = int(state["checks"]), int(state["next_check"])
 
     def ask_again(self) -> None:
         """Forget that the task was solved, as it has another target now."""
-        self._solved, self._next_check = False, 0
+        self._solved, self._next_check, self._asks_at = False, 0, None
 
     def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode]) -> Verdict:
         """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""
         self._recent_returns.extend(episode.episode_return for episode in episodes)
-        if self._first_return is None and len(self._recent_returns) >= RECENT_EPISODES:
-            self._first_return = float(np.mean([*self._recent_returns][:RECENT_EPISODES]))
         final = iteration + 1 == self._config.num_iterations
         batch_size, interval = self._config.batch_size, self._config.train.eval_interval
         is_due = (iteration + 1) * batch_size // interval > iteration * batch_size // interval  # at another multiple
@@ -111,7 +110,10 @@ class Judge:
         """
         if self.target is None or self._solved:
             return None
-        if not final and not (iteration >= self._next_check and self._has_a_fair_chance(self.target)):
+        recent_return = self._recent_return()
+        if self._asks_at is None and recent_return is not None:
+            self._asks_at = _when_to_ask(self.target, recent_return, recent_return)
+        if not final and not self._has_a_fair_chance(iteration, recent_return):
             return None
         seed, played_before = self._config.train.seed, self._checks * NUM_EPISODES
         seeds = evaluation_seeds(seed, Purpose.SOLVED_CHECK, NUM_EPISODES, after=played_before)
@@ -121,20 +123,19 @@ class Judge:
             returns += self._greedy_returns(agent, seeds[FIRST_EPISODES:])
         checked = float(np.mean(returns))
         self._solved = checked >= self.target and len(returns) == NUM_EPISODES
-        self._next_check = math.ceil(self._growth(checked, self.target) * (iteration + 1)) - 1
+        self._next_check = math.ceil(GROWTH_BETWEEN_CHECKS * (iteration + 1)) - 1
+        if recent_return is not None:
+            self._asks_at = _when_to_ask(self.target, recent_return, checked)
         return checked if self._solved else None
 
-    def _growth(self, checked: float, target: float) -> float:
-        """Return by what factor training is longer when a policy that was `checked` is there at its pace so far."""
-        least, most = GROWTH_BETWEEN_CHECKS
-        first = target if self._first_return is None else self._first_return
-        return min(most, max(least, (target - first) / max(checked - first, 1e-9)))
+    def _recent_return(self) -> float | None:
+        recent = [*self._recent_returns][-RECENT_EPISODES:]
+        return float(np.mean(recent)) if len(recent) == RECENT_EPISODES else None
 
-    def _has_a_fair_chance(self, target: float) -> bool:
-        if self._first_return is None:
+    def _has_a_fair_chance(self, iteration: int, recent_return: float | None) -> bool:
+        if recent_return is None or self._asks_at is None or iteration < self._next_check:
             return False
-        left = max(0.0, (1 - SHARE_OF_THE_WAY) * (target - self._first_return))
-        return bool(np.mean([*self._recent_returns][-RECENT_EPISODES:]) >= target - left)
+        return recent_return >= self._asks_at or 0 < 2 * self._next_check <= iteration
 
     def _greedy_returns(self, agent: Agent, seeds: Sequence[int]) -> list[float]:
         act = greedy(agent)
@@ -145,6 +146,11 @@ class Judge:
             return act(obs, generators)
 
         return [episode.episode_return for episode in evaluate(self._envs, policy, seeds)]
+
+
+def _when_to_ask(target: float, recent_return: float, measured: float) -> float:
+    """Return what training has to average, when it averages `recent_return` and the policy is worth `measured`."""
+    return min(target, recent_return + SHARE_OF_THE_WAY * (target - measured))
 
 
 def _optional(value: float | None) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -198,3 +199,19 @@ def test_a_render_mode_reaches_every_environment_and_frames_come_from_the_first(
     assert envs.frames_per_second == 50
     assert GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 1).frames_per_second == 30
     envs.close()
+
+
+@pytest.mark.parametrize("env_id", ["LunarLander-v3", "Acrobot-v1", "Taxi-v4", "FrozenLake-v1", "Counting-v0"])
+def test_gymnasiums_own_are_given_pythons_numbers_and_do_what_they_do_with_numpys(env_id):
+    envs, alone = make(env_id, 1), gym.make(env_id)
+    given, step = [], type(alone.unwrapped).step
+    envs._envs[0].unwrapped.step = lambda action: (given.append(action), step(envs._envs[0].unwrapped, action))[1]
+    envs.reset([0], [5])
+    alone.reset(seed=5)
+    for action in np.random.default_rng(0).integers(envs.action_spec.num_choices, size=40):
+        seen, (obs, reward, terminated, *_) = envs.step(action[np.newaxis]), alone.step(action)
+        np.testing.assert_array_equal(seen.obs[0], envs._flatten(obs))
+        assert seen.rewards[0] == reward
+        if terminated:
+            break
+    assert {type(action) for action in given} == {np.int64 if env_id == "Counting-v0" else int}

@@ -154,26 +154,39 @@ def test_who_has_begun_beyond_the_target_is_asked_as_long_as_training_averages_i
     assert judge.judge(agent, 1, episodes(20, RETURN)).solved_return == RETURN
 
 
+TENTHS = [*range(2, 12), 13, 15, 17, 19, 21, 24, 27, 30, 33, 37, 40]
+"""Iterations at each of which training is at least a tenth longer than at the one before."""
+
+
 @pytest.mark.parametrize(
-    ("first", "expected"),
+    ("gained", "expected"),
     [
-        (RETURN - 99, [*range(1, 12), 13, 15, 17, 19, 21, 24, 27, 30, 33, 37, 40]),  # 99 of 100 are behind it: a tenth
-        (RETURN - 4, [1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 30, 38, 40]),  # 4 of 5: a quarter
-        (RETURN - 1, [1, 2, 3, 5, 8, 12, 18, 27, 40]),  # 1 of 2: a half at most
-        (RETURN + 0.5, [1, 2, 3, 5, 8, 12, 18, 27, 40]),  # worse than it began
-        (RETURN + 9, [*range(1, 12), 13, 15, 17, 19, 21, 24, 27, 30, 33, 37, 40]),  # it began beyond the target
+        (6.0, TENTHS),
+        (4.1, TENTHS),  # two thirds of the six that the policy lacks, and more
+        (3.9, [2, 5, 11, 25, 40]),  # too little: only when training is twice as long as it need be
+        (-50.0, [2, 5, 11, 25, 40]),
     ],
 )
-def test_a_check_that_failed_is_repeated_when_the_target_would_be_reached_at_the_pace_so_far(
-    make, agent, first, expected
-):
-    judge, envs = make(target=RETURN + 1, eval_interval=10**6, env_steps=32 * 40)
-    checked = []
-    for iteration in range(40):
-        judge.judge(agent, iteration, episodes(20 * (iteration == 0), first) + episodes(20, RETURN + 1))
+def test_a_check_that_failed_is_repeated_when_training_has_gained_most_of_what_it_lacked(make, agent, gained, expected):
+    judge, envs = make(target=RETURN + 6, eval_interval=10**6, env_steps=32 * 40)
+    judge.judge(agent, 0, episodes(20, -1000.0))
+    recent, checked = -100.0, []
+    for iteration in range(1, 40):
+        judge.judge(agent, iteration, episodes(20, recent))
         if len(envs.seen()) >= 20:
             checked.append(iteration + 1)
+            recent += gained
     assert checked == expected  # and after the last one always
+
+
+def test_training_that_averages_the_target_is_enough_to_ask_whatever_a_check_found(make, agent):
+    judge, envs = make(target=RETURN + 1, eval_interval=10**6, env_steps=32 * 40)
+    checked = []
+    for iteration in range(1, 40):
+        judge.judge(agent, iteration, episodes(20, RETURN + 1))
+        if len(envs.seen()) >= 20:
+            checked.append(iteration + 1)
+    assert checked == TENTHS
 
 
 def test_every_check_has_episodes_of_its_own(make, agent):
@@ -182,6 +195,8 @@ def test_every_check_has_episodes_of_its_own(make, agent):
         judge, envs = make(target=target, eval_interval=10**6)
         if state is not None:  # in a run that is resumed, too
             judge.load_state_dict(state)
+        if target == RETURN:
+            judge.ask_again()
         judge.judge(agent, iteration, episodes(20, target))
         seeds += envs.seen()
         state = judge.state_dict()
@@ -257,7 +272,7 @@ def test_it_goes_on_where_it_stood(make, agent):
 def test_what_an_earlier_version_remembers_is_taken_over(make, agent):
     one, _ = make(target=RETURN)
     state = one.state_dict()
-    del state["checks"], state["first_return"]  # which it did not know
+    del state["checks"], state["asks_at"]  # which it did not know
     other, _ = make(target=RETURN)
     other.load_state_dict(state)
     assert other.judge(agent, 0, episodes(40, RETURN)).solved_return == RETURN

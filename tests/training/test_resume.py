@@ -195,7 +195,7 @@ PIECES = [
     *("optimizer.exp_avg", "optimizer.exp_avg_sq", "optimizer.steps"),
     *("rewards.returns", "rewards.mean", "rewards.var", "rewards.count"),
     *(f"episodes.{name}" for name in ("env_steps", "numbers", "lengths", "returns", "obs", "actions")),
-    *(f"judge.{name}" for name in ("recent_returns", "first_return", "best_return", "checks", "next_check", "solved")),
+    *(f"judge.{name}" for name in ("recent_returns", "asks_at", "best_return", "checks", "next_check", "solved")),
 ]
 
 
@@ -235,7 +235,7 @@ def test_when_to_check_again_cannot_be_left_out(remembers, solved_in, tmp_path, 
         return [replace(episode, episode_return=episode_return) for episode in evaluate(envs, policy, seeds)]
 
     monkeypatch.setattr("ppocli.evaluation.judge.evaluate", unlucky_once)
-    monkeypatch.setattr("ppocli.evaluation.judge.GROWTH_BETWEEN_CHECKS", (4, 4))
+    monkeypatch.setattr("ppocli.evaluation.judge.GROWTH_BETWEEN_CHECKS", 4)
     folder = killed(SOLVED, tmp_path / "killed", 2)
     saved = newest_checkpoint(Run(folder))
     if not remembers:
