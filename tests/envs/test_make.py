@@ -115,8 +115,9 @@ def test_there_is_never_a_worker_without_an_environment(monkeypatch):
 
     monkeypatch.setattr(make, "WorkerVectorEnv", recorded)
     for num_envs in (1, 2, 60):
-        make_environments(config_with(id="Counting-v0", num_envs=num_envs, workers=40))
-    assert made == [(20, 19), (2, 1), (20, 19), (60, 40), (20, 19)]  # each time those to evaluate in, too
+        make_environments(config_with(id="Counting-v0", num_envs=num_envs, workers=50))
+    to_evaluate_in = (NUM_EVAL_ENVS, NUM_EVAL_ENVS - 1)
+    assert made == [to_evaluate_in, (2, 1), to_evaluate_in, (60, 50), to_evaluate_in]
 
 
 @pytest.mark.parametrize(

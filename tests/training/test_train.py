@@ -14,7 +14,7 @@ import torch
 from ppocli.algorithm.rollout import make_batch
 from ppocli.algorithm.updates.ppo import PPO
 from ppocli.config.models import Config
-from ppocli.envs.make import evaluation_envs
+from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
 from ppocli.errors import NonFiniteError, PpocliError, UsageError
 from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import evaluate, greedy
@@ -55,7 +55,7 @@ def test_a_device_that_is_not_there_leaves_nothing_open_and_nothing_behind(tmp_p
     config = make_config(device="cuda")
     with pytest.raises(PpocliError, match="cuda"):
         list(train(config, Run(tmp_path / "new")))
-    assert sorted(closed) == [4, 20]
+    assert sorted(closed) == [4, NUM_EVAL_ENVS]
     assert list(tmp_path.iterdir()) == []
     run, _ = trained(make_config(env_steps=128), tmp_path / "run")
     closed.clear()
@@ -65,7 +65,7 @@ def test_a_device_that_is_not_there_leaves_nothing_open_and_nothing_behind(tmp_p
     job = Job(config, writer, resumes=True, saved=saved)
     with pytest.raises(PpocliError, match="cuda"):
         list(loop.train(job))
-    assert (sorted(closed), run.is_locked) == ([4, 20], False)
+    assert (sorted(closed), run.is_locked) == ([4, NUM_EVAL_ENVS], False)
 
 
 def test_only_what_a_resumed_run_continues_from_counts_as_saved(tmp_path):
