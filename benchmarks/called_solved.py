@@ -45,6 +45,8 @@ def main() -> None:
         means.append(found["return_mean"])
         checked, steps = trained["best_return"], trained["solved_at_env_steps"]
         print(f"seed {seed}  solved after {steps:,} env steps with {checked:.1f}, then {means[-1]:.1f}", flush=True)
+    if not means:
+        sys.exit("none was called solved")
     at_least = sum(mean >= 190 for mean in means)
     print(f"{len(means)} of {len(options.seeds)} solved; median {median(means):.1f}, least {min(means):.1f}")
     print(f"{at_least} of them at 190 or more")

@@ -14,7 +14,10 @@ MEASURE = """
 import gc, sys, time
 import numpy as np, torch
 from ppocli.algorithm.agent import Agent
-from ppocli.device import keep_freed_memory
+try:
+    from ppocli.device import keep_freed_memory
+except ImportError:  # where it was before
+    from ppocli.algorithm.device import keep_freed_memory
 from ppocli.algorithm.rollout import Batch
 from ppocli.algorithm.updates.make import make_update
 from ppocli.config.models import Config

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from signal import Signals
 from types import ModuleType
 from typing import Any
 
@@ -46,5 +45,7 @@ def death(process: SpawnProcess, seconds: float | None = None) -> str:
     """Return what a process has died of, for which it is given so many seconds."""
     process.join(seconds)
     code = process.exitcode or 0
-    memory = ", perhaps for want of memory" if -code == Signals.SIGKILL else ""
-    return f"killed by {signal_name(-code)}{memory}" if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal_name(-code)
+    return f"killed by {name}{', perhaps for want of memory' if 'SIGKILL' in name else ''}"

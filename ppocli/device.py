@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
     """Within the block, torch computes an operation with one CPU thread.
 
     With batches this small a second one gains little, and costs much when something else runs on its core; and the
-    number of threads decides the last bits of a sum. The update has its own way to use two (see `PPO.update`).
+    number of threads decides the last bits of a sum. An update may use two all the same (see `SecondThread`).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

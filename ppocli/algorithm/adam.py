@@ -34,7 +34,7 @@ class Adam:
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
-        self.steps = torch.zeros((), device=self.weights.device)
+        self.steps = torch.zeros((), dtype=torch.float32, device=self.weights.device)
 
     def zero_gradient(self) -> None:
         """Forget the gradient; backward passes add to it."""

@@ -20,8 +20,9 @@ def policy_loss(log_ratio: Tensor, advantages: Tensor, clip_coef: float) -> Tens
 def policy_loss_gradient(log_ratio: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
     """The gradient (B,) of `policy_loss` by the log-probabilities of the actions.
 
-    −ρ A / B where ρ A is the minimum, and 0 where the clip is, which more of the same would not change.
+    −ρ A / B where ρ A is the minimum, and 0 where the clipped term is, which does not depend on ρ.
     """
+    _assert_samples(log_ratio, advantages)
     ratio = log_ratio.exp()
     gain = ratio * advantages
     clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages
@@ -36,6 +37,7 @@ def value_loss(values: Tensor, returns: Tensor) -> Tensor:
 
 def value_loss_gradient(values: Tensor, returns: Tensor) -> Tensor:
     """The gradient (B,) of `value_loss` by the values: 2 (V − returns) / B."""
+    _assert_samples(values, returns)
     return (values - returns) * (2 / len(values))
 
 
@@ -54,10 +56,11 @@ def clipped_value_loss_gradient(values: Tensor, returns: Tensor, old_values: Ten
 
     2 (V − returns) / B where V has not moved further than ε or its own error is the larger, 0 elsewhere, half in a tie.
     """
+    _assert_samples(values, returns, old_values)
     moved = values - old_values
     clipped = old_values + moved.clamp(-clip_coef, clip_coef)
     larger = (values - returns).square() - (clipped - returns).square()
-    share = larger.heaviside(larger.new_tensor(0.5)).where(moved.abs() > clip_coef, 1.0)
+    share = ((larger.sign() + 1) / 2).where(moved.abs() > clip_coef, 1.0)
     return share * value_loss_gradient(values, returns)
 
 
@@ -85,5 +88,6 @@ def explained_variance(values: Tensor, returns: Tensor) -> float:
 
 def _assert_samples(*tensors: Tensor) -> None:
     """(B,) beside (B, 1) would be broadcast to (B, B), and give a wrong number."""
-    shapes = {tuple(tensor.shape) for tensor in tensors}
-    assert [len(shape) for shape in shapes] == [1], f"one number a sample, each (B,), and not {shapes}"
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    alike = all(len(shape) == 1 and shape == shapes[0] for shape in shapes)
+    assert alike, f"one number a sample, each (B,), and not {shapes}"

@@ -120,8 +120,9 @@ class _Worker:
     def start(self) -> None:
         turns = shared_array("q", 2)
         with children.main_module_hidden():
-            self._process, ours = children.start(_work, turns, self._shares)
+            process, ours = children.start(_work, turns, self._shares)
         self.link = Link(ours, turns, 0)
+        self._process = process  # last: a signal that comes before finds no worker, and it ends by itself
 
     def wait(self) -> None:
         """Wait until the worker has done what it was told. Raises what it raised, PpocliError when it has died."""

@@ -80,9 +80,10 @@ class WorkerVectorEnv:
         if at_work and self._is_auto and self._playing.all():
             self._measure(own_ended - began, time.perf_counter() - began)
         for share in at_work:
-            theirs = share.part if self._theirs[share.part].all() else np.flatnonzero(self._theirs)
+            theirs = self._theirs[share.part]
+            those = slice(None) if theirs.all() else theirs
             for name in OUTCOME:
-                getattr(step, name)[theirs] = rows[name][theirs]
+                getattr(step, name)[share.part][those] = rows[name][share.part][those]
         self._playing &= ~(step.terminated | step.truncated)
         return step
 

@@ -65,7 +65,8 @@ def may_average(target: float, samples: Sequence[float], count: int) -> bool:
     left = count - len(samples)
     needed = (count * target - math.fsum(samples)) / left
     error = np.std(samples, ddof=1) * math.sqrt(1 / len(samples) + 1 / left)
-    return bool(needed <= np.mean(samples) + LONG_SHOT * error)
+    within_reach = float(np.mean(samples) + LONG_SHOT * error)
+    return needed <= within_reach or math.isclose(needed, within_reach)  # all samples may be just the target
 
 
 def censored_median(times: Sequence[float | None]) -> float | None:

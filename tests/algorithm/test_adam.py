@@ -18,6 +18,16 @@ def loss(network, step):
     return (network(inputs) - inputs.sum(1, keepdim=True)).square().mean()
 
 
+def test_the_default_type_of_a_program_changes_nothing():
+    network = make_networks()[0]
+    torch.set_default_dtype(torch.float64)
+    try:
+        state = Adam(network).state_dict()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+
+
 def test_the_steps_are_those_of_torch():
     ours, theirs = make_networks()
     adam, reference = Adam(ours), torch.optim.Adam(theirs.parameters(), eps=1e-5)

@@ -1,5 +1,7 @@
 """PPO's update against the plain policy gradient."""
 
+import copy
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -7,13 +9,13 @@ import pytest
 import torch
 
 from ppocli.algorithm.agent import Agent
-from ppocli.algorithm.losses import clipped_value_loss, value_loss
-from ppocli.algorithm.rollout import Batch
+from ppocli.algorithm.losses import clipped_value_loss, policy_loss, value_loss
+from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.updates.make import make_update
 from ppocli.algorithm.updates.ppo import PPO
 from ppocli.config.models import Config, NetworkConfig, PPOConfig, UpdateConfig
 from ppocli.config.values import Schedule
-from ppocli.envs.api import Continuous, Discrete, Vector
+from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 from ppocli.errors import NonFiniteError
 
 THREE_CHOICES = Discrete(3)
@@ -87,6 +89,35 @@ def test_the_critics_gradient_is_that_of_its_weighted_error():
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("action_spec", [Discrete(3), MultiDiscrete((2, 3)), Continuous((True, False))])
+@pytest.mark.parametrize("hidden_sizes", [(), (16,)])
+@pytest.mark.parametrize("clip_vloss", [False, True])
+def test_the_gradient_is_that_of_the_whole_loss(action_spec, hidden_sizes, clip_vloss):
+    """By autograd, from arXiv:1707.06347 eq. 9; ratios and values lie within the clip and beyond."""
+    config = NetworkConfig(hidden_sizes=hidden_sizes, init="uniform")
+    agent = Agent(Vector(4), action_spec, config, torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(1)
+    obs, advantages, moved = (torch.randn(*shape, generator=rng) for shape in ((64, 4), (64,), (64,)))
+    with torch.no_grad():
+        actions = agent.sample(obs, torch.randn(64, agent.distribution.num_outputs, generator=rng))
+        old = agent.log_prob_and_entropy(obs, actions)[0] - 0.3 * moved
+        values = agent.value(obs) + moved
+    returns = values + torch.randn(64, generator=rng)
+    reference = copy.deepcopy(agent)
+    log_probs, entropies = reference.log_prob_and_entropy(obs, actions)
+    terms = (reference.value(obs), returns)
+    critics = clipped_value_loss(*terms, values, 0.2) if clip_vloss else value_loss(*terms)
+    (policy_loss(log_probs - old, advantages, 0.2) + 0.7 * critics - 0.3 * entropies.mean()).backward()
+
+    ppo = make_ppo(
+        agent,
+        **{"learning_rate": 0.0, "minibatch_size": 64, "update_epochs": 1, "max_grad_norm": None, "norm_adv": False},
+        **{"vf_coef": 0.7, "ent_coef": 0.3, "clip_vloss": clip_vloss},
+    )
+    update(ppo, Batch(obs, actions, old, values, advantages, returns))
+    torch.testing.assert_close(gradient(agent), gradient(reference), rtol=1e-4, atol=1e-6)
+
+
 def test_the_scale_of_advantages_matters_only_without_norm_adv():
     moved = {}
     for norm_adv in (True, False):
@@ -145,6 +176,21 @@ def test_every_sample_is_seen_once_an_epoch_in_an_order_of_its_own(monkeypatch):
     assert first.sort().values.equal(batch.obs[:, 0].sort().values)
     assert second.sort().values.equal(batch.obs[:, 0].sort().values)
     assert not first.equal(second)
+
+
+def test_no_epoch_keeps_the_observations_of_those_before(monkeypatch):
+    seen = []
+
+    def recorded(batch, size, rng, **settings):
+        assert sum(obs() is not None for obs in seen) <= 1  # of the minibatch that has just been learned from
+        for minibatch in minibatches(batch, size, rng, **settings):
+            seen.append(weakref.ref(minibatch.obs))
+            yield minibatch
+
+    monkeypatch.setattr("ppocli.algorithm.updates.ppo.minibatches", recorded)
+    agent = make_agent()
+    update(make_ppo(agent, update_epochs=3), make_batch(agent))
+    assert len(seen) == 3 * 4
 
 
 def test_update_moves_towards_what_paid():

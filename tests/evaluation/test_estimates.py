@@ -105,5 +105,6 @@ def test_whether_samples_may_still_average_a_target():
     assert may_average(161.9, samples, 100)  # 164.875 of the others: 0.99 standard errors
     assert not may_average(162.1, samples, 100)  # 165.125: 1.01
     assert may_average(150, [150.0] * 20, 100)
+    assert may_average(0.95, [0.95] * 20, 100)  # which no float is: sums of it are rounded
     assert not may_average(150.1, [150.0] * 20, 100)
     assert may_average(-1000, samples, 100)

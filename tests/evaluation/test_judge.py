@@ -203,6 +203,15 @@ def test_every_check_has_episodes_of_its_own(make, agent):
     assert len(set(seeds)) == len(seeds) == 20 + 20 + 100
 
 
+def test_who_reaches_the_target_just_so_in_every_episode_has_solved_the_task(make, agent, monkeypatch):
+    def exactly(envs, policy, seeds):
+        return [replace(episode, episode_return=0.99) for episode in evaluate(envs, policy, seeds)]
+
+    monkeypatch.setattr("ppocli.evaluation.judge.evaluate", exactly)
+    judge, _ = make(target=0.99)
+    assert judge.judge(agent, 9, episodes(20, 0.9)).solved_return == 0.99
+
+
 def test_a_check_without_hope_ends_after_its_first_episodes(make, agent, monkeypatch):
     for returns, played in (
         ([RETURN - 1.0] * 20, 20),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ppocli import __version__
 from ppocli.config.values import Schedule
 from ppocli.envs.make import evaluation_envs
 from ppocli.evaluation.agents import load_agent
@@ -17,6 +18,7 @@ from ppocli.records.catalog import all_runs, find_checkpoint, find_run, summariz
 from ppocli.records.info import RunInfo
 from ppocli.records.kept import read_baseline, read_evaluation
 from ppocli.records.writer import RunWriter
+from ppocli.training.setup import inexactness
 
 CARTPOLE, PENDULUM = "20261126T031545Z-seed3-small", "20261126T031611Z-seed0"
 
@@ -145,6 +147,7 @@ def test_their_checkpoints(request, fixture, name, iterations):
     run = request.getfixturevalue(fixture)
     saved = checkpoint.load(run.checkpoint(name))
     assert (saved.config, saved.versions["ppocli"]) == (run.config, "0.1.0")
+    assert f"ppocli 0.1.0 → {__version__}" in inexactness(saved)  # whose results came out differently
     assert (saved.progress.iterations, saved.progress.env_steps) == (iterations, 256 * iterations)
     assert saved.progress.metrics_bytes <= (run.path / "metrics.csv").stat().st_size
     parts = {name.partition(".")[0] for name in saved.arrays}

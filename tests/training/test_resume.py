@@ -177,9 +177,9 @@ def remembered(tmp_path_factory):
 def forget(folder, saved, key):
     """Write the newest checkpoint again without one piece of its state: with what a new run would have in its place."""
     fresh = {"var": np.ones_like(saved.arrays[key])}.get(key.rpartition(".")[2], np.zeros_like(saved.arrays[key]))
-    if key in ("episodes.actions", "judge.recent_returns", "judge.best_return"):
+    if key in ("episodes.actions", "judge.recent_returns", "judge.best_return", "judge.asks_at"):
         fresh = fresh[:0] if key.startswith("judge") else 1 - saved.arrays[key]
-    if key.startswith(("agent.actor", "agent.critic", "judge.first")):
+    if key.startswith(("agent.actor", "agent.critic")):
         fresh = saved.arrays[key] + 1e-6  # even the last bits
     pieces = saved.arrays | {key: fresh}
     parts = {name.split(".")[0] for name in pieces}

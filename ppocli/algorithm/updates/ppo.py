@@ -45,22 +45,21 @@ class PPO:
         clip_coef, target_kl = value_at(self.own.clip_coef, done), self.own.target_kl
         optimizer.assert_holds_parameters()
         as_seen = replace(batch, obs=self.agent.seen(batch.obs))
-        learned_from: list[Batch] = []
-        found: list[tuple[Tensor, ...]] = []  # in each minibatch: log ratios, entropies, values, the gradient's norm
+        found: list[tuple[Tensor, ...]] = []  # in each minibatch, and what of it `_metrics` needs beside that
         for _ in range(shared.update_epochs):
             with self._second_thread.where_it_pays() as start:
                 for minibatch in minibatches(as_seen, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
                     optimizer.zero_gradient()
                     critic = start(self._critic_gradient, minibatch, clip_coef)
                     actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
-                    found.append((*actor, critic(), optimizer.clip_gradient(shared.max_grad_norm)))
+                    results = *actor, critic(), optimizer.clip_gradient(shared.max_grad_norm)
                     optimizer.step(learning_rate)
-                    learned_from.append(minibatch)
+                    found.append((*results, minibatch.advantages, minibatch.returns, minibatch.values))
             last = [log_ratio for log_ratio, *_ in found[-(len(batch.obs) // shared.minibatch_size) :]]
             if target_kl is not None and losses.approx_kl(torch.stack(last)) > target_kl:
                 break
 
-        return self._metrics(batch, learned_from, found, clip_coef, learning_rate)
+        return self._metrics(batch, found, clip_coef, learning_rate)
 
     def _actor_gradient(self, minibatch: Batch, clip_coef: float, ent_coef: float) -> tuple[Tensor, Tensor]:
         """Add the actor's gradient; return log ratios (B,) and entropies (B,)."""
@@ -83,22 +82,16 @@ class PPO:
         return values
 
     def _metrics(
-        self,
-        batch: Batch,
-        learned_from: Sequence[Batch],
-        found: Sequence[tuple[Tensor, ...]],
-        clip_coef: float,
-        learning_rate: float,
+        self, batch: Batch, found: Sequence[tuple[Tensor, ...]], clip_coef: float, learning_rate: float
     ) -> UpdateMetrics:
         """Return what all minibatches came to, only at the end, so that a GPU is not waited for in each of them.
 
         Raises NonFiniteError.
         """
-        log_ratios, entropies, values, norms = (torch.stack(one).flatten() for one in zip(*found, strict=True))
-        advantages = torch.cat([minibatch.advantages for minibatch in learned_from])
-        returns = torch.cat([minibatch.returns for minibatch in learned_from])
+        log_ratios, entropies, values, norms, advantages, returns, old_values = (
+            torch.stack(one).flatten() for one in zip(*found, strict=True)
+        )
         if self.own.clip_vloss:
-            old_values = torch.cat([minibatch.values for minibatch in learned_from])
             value_loss = losses.clipped_value_loss(values, returns, old_values, clip_coef)
         else:
             value_loss = losses.value_loss(values, returns)
