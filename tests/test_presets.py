@@ -70,5 +70,5 @@ def test_mountain_car_continuous_is_learned(ppocli):
 
 
 def test_lunar_lander_is_learned(ppocli):
-    short = ("--set", "train.env_steps=250_000", "--set", "train.eval_interval=250_000")
+    short = ("--set", "train.env_steps=500_000", "--set", "train.eval_interval=250_000")
     assert greedy_return(ppocli, "lunar", *short) >= 200
