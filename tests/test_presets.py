@@ -71,4 +71,4 @@ def test_mountain_car_continuous_is_learned(ppocli):
 
 def test_lunar_lander_is_learned(ppocli):
     short = ("--set", "train.env_steps=500_000", "--set", "train.eval_interval=250_000")
-    assert greedy_return(ppocli, "lunar", *short) >= 200
+    assert greedy_return(ppocli, "lunar", *short) >= 240

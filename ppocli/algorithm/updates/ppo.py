@@ -45,7 +45,8 @@ class PPO:
         clip_coef, target_kl = value_at(self.own.clip_coef, done), self.own.target_kl
         optimizer.assert_holds_parameters()
         as_seen = replace(batch, obs=self.agent.seen(batch.obs))
-        found: list[tuple[Tensor, ...]] = []  # in each minibatch, and what of it `_metrics` needs beside that
+        # Of each minibatch: log ratios, entropies, values, the gradient's norm; advantages, returns and old values.
+        found: list[tuple[Tensor, ...]] = []
         for _ in range(shared.update_epochs):
             with self._second_thread.where_it_pays() as start:
                 for minibatch in minibatches(as_seen, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
