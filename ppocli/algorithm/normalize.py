@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-EPSILON = 1e-8
 OBS_LIMIT = 10.0
+RESOLUTION = 1e-6  # of the mean: a smaller standard deviation is the rounding of float32, and no spread at all
+SMALLEST_STD = 1e-18  # so is a smaller one than this: its square and its inverse would leave the range of float32
 
 
 class RunningStatistics(nn.Module):
@@ -36,6 +37,12 @@ class RunningStatistics(nn.Module):
         self.var.copy_(squares / total)
         self.count += count
 
+    @property
+    def std(self) -> Tensor:
+        """The standard deviation of what varies, and 1 for what does not: it is to be divided by."""
+        rounding = (RESOLUTION * self.mean.abs()).clamp(min=SMALLEST_STD)
+        return self.var.where(self.var > rounding.square(), 1.0).sqrt()
+
 
 class ObsNormalizer(nn.Module):
     """Observations (..., *shape) less their running mean, over their running standard deviation, clipped at ± 10."""
@@ -46,8 +53,8 @@ class ObsNormalizer(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return normalised observations; the statistics stay as they are."""
-        std = (self.statistics.var + EPSILON).sqrt().to(obs.dtype)
-        return ((obs - self.statistics.mean.to(obs.dtype)) / std).clamp(-OBS_LIMIT, OBS_LIMIT)
+        mean, std = self.statistics.mean.to(obs.dtype), self.statistics.std.to(obs.dtype)
+        return ((obs - mean) / std).clamp(-OBS_LIMIT, OBS_LIMIT)
 
 
 class RewardNormalizer:
@@ -73,7 +80,7 @@ class RewardNormalizer:
     @property
     def scale(self) -> float:
         """What to multiply rewards by."""
-        return float(1 / (self.statistics.var + EPSILON).sqrt())
+        return 1 / float(self.statistics.std)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state that outlives a rollout, itself and no copy."""

@@ -80,7 +80,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
     started = time.perf_counter()
     with importing():
         from ppocli.config.load import load_config
-        from ppocli.envs import api, make
+        from ppocli.envs import make
         from ppocli.records import catalog, info
         from ppocli.training.job import new_job
         from ppocli.training.resume import moved_schedules, resume_job
@@ -110,10 +110,10 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         console.info(f"warning: with another end of training, {', '.join(moves)}; {advice}")
     keep_freed_memory()
     sums = outcome.Outcome(job)
-    discrete = not isinstance(environments.training.action_spec, api.Continuous)
+    action_spec = environments.training.action_spec
     with (
         stop_request() as stop,
-        progress.training_progress(job, stop, discrete_actions=discrete, quiet=launch.quiet) as show,
+        progress.training_progress(job, stop, action_spec=action_spec, quiet=launch.quiet) as show,
     ):
         # Still in here: what stops training early also has time to write its last checkpoint.
         iterations = loop.train(job, environments, started=started, should_stop=stop.__bool__)

@@ -1,9 +1,12 @@
-"""Whether training looks healthy: from the last iterations' metrics to findings in plain words."""
+"""Whether training looks healthy: from its metrics so far to findings in plain words."""
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from ppocli.envs.api import ActionSpec, Continuous
 from ppocli.records.logs import Metrics
 
 WINDOW = 10  # iterations that are looked at together, so that a hint does not come and go with each of them
@@ -12,7 +15,13 @@ FIRST_ITERATION = WINDOW + 1  # nothing is said before: an untrained critic is r
 LARGEST_APPROX_KL = 0.03  # twice what the presets come to; those who end updates early by a target_kl take 0.01 to 0.05
 LARGEST_CLIP_FRACTION = 0.3  # the presets stay below 0.18; clipped samples teach nothing more: epochs are wasted
 SMALLEST_EXPLAINED_VARIANCE = 0.0  # by its definition, 1 is a perfect critic, and 0 one that is as good as a constant
+LARGEST_VALUE_LOSS_GROWTH = 30.0  # over the first iterations' median; presets stay below 3
+SMALLEST_TARGET_STD, LARGEST_TARGET_STD = 0.01, 30.0  # of value targets; a critic begins with answers near 1
 SMALLEST_ENTROPY_SHARE = 0.02  # of the first iteration's, near that of choosing blindly; presets end at 0.05 or more
+SMALLEST_STD_SHARE = 0.02  # the same of real-valued actions: of their standard deviation
+LARGEST_SATURATION = 0.8  # of actions; of a standard normal distribution's 0.32 are beyond ± 1
+UNTIL_LEARNED = 1 / 3  # of training: returns that are still what they were are said to be
+SMALLEST_GAIN = 0.1  # of the spread of the first iterations' episodes: a smaller gain is taken for chance
 
 
 _WORDS = {  # the advice and the explanation of a finding
@@ -26,6 +35,18 @@ _WORDS = {  # the advice and the explanation of a finding
         "So many samples have reached the limit that clip_coef sets and teach nothing more. A smaller learning_rate or "
         "fewer update_epochs make better use of them.",
     ),
+    "value_loss": (
+        "value loss exploding: lower learning_rate, or set normalize_rewards",
+        "The critic's errors are many times those of the first iterations. Where rewards have grown with what the "
+        "policy can do, rollout.normalize_rewards keeps them at an ordinary size; otherwise a smaller learning_rate, "
+        "or a gamma below 1 where it is 1, keeps the critic from running after its own estimates.",
+    ),
+    "value_target_std": (
+        "rewards far from ordinary size: critic learns poorly; set normalize_rewards",
+        "What the critic is to learn has a standard deviation far from 1, which its first weights and the learning "
+        "rate are made for; where it is large, max_grad_norm leaves nothing to the actor's gradient beside the "
+        "critic's. rollout.normalize_rewards: true, or another reward_scale, helps.",
+    ),
     "explained_variance": (
         "explained variance below 0: critic worse than a constant; check reward_scale",
         "Advantages measured by such a critic are mostly noise. Returns far from 1 are hard to learn: a smaller "
@@ -35,6 +56,17 @@ _WORDS = {  # the advice and the explanation of a finding
         "entropy near 0: hardly explores any more; if returns are poor, raise ent_coef",
         "The policy takes the same action nearly always and will not find a better one. That is fine when its returns "
         "are good; otherwise a larger ent_coef, or a smaller learning_rate at the start, keeps it trying.",
+    ),
+    "saturated_actions": (
+        "most actions beyond their bounds, clipped: lower ent_coef or log_std_init",
+        "Most actions are drawn beyond what the task allows and are clipped there, so that it sees little but "
+        "extremes. That is fine when returns are good; otherwise a smaller ent_coef or log_std_init brings them back.",
+    ),
+    "return_mean": (
+        "nothing learned in a third of training: try ent_coef, gamma, more env_steps",
+        "Episodes return what they did at first. If the reward is rare, it must be met by chance: a larger ent_coef or "
+        "log_std_init tries more, a gamma nearer 1 sees further, more env_steps or num_envs meet it more often. "
+        "If it is not, a random policy (ppocli random-baseline) and a film of an episode show what the task asks.",
     ),
 }
 
@@ -49,37 +81,105 @@ class Finding:
     explanation: str  # the same with its reasons, for those who have the time
 
 
-def findings(
-    recent: Sequence[Metrics], *, initial_entropy: float | None = None, target: float | None = None
-) -> list[Finding]:
-    """Return what is wrong in the last `WINDOW` of the `recent` iterations, the gravest first.
+class Health:
+    """Follows a training from its first iteration on: `add` each row of metrics, then ask for `findings`.
 
-    `initial_entropy` is the first iteration's where actions are discrete; without it, entropy is not judged: that of
-    real-valued actions may be any number. `target` is the return that counts as solved.
+    Entropy is judged only where `action_spec` is known, progress only where `num_iterations` is.
     """
-    window = list(recent)[-WINDOW:]
-    if len(window) < WINDOW or window[-1].iteration < FIRST_ITERATION:
-        return []
-    found = {}
-    if (approx_kl := fmean(row.approx_kl for row in window)) > LARGEST_APPROX_KL:
-        found["approx_kl"] = approx_kl
-    elif (clip_fraction := fmean(row.clip_fraction for row in window)) > LARGEST_CLIP_FRACTION:  # a sign of the same
-        found["clip_fraction"] = clip_fraction
-    # Where all episodes return the same, as in a solved CartPole, or none ends, there is next to nothing to explain.
-    telling = [row.explained_variance for row in window if row.return_min != row.return_max]
-    # The median: a single iteration in which returns hardly vary may come to -10.
-    if len(telling) > WINDOW / 2 and median(telling) < SMALLEST_EXPLAINED_VARIANCE:
-        found["explained_variance"] = median(telling)
-    # A policy that solves its task may be as sure of itself as it likes.
-    returns = [row.return_mean for row in window if row.return_mean is not None]
-    solves = target is not None and returns and fmean(returns) >= target
-    entropy = fmean(row.entropy for row in window)
-    if initial_entropy is not None and entropy < SMALLEST_ENTROPY_SHARE * initial_entropy and not solves:
-        found["entropy"] = entropy
-    return [_finding(metric, value) for metric, value in found.items()]
+
+    def __init__(self, action_spec: ActionSpec | None = None, num_iterations: int | None = None) -> None:
+        self._action_spec = action_spec
+        self._num_iterations = num_iterations
+        self._first: list[Metrics] = []  # of the training, at most WINDOW
+        self._last: deque[Metrics] = deque(maxlen=WINDOW)
+
+    def add(self, row: Metrics) -> None:
+        """Take note of an iteration."""
+        if row.iteration <= WINDOW:
+            self._first.append(row)
+        self._last.append(row)
+
+    def findings(self, target: float | None = None) -> list[Finding]:
+        """Return what is wrong in the last `WINDOW` iterations, the gravest first.
+
+        `target` is the return that counts as solved: a policy that reaches it may be as sure of itself as it likes.
+        """
+        window = list(self._last)
+        if len(window) < WINDOW or window[-1].iteration < FIRST_ITERATION:
+            return []
+        return [_finding(metric, value) for metric, value in self._found(window, target).items()]
+
+    def _found(self, window: Sequence[Metrics], target: float | None) -> dict[str, float]:
+        returns = [row.return_mean for row in window if row.return_mean is not None]
+        solves = target is not None and bool(returns) and fmean(returns) >= target
+        poor_policy = {} if solves else self._poor_policy(window, returns)
+        return _too_large_steps(window) | self._poor_critic(window) | poor_policy
+
+    def _poor_critic(self, window: Sequence[Metrics]) -> dict[str, float]:
+        value_loss = fmean(row.value_loss for row in window)
+        if self._first and value_loss > LARGEST_VALUE_LOSS_GROWTH * median(row.value_loss for row in self._first):
+            return {"value_loss": value_loss}
+        if (target_std := _unusual_target_std(self._first, window)) is not None:
+            return {"value_target_std": target_std}
+        # Where all episodes return the same, as in a solved CartPole, or none ends, there is little to explain.
+        telling = [row for row in window if row.return_min != row.return_max]
+        if len(telling) <= WINDOW / 2:
+            return {}
+        # The median: a single iteration in which returns hardly vary may come to -10.
+        explained_variance = median(row.explained_variance for row in telling)
+        return {"explained_variance": explained_variance} if explained_variance < SMALLEST_EXPLAINED_VARIANCE else {}
+
+    def _poor_policy(self, window: Sequence[Metrics], returns: Sequence[float]) -> dict[str, float]:
+        found = {}
+        entropy = fmean(row.entropy for row in window)
+        if self._first and self._hardly_explores(entropy, self._first[0].entropy):
+            found["entropy"] = entropy
+        saturated = [row.saturated_actions for row in window if row.saturated_actions is not None]
+        if saturated and fmean(saturated) > LARGEST_SATURATION:
+            found["saturated_actions"] = fmean(saturated)
+        if self._num_iterations and returns and window[-1].iteration >= UNTIL_LEARNED * self._num_iterations:
+            first = [row for row in self._first if row.return_mean is not None]
+            if first and fmean(returns) <= _return_of_having_learned(first):
+                found["return_mean"] = fmean(returns)
+        return found
+
+    def _hardly_explores(self, entropy: float, initial: float) -> bool:
+        """Whether the entropy is next to nothing of what it was; that of real numbers may be below 0 and is a log."""
+        match self._action_spec:
+            case None:
+                return False
+            case Continuous(bounded):
+                return math.exp((entropy - initial) / len(bounded)) < SMALLEST_STD_SHARE
+            case _:
+                return entropy < SMALLEST_ENTROPY_SHARE * initial
+
+
+def _too_large_steps(window: Sequence[Metrics]) -> dict[str, float]:
+    approx_kl, clip_fraction = fmean(row.approx_kl for row in window), fmean(row.clip_fraction for row in window)
+    if approx_kl > LARGEST_APPROX_KL:
+        return {"approx_kl": approx_kl}
+    return {"clip_fraction": clip_fraction} if clip_fraction > LARGEST_CLIP_FRACTION else {}  # a sign of the same
+
+
+def _unusual_target_std(first: Sequence[Metrics], last: Sequence[Metrics]) -> float | None:
+    now = [row.value_target_std for row in last if row.value_target_std is not None]
+    at_first = [row.value_target_std for row in first if row.value_target_std is not None]
+    if now and fmean(now) > LARGEST_TARGET_STD:
+        return fmean(now)
+    # A policy that has become good may return nearly the same from everywhere.
+    too_small = now and at_first and max(fmean(now), fmean(at_first)) < SMALLEST_TARGET_STD
+    return fmean(now) if too_small else None
+
+
+def _return_of_having_learned(first: Sequence[Metrics]) -> float:
+    """Return the mean return that is more than chance, from the first iterations in which an episode ended."""
+    means = [row.return_mean for row in first if row.return_mean is not None]
+    lowest = min(row.return_min for row in first if row.return_min is not None)
+    highest = max(row.return_max for row in first if row.return_max is not None)
+    return means[0] + SMALLEST_GAIN * (highest - lowest)
 
 
 def _finding(metric: str, value: float) -> Finding:
     advice, reasons = _WORDS[metric]
     average = "median" if metric == "explained_variance" else "mean"
-    return Finding(metric, value, advice, f"{metric} is {value:.4f}, the {average} of {WINDOW} iterations. {reasons}")
+    return Finding(metric, value, advice, f"{metric} is {value:.4g}, the {average} of {WINDOW} iterations. {reasons}")

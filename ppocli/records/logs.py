@@ -45,6 +45,8 @@ class Metrics:
     learning_rate: float
     eval_return_mean: float | None
     success_rate: float | None = None  # share of the episodes whose last info had a true `is_success`
+    value_target_std: float | None = None  # standard deviation of what the critic learns, from rewards as scaled
+    saturated_actions: float | None = None  # share of the bounded real-valued actions that were drawn beyond ± 1
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppocli.envs.api import Continuous
+from ppocli.envs.api import ActionSpec
 from ppocli.envs.make import action_spec_of
 from ppocli.errors import PpocliError
 from ppocli.evaluation import health
@@ -98,12 +98,12 @@ def _diagnosis(run: RunData) -> list[str]:
     looked_at = len(run.metrics) - health.FIRST_ITERATION + 1
     if looked_at < 1:
         return [f"too short to judge, which takes {health.FIRST_ITERATION} iterations."]
-    initial_entropy = run.metrics[0].entropy if _acts_discretely(run.run) else None
+    follower = health.Health(_action_spec(run.run), run.run.config.num_iterations)
     seen: dict[str, list[tuple[int, health.Finding]]] = {}
-    for end in range(health.FIRST_ITERATION, len(run.metrics) + 1):
-        window, target = run.metrics[end - health.WINDOW : end], run.info.target_return
-        for finding in health.findings(window, initial_entropy=initial_entropy, target=target):
-            seen.setdefault(finding.metric, []).append((window[-1].env_steps, finding))
+    for row in run.metrics:
+        follower.add(row)
+        for finding in follower.findings(run.info.target_return):
+            seen.setdefault(finding.metric, []).append((row.env_steps, finding))
     texts = []
     for found in seen.values():  # as it was when it was last found
         (first, _), (last, finding) = found[0], found[-1]
@@ -113,9 +113,9 @@ def _diagnosis(run: RunData) -> list[str]:
     return texts or [f"nothing unusual in {len(run.metrics):,} iterations."]
 
 
-def _acts_discretely(run: Run) -> bool:
-    """Whether its actions are choices; False where the environment cannot be made here."""
+def _action_spec(run: Run) -> ActionSpec | None:
+    """Return what its actions are; None where the environment cannot be made here."""
     try:
-        return not isinstance(action_spec_of(run.config.env), Continuous)
+        return action_spec_of(run.config.env)
     except PpocliError:
-        return False
+        return None

@@ -7,6 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ppocli.envs.api import ActionSpec, Continuous
 from ppocli.envs.episodes import Episode
 from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress
@@ -41,6 +45,13 @@ def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
         "length_mean": fmean(lengths) if lengths else None,
         "success_rate": fmean(successes) if successes else None,
     }
+
+
+def saturated_actions(actions: NDArray[Any], spec: ActionSpec) -> float | None:
+    """Return the share of real-valued actions (T, N, size) beyond ± 1, where they are clipped; None where none can."""
+    if not isinstance(spec, Continuous) or not any(spec.bounded):
+        return None
+    return float((np.abs(actions[..., list(spec.bounded)]) > 1).mean())
 
 
 def follow(

@@ -18,7 +18,7 @@ from ppocli.evaluation.judge import Judge
 from ppocli.records.checkpoint import Progress, State
 from ppocli.records.logs import Metrics
 from ppocli.seeds import Stream, generator
-from ppocli.training.outcome import Iteration, episode_metrics
+from ppocli.training.outcome import Iteration, episode_metrics, saturated_actions
 
 
 @dataclass
@@ -48,10 +48,13 @@ class Training:
         collected = self.clock()
 
         batch = make_batch(rollout, agent, config.rollout.gamma, config.rollout.gae_lambda, self._reward_scale(rollout))
+        first = iteration == 0
+        if first:  # nothing is known of observations yet, and none is to be learned from unscaled
+            agent.learn_obs(batch.obs)
         shuffling_rng = generator(config.train.seed, Stream.SHUFFLING, iteration)
         update = self.update.update(batch, done=config.schedule_share(iteration), rng=shuffling_rng)
-        # Only now: all that this iteration computes must come from the statistics that acted.
-        agent.learn_obs(batch.obs)
+        if not first:  # only now: all that this iteration computes must come from the statistics that acted
+            agent.learn_obs(batch.obs)
         updated = self.clock()
 
         verdict = self.judge.judge(agent, iteration, rollout.episodes)
@@ -80,6 +83,7 @@ class Training:
             **episode_metrics(rollout.episodes),
             **asdict(update),
             eval_return_mean=verdict.eval_return,
+            saturated_actions=saturated_actions(rollout.actions, self.episodes.envs.action_spec),
         )
         return Iteration(metrics, self.progress, rollout.episodes, rollout_ended=collected, verdict=verdict)
 

@@ -1,7 +1,6 @@
 """Training as one watches it: a screen in a terminal, redrawn after an iteration when it is time to."""
 
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ppocli.config.models import Config
+from ppocli.envs.api import ActionSpec
 from ppocli.errors import one_line
 from ppocli.evaluation import health
 from ppocli.records.checkpoint import Progress
@@ -37,7 +37,7 @@ class Known:
     progress: Progress = Progress()  # noqa: RUF009 - frozen
     history: Sequence[Metrics] = ()  # its rows of `metrics.csv`
     baseline_mean: float | None = None  # the random policy's mean return
-    discrete_actions: bool = False
+    action_spec: ActionSpec | None = None
 
 
 class Dashboard:
@@ -57,8 +57,7 @@ class Dashboard:
         self._phase_seconds = dict.fromkeys(PHASES, 0.0)
         self._training_began = 0.0
         self._curve = Curve(self._total)
-        self._recent: deque[Metrics] = deque(maxlen=health.WINDOW)
-        self._initial_entropy: float | None = None
+        self._health = health.Health(known.action_spec, config.num_iterations)
         for row in known.history:
             if row.env_steps <= known.progress.env_steps:  # what a killed run did after its checkpoint is done again
                 self._remember(row)
@@ -107,9 +106,7 @@ class Dashboard:
 
     def _remember(self, row: Metrics) -> None:
         self._curve.add(row)
-        self._recent.append(row)
-        if self._known.discrete_actions and row.iteration == 1:
-            self._initial_entropy = row.entropy
+        self._health.add(row)
 
     def _fit_terminal(self) -> None:
         width = self._console.width
@@ -148,13 +145,13 @@ class Dashboard:
             numbers = _grid(standing | learning, width)
         else:
             numbers = [*_grid(standing, width), Text(), *_grid(learning, width)]
-        above = [Text(self._title, "bold"), self._progress(iteration.metrics.env_steps, width)]
+        above = [Text(self._title, "bold"), self._progress(iteration.metrics, width)]
         below = [Text(), *numbers, self._hint(iteration), self._last_line(width)]
         return [*above, *self._curve_lines(iteration, width, rows - len(above) - len(below)), *below]
 
     def _essentials(self, iteration: Iteration, width: int, rows: int) -> list[Text]:
         env_steps, verdict = iteration.metrics.env_steps, iteration.verdict
-        share, (elapsed, eta) = env_steps / self._total, self._clocks(env_steps)
+        share, (elapsed, eta) = env_steps / self._total, self._clocks(iteration.metrics)
         lines = [
             Text(self._title),
             Text.assemble(f"{share:4.0%} ", *_bar(share, width - 5)),
@@ -167,18 +164,19 @@ class Dashboard:
         curve = self._curve_lines(iteration, width, rows - len(lines) - 1) if width >= CURVE_COLUMNS else []
         return [*lines[: rows - 1], *curve, Text(self._what_stops, "dim")]
 
-    def _progress(self, env_steps: int, width: int) -> Text:
-        share, total, (elapsed, eta) = env_steps / self._total, f"{self._total:,}", self._clocks(env_steps)
+    def _progress(self, metrics: Metrics, width: int) -> Text:
+        env_steps, total, (elapsed, eta) = metrics.env_steps, f"{self._total:,}", self._clocks(metrics)
+        share = env_steps / self._total
         percent = f"{share:4.0%} "
         rest = f"  {env_steps:>{len(total)},} of {total} env steps  elapsed {elapsed:<5}  ETA {eta:<5}"
         return Text.assemble(percent, *_bar(share, width - len(percent) - len(rest)), rest)
 
-    def _clocks(self, env_steps: int) -> tuple[str, str]:
+    def _clocks(self, metrics: Metrics) -> tuple[str, str]:
         """Return the time that this command has taken, not what a resumed run has behind it, and the time that is left.
 
         The latter follows from the mean speed so far: evaluations count, the start does not, and it jumps about little.
         """
-        before, seconds = self._known.progress, self._recent[-1].seconds
+        before, seconds, env_steps = self._known.progress, metrics.seconds, metrics.env_steps
         eta = (seconds - self._training_began) / (env_steps - before.env_steps) * (self._total - env_steps)
         return clock(seconds - before.seconds), clock(eta)
 
@@ -223,8 +221,7 @@ class Dashboard:
         }
 
     def _hint(self, iteration: Iteration) -> Text:
-        found = health.findings(self._recent, initial_entropy=self._initial_entropy, target=iteration.verdict.target)
-        if found:
+        if found := self._health.findings(iteration.verdict.target):
             return Text(f"! {found[0].advice}", "yellow")
         if iteration.metrics.iteration < health.FIRST_ITERATION:
             return Text(f"health is looked at from iteration {health.FIRST_ITERATION} on", "dim")

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from ppocli.config.models import Config
+from ppocli.envs.api import ActionSpec
 from ppocli.records.kept import read_baseline
 from ppocli.signals import STOPPING, StopRequest
 from ppocli.training.job import Job
@@ -26,7 +27,7 @@ PLAIN_INTERVAL_SECONDS, BARS_INTERVAL_SECONDS = 5.0, 0.25
 
 @contextmanager
 def training_progress(
-    job: Job, stop: StopRequest, *, discrete_actions: bool, quiet: bool
+    job: Job, stop: StopRequest, *, action_spec: ActionSpec | None, quiet: bool
 ) -> Iterator[Callable[[Iteration], None]]:
     """Show a training; the block hands each of its iterations to what it gets."""
     if quiet or not _can_redraw():
@@ -36,7 +37,7 @@ def training_progress(
 
     baseline = read_baseline(job.run.baseline, job.config.env)
     history = job.run.metrics() if job.run.exists else ()
-    known = Known(job.progress, history, None if baseline is None else fmean(baseline), discrete_actions)
+    known = Known(job.progress, history, None if baseline is None else fmean(baseline), action_spec)
     with Dashboard(job.config, job.run.path.name, console.err, known, stop) as dashboard:
         yield dashboard.update
 

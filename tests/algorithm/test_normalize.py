@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.normalize import ObsNormalizer, RewardNormalizer, RunningStatistics
@@ -48,7 +51,44 @@ def test_observations_by_hand():
     normalizer.statistics.add(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, standard deviations 1 and 0
     seen = normalizer(torch.tensor([[2.0, 5.0], [2.5, 6.0], [-20.0, 4.0]]))
     assert seen.dtype == torch.float32
-    assert seen.tolist() == [[0.0, 0.0], [0.5, 10.0], [-10.0, -10.0]]
+    assert seen.tolist() == [[0.0, 0.0], [0.5, 1.0], [-10.0, -1.0]]  # what does not vary is only shifted
+
+
+def test_a_single_observation_is_only_shifted():
+    normalizer = ObsNormalizer((2,))
+    normalizer.statistics.add(torch.tensor([[3000.0, -2.0]]))
+    assert normalizer(torch.tensor([[3000.0, -2.0], [3001.0, -2.5]])).tolist() == [[0.0, 0.0], [1.0, -0.5]]
+
+
+def test_the_rounding_of_a_constant_is_no_spread():
+    """The mean of so many 0.1 is another number than 0.1, and the variance not quite 0."""
+    normalizer = ObsNormalizer((1,))
+    normalizer.statistics.add(torch.full((2047, 1), 0.1))
+    normalizer.statistics.add(torch.full((3, 1), 0.1))
+    assert normalizer(torch.full((1, 1), 0.1)).abs().item() < 1e-6
+    assert normalizer(torch.full((1, 1), 0.2)).item() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_units_do_not_matter(unit):
+    normalizer, data = ObsNormalizer((3,)), torch.from_numpy(DATA - DATA.mean(0) + 7)
+    normalizer.statistics.add(data * unit)
+    expected = (data - data.mean(0)) / data.std(0, correction=0)
+    torch.testing.assert_close(normalizer(data * unit), expected.clamp(-10, 10))
+
+
+FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(arrays(np.float32, (3, 2), elements=FLOAT32), arrays(np.float32, (1, 2), elements=FLOAT32))
+@example(np.zeros((3, 2), np.float32), np.full((1, 2), 1e-45, np.float32))
+@example(np.full((3, 2), 1e-45, np.float32), np.zeros((1, 2), np.float32))
+@example(np.array([[-3e38, 0], [3e38, 1e-45], [3e38, 0]], np.float32), np.full((1, 2), -3e38, np.float32))
+def test_whatever_is_observed_is_seen_as_finite(known, obs):
+    normalizer = ObsNormalizer((2,))
+    normalizer.statistics.add(torch.from_numpy(known))
+    for seen in (normalizer(torch.from_numpy(known)), normalizer(torch.from_numpy(obs))):
+        assert (seen.abs() <= 10).all()  # which NaN is not
 
 
 def make_agent(*, normalize_obs):
@@ -106,7 +146,46 @@ def test_discounted_returns_by_hand():
 
 
 def test_before_any_reward_the_scale_is_1():
-    assert RewardNormalizer(3, 0.9).scale == pytest.approx(1)
+    assert RewardNormalizer(3, 0.9).scale == 1
+
+
+def test_rewards_that_are_all_zero_leave_the_scale_at_1():
+    rewards = RewardNormalizer(2, 0.99)
+    rewards.add(np.zeros((5, 2), np.float32), np.zeros((5, 2), bool))
+    assert rewards.scale == 1
+
+
+def test_one_step_of_one_environment_has_no_spread():
+    rewards = RewardNormalizer(1, 0.99)
+    rewards.add(np.array([[1000.0]], np.float32), np.array([[True]]))
+    assert rewards.scale == 1
+
+
+def test_after_the_first_episode_the_scale_is_right():
+    """One environment, γ = ½, rewards 1, 1 and 2: returns so far of 1, 1.5 and 2.75, and then from 0 on."""
+    rewards = RewardNormalizer(1, 0.5)
+    rewards.add(np.array([[1], [1], [2]], np.float32), np.array([[False], [False], [True]]))
+    assert rewards.scale == pytest.approx(1 / np.std([1, 1.5, 2.75]))
+    assert rewards.returns.tolist() == [0]
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_units_of_rewards_do_not_matter(unit):
+    plain, other = RewardNormalizer(2, 0.9), RewardNormalizer(2, 0.9)
+    drawn = np.random.default_rng(3).normal(1, 2, (50, 2))
+    plain.add(drawn, np.zeros((50, 2), bool))
+    other.add(drawn * unit, np.zeros((50, 2), bool))
+    assert other.scale * unit == pytest.approx(plain.scale)
+
+
+@given(arrays(np.float32, (4, 2), elements=FLOAT32), arrays(np.bool_, (4, 2)))
+@example(np.full((4, 2), 1e-45, np.float32), np.ones((4, 2), bool))
+@example(np.full((4, 2), 3e38, np.float32), np.zeros((4, 2), bool))
+@example(np.array([[3e38, -3e38]] * 4, np.float32), np.zeros((4, 2), bool))
+def test_whatever_rewards_are_they_stay_finite(rewards, ended):
+    normalizer = RewardNormalizer(2, 1.0)
+    normalizer.add(rewards, ended)
+    assert np.isfinite(rewards * np.float32(normalizer.scale)).all()
 
 
 def test_the_split_into_rollouts_does_not_matter():

@@ -326,6 +326,7 @@ def test_losses_are_reported_as_they_are(clip_vloss):
     assert metrics.policy_loss == pytest.approx(0, abs=1e-6)
     assert metrics.entropy == pytest.approx(entropy)
     assert metrics.explained_variance == pytest.approx(explained.item(), rel=1e-5)
+    assert metrics.value_target_std == pytest.approx(np.std(batch.returns.numpy(), ddof=1), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def metrics(iteration, **changes):
         | healthy
         | {"iteration": iteration, "env_steps": 100 * iteration, "episodes": 1}
     )
-    return Metrics(**row | {"return_min": 1.0, "return_max": 2.0} | changes)
+    returns = {"return_min": iteration - 0.5, "return_mean": float(iteration), "return_max": iteration + 0.5}
+    return Metrics(**row | returns | {"saturated_actions": None} | changes)
 
 
 def run_directory(folder, *, config=(), info=(), rows=(), episodes=()):

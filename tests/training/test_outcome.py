@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from ppocli.envs.api import Continuous, Discrete
 from ppocli.errors import RunError
 from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Checkpoint, Progress
 from ppocli.records.writer import RunWriter
 from ppocli.training.job import Job
-from ppocli.training.outcome import Iteration, Outcome
+from ppocli.training.outcome import Iteration, Outcome, saturated_actions
 from ppocli.training.setup import versions
 from tests.records.runs import CONFIG, create, metrics
 
@@ -27,6 +29,14 @@ def job(tmp_path):
     run = create(tmp_path)
     run.checkpoint("last").touch()
     return Job(CONFIG, RunWriter(run))
+
+
+def test_actions_beyond_their_bounds_by_hand():
+    actions = np.array([[[0.5, 9.0], [1.0, 0.0]], [[-1.5, 0.0], [-1.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]], np.float32)
+    assert saturated_actions(actions, Continuous((True, False))) == 2 / 6  # ± 1 is still within; the 9 has no bounds
+    assert saturated_actions(actions, Continuous((True, True))) == 3 / 12
+    assert saturated_actions(actions, Continuous((False, False))) is None
+    assert saturated_actions(np.zeros((3, 2), np.int64), Discrete(2)) is None
 
 
 def test_where_the_time_went(job):

@@ -7,7 +7,7 @@ from ppocli.training.outcome import Iteration
 from tests.records.runs import columns_of
 
 BATCH = 2048
-HEALTHY = {"approx_kl": 0.01, "clip_fraction": 0.1, "explained_variance": 0.9, "entropy": 0.5}
+HEALTHY = {"approx_kl": 0.01, "clip_fraction": 0.1, "explained_variance": 0.9, "entropy": 0.5, "saturated_actions": 0.3}
 
 
 def metrics(number, **changes):

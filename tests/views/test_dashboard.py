@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ppocli.config.models import Config
+from ppocli.envs.api import Discrete
 from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress
 from ppocli.signals import STOPPING, StopRequest
@@ -214,16 +215,16 @@ def test_something_unhealthy_is_said_in_the_same_place():
     assert len(before) == len(after)
 
 
-def test_entropy_is_looked_at_where_actions_are_discrete():
+def test_entropy_is_looked_at_where_it_is_known_of_which_actions():
     iterations = [iteration(number, entropy=0.69 if number == 1 else 0.001) for number in range(1, 15)]
     assert shown(*iterations)[21].startswith("healthy")
-    assert shown(*iterations, discrete_actions=True)[21].startswith("! entropy near 0")
+    assert shown(*iterations, action_spec=Discrete(2))[21].startswith("! entropy near 0")
     history = [one.metrics for one in iterations]
     resumed = shown(
         iteration(15, entropy=0.001),
         history=history,
         progress=Progress(env_steps=14 * BATCH, seconds=58.0),
-        discrete_actions=True,
+        action_spec=Discrete(2),
     )
     assert resumed[21].startswith("! entropy near 0")
 

@@ -27,7 +27,7 @@ def seed_result(return_mean, **changes):
 
 
 def single(folder, stop, *, quiet):
-    return training_progress(Job(CONFIG, RunWriter(Run(folder))), stop, discrete_actions=True, quiet=quiet)
+    return training_progress(Job(CONFIG, RunWriter(Run(folder))), stop, action_spec=None, quiet=quiet)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ppocli.algorithm.rollout import Batch
 
 @dataclass(frozen=True)
 class UpdateMetrics:
-    """What an update did: means over its minibatches, except `explained_variance` and `learning_rate`."""
+    """What an update did: means over its minibatches, but for the learning rate and what is said of the whole batch."""
 
     policy_loss: float
     value_loss: float
@@ -20,6 +20,7 @@ class UpdateMetrics:
     approx_kl: float
     clip_fraction: float
     explained_variance: float  # 1 − Var(returns − values) / Var(returns), of the values that judged the rollout
+    value_target_std: float  # standard deviation of the returns
     gradient_norm: float  # global norm, before clipping
     learning_rate: float
 

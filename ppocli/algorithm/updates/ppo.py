@@ -106,6 +106,7 @@ class PPO:
             approx_kl=losses.approx_kl(log_ratios),
             clip_fraction=losses.clip_fraction(log_ratios, clip_coef),
             explained_variance=losses.explained_variance(batch.values, batch.returns),
+            value_target_std=float(batch.returns.std()),
             gradient_norm=norm,
             learning_rate=learning_rate,
         )
