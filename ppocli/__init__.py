@@ -1,3 +1,3 @@
 """ppocli: train, evaluate and watch PPO agents on Gymnasium tasks."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

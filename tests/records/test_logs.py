@@ -14,7 +14,8 @@ def test_columns_are_the_contracts():
     assert ",".join(columns_of(Metrics)) == (
         "iteration,env_steps,seconds,env_steps_per_second,rollout_seconds,update_seconds,evaluation_seconds,episodes,"
         "return_mean,return_min,return_max,length_mean,policy_loss,value_loss,entropy,approx_kl,clip_fraction,"
-        "explained_variance,gradient_norm,learning_rate,eval_return_mean,success_rate"
+        "explained_variance,gradient_norm,learning_rate,eval_return_mean,success_rate,"
+        "value_target_std,saturated_actions"
     )
     assert ",".join(columns_of(LoggedEpisode)) == (
         "episode,env_steps,seconds,environment,seed,episode_return,episode_length,terminated,truncated"
