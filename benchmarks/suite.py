@@ -5,13 +5,14 @@
     python benchmarks/suite.py train zoo --half reporting --log suite.jsonl
     python benchmarks/suite.py train cleanrl --cleanrl ~/cleanrl --half reporting --log suite.jsonl
     python benchmarks/suite.py table --half reporting --log suite.jsonl
-    python benchmarks/suite.py train ours --points benchmarks/suite/points.yaml --log search.jsonl   # other defaults
+    python benchmarks/suite.py train ours --points benchmarks/suite/points.yaml --log benchmarks/suite/search.jsonl
 
 Each training is followed by 50 greedy episodes of the policy at its end, on unseen seeds; a line of the log has their
 mean in the task's own units, whatever a twin makes of them. Tables have it between 0 for a random policy and 1 for the
-best known. Defaults are chosen on one half of the tasks and reported on the other. Contestants: ours, Stable-Baselines3
-and CleanRL with their own defaults, and `zoo`, Stable-Baselines3 with what RL Zoo has tuned for a task, where it has.
-Trainings run side by side, one a core, so that their seconds are for orientation: `peers.py` compares speed.
+best known. Defaults are chosen on one half of the tasks, by training with other settings (`--points`), and reported on
+the other. Contestants: ours, Stable-Baselines3 and CleanRL with their own defaults, and `zoo`, Stable-Baselines3 with
+what RL Zoo has tuned for a task, where it has. Trainings run side by side, one a core, so that their seconds are for
+orientation: `peers.py` compares speed.
 """
 
 import argparse
@@ -31,6 +32,9 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from scipy import stats
+
+from ppocli.evaluation.estimates import iqm
 
 HERE = Path(__file__).parent
 EPISODES = 50
@@ -154,29 +158,31 @@ def peer(trial: Trial, package: str, **details: Any) -> tuple[float, float]:
 
 def trained(trial: Trial, contestant: str, points: Mapping[str, Any], cleanrl: Path | None) -> dict[str, Any] | None:
     """Return a line of the log, None where a peer does not know such tasks."""
-    details: dict[str, Any] = {}
     try:
         match contestant:
             case "ours":
                 settings = [f"{key}={json.dumps(value)}" for key, value in points[trial.name].items()]
                 mean_return, seconds = ours(trial, settings)
+            case "sb3":
+                mean_return, seconds = peer(trial, "sb3")
+            case "zoo":
+                mean_return, seconds = peer(trial, "sb3", settings=tuned_by_zoo()[unversioned(trial.task)])
             case "cleanrl":
                 mean_return, seconds = peer(trial, "cleanrl", folder=str(cleanrl))
-            case _:
-                if contestant == "zoo":
-                    details["settings"] = zoo_settings(trial.task)
-                mean_return, seconds = peer(trial, "sb3", **details)
     except (Exception, SystemExit) as error:
         print(f"{trial}: {error}", file=sys.stderr)
         return None
     return vars(trial) | {"return": round(mean_return, 4), "seconds": round(seconds, 2)}
 
 
-def zoo_settings(task: str) -> dict[str, Any]:
-    """Return what RL Zoo has for a task, by the name that it has there."""
-    known = yaml.safe_load((HERE / "suite" / "zoo.yaml").read_text())
-    settings: dict[str, Any] = known[task.rpartition("-v")[0]]
-    return settings
+def tuned_by_zoo() -> dict[str, Any]:
+    """Return RL Zoo's settings by the name of the task, without a version: it knows others of some."""
+    found: dict[str, Any] = yaml.safe_load((HERE / "suite" / "zoo.yaml").read_text())
+    return found
+
+
+def unversioned(task: str) -> str:
+    return task.rpartition("-v")[0]
 
 
 def main() -> None:
@@ -193,6 +199,8 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("suite.jsonl"))
     parser.add_argument("--cleanrl", type=Path, metavar="FOLDER", help="a clone of CleanRL")
     options = parser.parse_args()
+    if (options.what, options.contestant) == ("train", "cleanrl") and options.cleanrl is None:
+        parser.error("--cleanrl FOLDER is needed: CleanRL is on no registry")
     tasks = [task for task in HALVES[options.half] if not options.tasks or task.id in options.tasks]
     if options.what == "train":
         train_all(options, [task.id for task in tasks])
@@ -206,8 +214,7 @@ def train_all(options: argparse.Namespace, tasks: Sequence[str]) -> None:
     if options.points:
         points = yaml.safe_load(options.points.read_text())
     if options.contestant == "zoo":
-        known = yaml.safe_load((HERE / "suite" / "zoo.yaml").read_text())
-        tasks = [task for task in tasks if task.rpartition("-v")[0] in known]
+        tasks = [task for task in tasks if unversioned(task) in tuned_by_zoo()]
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     names = options.names or list(points)
     asked = [Trial(name, task, seed, options.env_steps) for seed in seeds for name in names for task in tasks]
@@ -257,8 +264,6 @@ def table(rows: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> None:
 
 def beside(name: str, ours: Scores, theirs: Scores) -> str:
     """Return how ours compares with a peer on the tasks of both: by Welch's interval on each, by bootstrap on all."""
-    from scipy import stats
-
     both = [task for task in ours if task in theirs]
     verdicts: dict[str, list[str]] = {"better": [], "equal within error": [], "worse": []}
     for task in both:
@@ -268,11 +273,14 @@ def beside(name: str, ours: Scores, theirs: Scores) -> str:
         if max(np.ptp(one), np.ptp(other)) > 0:
             low, high = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
         verdicts["better" if low > 0 else "worse" if high < 0 else "equal within error"].append(task)
-    rng, differences = np.random.default_rng(0), []
-    for _ in range(RESAMPLES):  # seeds are drawn anew within each task, arXiv:2108.13264
-        drawn = [np.concatenate([rng.choice(side[task], len(side[task])) for task in both]) for side in (ours, theirs)]
-        differences.append(iqm(drawn[0]) - iqm(drawn[1]))
-    low, high = np.quantile(differences, [0.025, 0.975])
+    rng = np.random.default_rng(0)
+
+    def resampled(side: Scores) -> NDArray[np.float64]:  # seeds are drawn anew within each task, arXiv:2108.13264
+        drawn = [rng.choice(side[task], (RESAMPLES, len(side[task]))) for task in both]
+        found: NDArray[np.float64] = iqm(np.hstack(drawn), axis=1)
+        return found
+
+    low, high = np.quantile(resampled(ours) - resampled(theirs), [0.025, 0.975])
     means = [np.mean([side[task].mean() for task in both]) for side in (ours, theirs)]
     higher = [task for task in both if ours[task].mean() > theirs[task].mean()]
     lines = [
@@ -285,12 +293,6 @@ def beside(name: str, ours: Scores, theirs: Scores) -> str:
         ),
     ]
     return "\n".join(lines)
-
-
-def iqm(values: NDArray[np.float64]) -> float:
-    """Return the mean of the middle half."""
-    cut = len(values) // 4
-    return float(np.sort(values)[cut : len(values) - cut].mean())
 
 
 if __name__ == "__main__":

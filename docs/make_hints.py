@@ -1,7 +1,4 @@
-"""Draws `docs/hints.png`: a training for each hint that provokes it, the number that tells, and when the hint stands.
-
-python docs/make_hints.py
-"""
+"""Draws `docs/hints.png`: for each hint a training that provokes it, the number that tells, when the hint stands."""
 
 import tempfile
 import textwrap
@@ -143,8 +140,7 @@ def draw(axes: Axes, metric: str, rows: Sequence[Metrics], found: Sequence[Seque
 
 def main() -> None:
     """Draw them all."""
-    style: Any = figures._STYLE
-    with rc_context(style):
+    with rc_context(figures.STYLE):
         figure = Figure(figsize=(10, 6), layout="constrained")
         for axes, metric in zip(figure.subplots(2, 3).flat, PROVOCATIONS, strict=True):
             draw(axes, metric, *provoked(metric))

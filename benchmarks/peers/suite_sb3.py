@@ -7,22 +7,16 @@ import json
 import sys
 import time
 
-import gymnasium as gym
 import suite_tasks  # noqa: F401
 import torch
+from sb3 import make, schedule
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 
 def envs_of(task, count):
-    return DummyVecEnv([lambda: Monitor(gym.make(task)) for _ in range(count)])
-
-
-def falling(value):
-    """[x] falls from x to 0 over training."""
-    return (lambda left: left * value[0]) if isinstance(value, list) else value
+    return DummyVecEnv([lambda: make(task) for _ in range(count)])
 
 
 asked = json.loads(sys.argv[1])
@@ -35,7 +29,8 @@ if normalized:
 network = settings.get("policy_kwargs", {})
 if "activation_fn" in network:
     network["activation_fn"] = getattr(torch.nn, network["activation_fn"])
-settings = {name: falling(value) for name, value in settings.items()}
+for name in settings.keys() & {"learning_rate", "clip_range"}:
+    settings[name] = schedule(settings[name])
 model = PPO("MlpPolicy", train_envs, seed=asked["seed"], device="cpu", **settings)
 started = time.perf_counter()
 model.learn(asked["env_steps"])

@@ -68,7 +68,7 @@ class Agent(nn.Module):
     def learn_obs(self, obs: Tensor) -> None:
         """Let observations (..., *obs_spec.shape) count in the running statistics, where the agent has any."""
         if self.normalizer is not None:
-            self.normalizer.statistics.add(obs)
+            self.normalizer.learn(obs)
 
     def seen(self, obs: Tensor) -> Tensor:
         """Observations (B, ...) as both networks take them."""

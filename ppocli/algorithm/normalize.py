@@ -45,16 +45,34 @@ class RunningStatistics(nn.Module):
 
 
 class ObsNormalizer(nn.Module):
-    """Observations (..., *shape) less their running mean, over their running standard deviation, clipped at ± 10."""
+    """Observations (..., *shape) less their running mean, over their running standard deviation, clipped at ± 10.
+
+    What observations are shifted and divided by is kept from one change of the statistics to the next: a rollout asks
+    for it in each of its steps.
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.statistics = RunningStatistics(*shape)
+        self._take_over()
+        hook = self.register_load_state_dict_post_hook  # which PyTorch has left without types
+        hook(lambda module, _: module._take_over())  # type: ignore[no-untyped-call]
+
+    def learn(self, obs: Tensor) -> None:
+        """Let observations (..., *shape) count."""
+        self.statistics.add(obs)
+        self._take_over()
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return normalised observations; the statistics stay as they are."""
-        mean, std = self.statistics.mean.to(obs.dtype), self.statistics.std.to(obs.dtype)
-        return ((obs - mean) / std).clamp(-OBS_LIMIT, OBS_LIMIT)
+        return ((obs - self.mean) / self.std).clamp(-OBS_LIMIT, OBS_LIMIT)
+
+    def _take_over(self) -> None:
+        self.register_buffer("mean", self.statistics.mean.float(), persistent=False)
+        self.register_buffer("std", self.statistics.std.float(), persistent=False)
 
 
 class RewardNormalizer:

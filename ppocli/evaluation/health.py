@@ -110,9 +110,9 @@ class Health:
         return [_finding(metric, value) for metric, value in self._found(window, target).items()]
 
     def _found(self, window: Sequence[Metrics], target: float | None) -> dict[str, float]:
-        returns = [row.return_mean for row in window if row.return_mean is not None]
-        solves = target is not None and bool(returns) and fmean(returns) >= target
-        poor_policy = {} if solves else self._poor_policy(window, returns)
+        mean_return = _mean(window, "return_mean")
+        solves = target is not None and mean_return is not None and mean_return >= target
+        poor_policy = {} if solves else self._poor_policy(window, mean_return)
         return _too_large_steps(window) | self._poor_critic(window) | poor_policy
 
     def _poor_critic(self, window: Sequence[Metrics]) -> dict[str, float]:
@@ -129,18 +129,17 @@ class Health:
         explained_variance = median(row.explained_variance for row in telling)
         return {"explained_variance": explained_variance} if explained_variance < SMALLEST_EXPLAINED_VARIANCE else {}
 
-    def _poor_policy(self, window: Sequence[Metrics], returns: Sequence[float]) -> dict[str, float]:
+    def _poor_policy(self, window: Sequence[Metrics], mean_return: float | None) -> dict[str, float]:
         found = {}
         entropy = fmean(row.entropy for row in window)
         if self._first and self._hardly_explores(entropy, self._first[0].entropy):
             found["entropy"] = entropy
-        saturated = [row.saturated_actions for row in window if row.saturated_actions is not None]
-        if saturated and fmean(saturated) > LARGEST_SATURATION:
-            found["saturated_actions"] = fmean(saturated)
-        if self._num_iterations and returns and window[-1].iteration >= UNTIL_LEARNED * self._num_iterations:
-            first = [row for row in self._first if row.return_mean is not None]
-            if first and fmean(returns) <= _return_of_having_learned(first):
-                found["return_mean"] = fmean(returns)
+        saturated = _mean(window, "saturated_actions")
+        if saturated is not None and saturated > LARGEST_SATURATION:
+            found["saturated_actions"] = saturated
+        late = self._num_iterations is not None and window[-1].iteration >= UNTIL_LEARNED * self._num_iterations
+        if late and mean_return is not None and mean_return <= _return_by_chance(self._first):
+            found["return_mean"] = mean_return
         return found
 
     def _hardly_explores(self, entropy: float, initial: float) -> bool:
@@ -162,21 +161,26 @@ def _too_large_steps(window: Sequence[Metrics]) -> dict[str, float]:
 
 
 def _unusual_target_std(first: Sequence[Metrics], last: Sequence[Metrics]) -> float | None:
-    now = [row.value_target_std for row in last if row.value_target_std is not None]
-    at_first = [row.value_target_std for row in first if row.value_target_std is not None]
-    if now and fmean(now) > LARGEST_TARGET_STD:
-        return fmean(now)
+    at_first, now = _mean(first, "value_target_std"), _mean(last, "value_target_std")
+    if now is None:
+        return None
     # A policy that has become good may return nearly the same from everywhere.
-    too_small = now and at_first and max(fmean(now), fmean(at_first)) < SMALLEST_TARGET_STD
-    return fmean(now) if too_small else None
+    too_small = at_first is not None and max(at_first, now) < SMALLEST_TARGET_STD
+    return now if too_small or now > LARGEST_TARGET_STD else None
 
 
-def _return_of_having_learned(first: Sequence[Metrics]) -> float:
-    """Return the mean return that is more than chance, from the first iterations in which an episode ended."""
+def _return_by_chance(first: Sequence[Metrics]) -> float:
+    """Return the mean return up to which all may be chance, from the first iterations; −∞ if no episode ended there."""
     means = [row.return_mean for row in first if row.return_mean is not None]
-    lowest = min(row.return_min for row in first if row.return_min is not None)
-    highest = max(row.return_max for row in first if row.return_max is not None)
-    return means[0] + SMALLEST_GAIN * (highest - lowest)
+    lowest = min((row.return_min for row in first if row.return_min is not None), default=0.0)
+    highest = max((row.return_max for row in first if row.return_max is not None), default=0.0)
+    return means[0] + SMALLEST_GAIN * (highest - lowest) if means else -math.inf
+
+
+def _mean(rows: Sequence[Metrics], metric: str) -> float | None:
+    """Return the mean of a metric over the rows that have it, None where none does."""
+    known = [value for value in (getattr(row, metric) for row in rows) if value is not None]
+    return fmean(known) if known else None
 
 
 def _finding(metric: str, value: float) -> Finding:

@@ -27,7 +27,7 @@ FORMATS = (".png", ".svg", ".pdf")
 COLORS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_STYLES = ("-", "--", "-.", ":")
 AGENT, RANDOM, TARGET = COLORS[0], "#D55E00", "#404040"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -68,7 +68,7 @@ def comparison(
     """Draw a run's training episodes, each a dot, beside those of the random policy, on the same axis of returns."""
     returns = [episode.episode_return for episode in episodes]
     means = curves.running_mean(returns)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9, 4.5), layout="constrained")
         agent, random = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
         _dots(agent, returns, AGENT)
@@ -113,7 +113,7 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
     env_ids = list(dict.fromkeys(group.env_id for group in found))
     columns = min(len(env_ids), 3)
     rows = math.ceil(len(env_ids) / columns)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(2.4 + 4.4 * columns, 4.2 * rows), layout="constrained")
         panels, below = figure.subplots(rows, columns, squeeze=False).flatten().tolist(), []
         for axes, env_id in zip(panels, env_ids, strict=False):
@@ -156,7 +156,7 @@ def _write(figure: Figure, output: Path) -> None:
     """Write a figure in the format that the file's name says. Raises PpocliError where it cannot be written."""
     content, suffix = io.BytesIO(), output.suffix.lower().removeprefix(".")
     dated = {"svg": "Date", "pdf": "CreationDate"}.get(suffix)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure.savefig(content, format=suffix, dpi=150, metadata={dated: None} if dated else None)
     with placing(output):
         write_atomically(output, content.getvalue())

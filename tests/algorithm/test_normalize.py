@@ -48,7 +48,7 @@ def test_nothing_seen_changes_nothing_but_the_limit():
 
 def test_observations_by_hand():
     normalizer = ObsNormalizer((2,))
-    normalizer.statistics.add(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, standard deviations 1 and 0
+    normalizer.learn(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, standard deviations 1 and 0
     seen = normalizer(torch.tensor([[2.0, 5.0], [2.5, 6.0], [-20.0, 4.0]]))
     assert seen.dtype == torch.float32
     assert seen.tolist() == [[0.0, 0.0], [0.5, 1.0], [-10.0, -1.0]]  # what does not vary is only shifted
@@ -56,23 +56,23 @@ def test_observations_by_hand():
 
 def test_a_single_observation_is_only_shifted():
     normalizer = ObsNormalizer((2,))
-    normalizer.statistics.add(torch.tensor([[3000.0, -2.0]]))
+    normalizer.learn(torch.tensor([[3000.0, -2.0]]))
     assert normalizer(torch.tensor([[3000.0, -2.0], [3001.0, -2.5]])).tolist() == [[0.0, 0.0], [1.0, -0.5]]
 
 
 def test_the_rounding_of_a_constant_is_no_spread():
     """The mean of so many 0.1 is another number than 0.1, and the variance not quite 0."""
     normalizer = ObsNormalizer((1,))
-    normalizer.statistics.add(torch.full((2047, 1), 0.1))
-    normalizer.statistics.add(torch.full((3, 1), 0.1))
+    normalizer.learn(torch.full((2047, 1), 0.1))
+    normalizer.learn(torch.full((3, 1), 0.1))
     assert normalizer(torch.full((1, 1), 0.1)).abs().item() < 1e-6
     assert normalizer(torch.full((1, 1), 0.2)).item() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
 def test_units_do_not_matter(unit):
-    normalizer, data = ObsNormalizer((3,)), torch.from_numpy(DATA - DATA.mean(0) + 7)
-    normalizer.statistics.add(data * unit)
+    normalizer, data = ObsNormalizer((3,)), torch.from_numpy(DATA - DATA.mean(0) + 7).float()
+    normalizer.learn(data * unit)
     expected = (data - data.mean(0)) / data.std(0, correction=0)
     torch.testing.assert_close(normalizer(data * unit), expected.clamp(-10, 10))
 
@@ -86,7 +86,7 @@ FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @example(np.array([[-3e38, 0], [3e38, 1e-45], [3e38, 0]], np.float32), np.full((1, 2), -3e38, np.float32))
 def test_whatever_is_observed_is_seen_as_finite(known, obs):
     normalizer = ObsNormalizer((2,))
-    normalizer.statistics.add(torch.from_numpy(known))
+    normalizer.learn(torch.from_numpy(known))
     for seen in (normalizer(torch.from_numpy(known)), normalizer(torch.from_numpy(obs))):
         assert (seen.abs() <= 10).all()  # which NaN is not
 
@@ -108,6 +108,17 @@ def test_the_agent_sees_through_its_statistics_and_only_learn_obs_moves_them():
     assert agent.sample(obs, noise).equal(plain.sample(as_seen, noise))
     assert all(torch.equal(tensor, before[name]) for name, tensor in agent.state_dict().items())
     assert "normalizer.statistics.mean" in before
+
+
+def test_statistics_that_are_loaded_are_seen_through():
+    agent, other = make_agent(normalize_obs=True), make_agent(normalize_obs=True)
+    agent.learn_obs(torch.tensor([[1.0, 10.0], [3.0, 30.0]]))
+    obs = torch.tensor([[3.0, 20.0]])
+    for assign in (False, True):
+        other.learn_obs(torch.tensor([[7.0, 7.0], [8.0, 9.0]]))
+        other.load_state_dict(agent.state_dict(), assign=assign)
+        assert other.seen(obs).tolist() == [[1.0, 0.0]]
+    assert not [name for name in agent.state_dict() if name in ("normalizer.mean", "normalizer.std")]
 
 
 def test_without_normalisation_there_is_nothing_to_save():
