@@ -63,10 +63,11 @@ _WORDS = {  # the advice and the explanation of a finding
         "extremes. That is fine when returns are good; otherwise a smaller ent_coef or log_std_init brings them back.",
     ),
     "return_mean": (
-        "nothing learned in a third of training: try ent_coef, gamma, more env_steps",
-        "Episodes return what they did at first. If the reward is rare, it must be met by chance: a larger ent_coef or "
-        "log_std_init tries more, a gamma nearer 1 sees further, more env_steps or num_envs meet it more often. "
-        "If it is not, a random policy (ppocli random-baseline) and a film of an episode show what the task asks.",
+        "nothing learned in a third of training: try normalize_obs, ent_coef, env_steps",
+        "Episodes return what they did at first. Where network.normalize_obs or rollout.normalize_rewards is off, turn "
+        "it on first. If the reward is rare, it must be met by chance: a larger ent_coef or log_std_init tries more, a "
+        "gamma nearer 1 sees further, more env_steps or num_envs meet it more often. If it is not, a random policy "
+        "(ppocli random-baseline) and a film of an episode show what the task asks.",
     ),
 }
 
