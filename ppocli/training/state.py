@@ -48,13 +48,10 @@ class Training:
         collected = self.clock()
 
         batch = make_batch(rollout, agent, config.rollout.gamma, config.rollout.gae_lambda, self._reward_scale(rollout))
-        first = iteration == 0
-        if first:  # nothing is known of observations yet, and none is to be learned from unscaled
-            agent.learn_obs(batch.obs)
         shuffling_rng = generator(config.train.seed, Stream.SHUFFLING, iteration)
         update = self.update.update(batch, done=config.schedule_share(iteration), rng=shuffling_rng)
-        if not first:  # only now: all that this iteration computes must come from the statistics that acted
-            agent.learn_obs(batch.obs)
+        # Only now: all that this iteration computes must come from the statistics that acted.
+        agent.learn_obs(batch.obs)
         updated = self.clock()
 
         verdict = self.judge.judge(agent, iteration, rollout.episodes)
