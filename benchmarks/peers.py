@@ -3,6 +3,7 @@
     python benchmarks/peers.py                                    # all of it, about an hour
     python benchmarks/peers.py solved --seeds 10                  # Enter to solved
     python benchmarks/peers.py end --seeds 1                      # env steps/s of whole trainings
+    python benchmarks/peers.py defaults --seeds 3                 # seconds to 100,000 env steps, with defaults
     python benchmarks/peers.py grid --cleanrl ~/cleanrl           # env steps/s with the same settings on both sides
     python benchmarks/peers.py solved --ours cartpole --no-peers  # ours alone
 
@@ -42,7 +43,8 @@ def setting(env_id: str, num_envs: int, horizon: int, minibatch_size: int, epoch
     """Return a config by what differs between peers' settings; the rest hardly costs or saves time."""
     sections: dict[str, dict[str, Any]] = {
         "env": {"id": env_id, "num_envs": num_envs},
-        "rollout": {"horizon": horizon},
+        "network": {"normalize_obs": False},
+        "rollout": {"horizon": horizon, "gamma": 0.99, "normalize_rewards": False},
         "update": {"minibatch_size": minibatch_size, "update_epochs": epochs, "learning_rate": 3e-4},
     }
     for key, value in other.items():
@@ -238,6 +240,17 @@ def end(presets: Sequence[str], seeds: int) -> None:
             print(f"{preset}, {what}: {median(us.speed / peer.speed for us, peer in pairs):.2f} ×", flush=True)
 
 
+def defaults(rounds: int) -> None:
+    """Seconds to 100,000 env steps with nothing set but the task: ours the whole process, the peer's training alone."""
+    for env_id in ("CartPole-v1", "LunarLander-v3", "Pendulum-v1", "Hopper-v5"):
+        mine = Config.model_validate({"env": {"id": env_id}, "train": {"env_steps": 100_000}})
+        theirs = setting(env_id, *(1, 2048, 64, 10), train__env_steps=100_000)  # what its PPO does by itself
+        pairs = [(ours(mine, seed).seconds, sb3(theirs, seed).seconds) for seed in range(rounds)]
+        for seed, (us, peer) in enumerate(pairs):
+            print(f"{env_id} seed {seed}  {us:.1f} s; Stable-Baselines3 {peer:.1f} s", flush=True)
+        print(f"{env_id}: {median(peer / us for us, peer in pairs):.2f} ×", flush=True)
+
+
 def grid(rounds: int, cleanrl_folder: Path | None) -> None:
     """Env steps/s of short trainings with the same settings on both sides, each in turn."""
     cells: list[tuple[str, Config]] = [
@@ -269,9 +282,9 @@ def grid(rounds: int, cleanrl_folder: Path | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=["all", "solved", "end", "grid"], default="all")
+    parser.add_argument("part", nargs="?", choices=["all", "solved", "end", "defaults", "grid"], default="all")
     parser.add_argument("--ours", nargs="+", metavar="PRESET[:envpool]", help="our side of `solved` or `end`")
-    parser.add_argument("--seeds", type=int, help="seeds 0, 1, …; by default 5, to the end 1, in the grid 3")
+    parser.add_argument("--seeds", type=int, help="seeds 0, 1, …; by default 5 for solved, 3 for grid, else 1")
     parser.add_argument("--cleanrl", type=Path, metavar="FOLDER", help="a clone of CleanRL, for `grid`")
     parser.add_argument("--no-peers", action="store_true", help="`solved` without a peer")
     options = parser.parse_args()
@@ -280,6 +293,8 @@ def main() -> None:
         solved(options.ours or ["lunar_fast", "lunar_fast:envpool"], options.seeds or 5, not options.no_peers)
     if options.part in ("all", "end"):
         end(options.ours or ["lunar", "hopper"], options.seeds or 1)
+    if options.part in ("all", "defaults"):
+        defaults(options.seeds or 1)
     if options.part in ("all", "grid"):
         grid(options.seeds or 3, options.cleanrl)
 

@@ -5,6 +5,7 @@
     python benchmarks/suite.py train zoo --half reporting --log suite.jsonl
     python benchmarks/suite.py train cleanrl --cleanrl ~/cleanrl --half reporting --log suite.jsonl
     python benchmarks/suite.py table --half reporting --log suite.jsonl
+    python benchmarks/suite.py train ours --half twins --log twins.jsonl
     python benchmarks/suite.py train ours --points benchmarks/suite/points.yaml --log benchmarks/suite/search.jsonl
 
 Each training is followed by 50 greedy episodes of the policy at its end, on unseen seeds; a line of the log has their
@@ -24,7 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,10 @@ class Task:
     def score(self, episode_return: float) -> float:
         """Return 0 for a random policy, 1 for the best known."""
         return max((episode_return - self.random) / (self.best - self.random), LOWEST_SCORE)
+
+
+def unversioned(task: str) -> str:
+    return task.rpartition("-v")[0]
 
 
 # Split before anything was tuned on them.
@@ -93,6 +98,20 @@ HALVES = {
         Task("Reach-actions-0-100-v0", -29.8, -4),
     ],
 }
+# Tasks of both halves, each with its twins in other units.
+OF_REWARDS_AND_OBS = ["rewards-x1000", "rewards-x0.001", "rewards-plus-1", "obs-x1000", "more-dimensions"]
+OF_ACTIONS = ["actions-0.01", "actions-0-100"]
+UNITS = {
+    "CartPole-v1": OF_REWARDS_AND_OBS,
+    "Pendulum-v1": OF_REWARDS_AND_OBS + OF_ACTIONS,
+    "Reach-v0": OF_REWARDS_AND_OBS + OF_ACTIONS,
+}
+HALVES["twins"] = [
+    replace(task, id=id)
+    for task in HALVES["choosing"] + HALVES["reporting"]
+    if task.id in UNITS
+    for id in (task.id, *(f"{unversioned(task.id)}-{unit}-v0" for unit in UNITS[task.id]))
+]
 
 
 @dataclass(frozen=True)
@@ -181,10 +200,6 @@ def tuned_by_zoo() -> dict[str, Any]:
     return found
 
 
-def unversioned(task: str) -> str:
-    return task.rpartition("-v")[0]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["train", "table"])
@@ -260,6 +275,29 @@ def table(rows: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> None:
     for name in by_mean if "ours" in scores else ():
         if name != "ours":
             print(f"\n{beside(name, scores['ours'], scores[name])}")
+    for name in by_mean:
+        print(in_other_units(name, scores[name]))
+
+
+def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
+    """Return Welch's 95 % interval of what the first has more on average."""
+    # Where nothing varies on either side, as where both solve a task every time, the difference is what it is.
+    low = high = one.mean() - other.mean()
+    if max(np.ptp(one), np.ptp(other)) > 0:
+        low, high = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
+    return float(low), float(high)
+
+
+def in_other_units(name: str, scores: Scores) -> str:
+    """Return how a contestant's scores differ from those of the same task in its own units."""
+    lines = []
+    for plain in UNITS.keys() & scores.keys():
+        for twin in (f"{unversioned(plain)}-{unit}-v0" for unit in UNITS[plain]):
+            if twin in scores:
+                means = f"{scores[twin].mean():.3f} against {scores[plain].mean():.3f}"
+                low, high = difference(scores[twin], scores[plain])
+                lines.append(f"- {name} on {twin}: {means}, the difference 95 % from {low:.3f} to {high:.3f}")
+    return "\n".join(lines)
 
 
 def beside(name: str, ours: Scores, theirs: Scores) -> str:
@@ -267,11 +305,7 @@ def beside(name: str, ours: Scores, theirs: Scores) -> str:
     both = [task for task in ours if task in theirs]
     verdicts: dict[str, list[str]] = {"better": [], "equal within error": [], "worse": []}
     for task in both:
-        one, other = ours[task], theirs[task]
-        # Where nothing varies on either side, as where both solve a task every time, the difference is what it is.
-        low = high = one.mean() - other.mean()
-        if max(np.ptp(one), np.ptp(other)) > 0:
-            low, high = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
+        low, high = difference(ours[task], theirs[task])
         verdicts["better" if low > 0 else "worse" if high < 0 else "equal within error"].append(task)
     rng = np.random.default_rng(0)
 

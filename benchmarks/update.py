@@ -33,7 +33,7 @@ for line in sys.stdin:
     spec = Discrete(4) if action == "discrete" else Continuous((True,) * 4)
     config = Config.model_validate({
         "env": {"id": "none", "num_envs": 4}, "rollout": {"horizon": size},
-        "network": {"hidden_sizes": [hidden, hidden], "activation": activation},
+        "network": {"hidden_sizes": [hidden, hidden], "activation": activation, "normalize_obs": False},
         "update": {"minibatch_size": size, "update_epochs": epochs, "ent_coef": 0.01, "learning_rate": 1e-4},
     })
     agent = Agent(Vector(8), spec, config.network, torch.Generator().manual_seed(0)).to(device)

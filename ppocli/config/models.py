@@ -37,7 +37,7 @@ class EnvConfig(values.Section):
     """Env steps after which an episode is truncated; null for the task's own limit, or 10,000 where it has none."""
     info_keys: Annotated[values.InfoKeys, Key("Monitor info_keywords", same_experiment=True)] = ("is_success",)
     """Numbers in the info of an episode's last step that are logged, and averaged by evaluate."""
-    num_envs: Annotated[int, values.whole_number(1, 10_000), Key("n_envs")] = 16
+    num_envs: Annotated[int, values.whole_number(1, 10_000), Key("n_envs")] = 8
     """Copies of the environment that play side by side."""
     backend: Annotated[Literal["gymnasium", "envpool"], Key()] = "gymnasium"
     """What steps them: Gymnasium, or EnvPool's threads of C++ (an extra)."""
@@ -56,7 +56,7 @@ class NetworkConfig(values.Section):
     """How weights begin: orthogonal, or as PyTorch draws them by itself."""
     log_std_init: Annotated[float, values.real_number(-10, 10), Key("log_std_init")] = 0.0
     """Logarithm of the standard deviation that real-valued actions begin with."""
-    normalize_obs: Annotated[values.Switch, Key("VecNormalize norm_obs")] = False
+    normalize_obs: Annotated[values.Switch, Key("VecNormalize norm_obs")] = True
     """Observations minus their running mean, over their running standard deviation."""
 
 
@@ -65,22 +65,22 @@ class RolloutConfig(values.Section):
 
     horizon: Annotated[int, values.whole_number(1, 100_000), Key("n_steps")] = 128
     """Env steps in each environment between two updates."""
-    gamma: Annotated[values.Fraction, Key("gamma")] = 0.99
+    gamma: Annotated[values.Fraction, Key("gamma")] = 0.995
     """Discount: a reward n steps away counts gamma^n."""
     gae_lambda: Annotated[values.Fraction, Key("gae_lambda")] = 0.95
     """GAE's λ: between one-step TD errors (0), which trust the critic, and Monte Carlo returns (1)."""
     reward_scale: Annotated[values.Positive, Key()] = 1.0
     """Rewards times this, for learning only."""
-    normalize_rewards: Annotated[values.Switch, Key("VecNormalize norm_reward")] = False
+    normalize_rewards: Annotated[values.Switch, Key("VecNormalize norm_reward")] = True
     """Rewards over the running standard deviation of discounted returns, for learning only."""
 
 
 class UpdateConfig(values.Section):
     """How a batch is learned from, whatever the algorithm."""
 
-    learning_rate: Annotated[values.NumberOrSchedule, Key("learning_rate")] = values.Schedule(start=3e-4, end=0.0)
+    learning_rate: Annotated[values.NumberOrSchedule, Key("learning_rate")] = values.Schedule(start=6e-4, end=1e-4)
     """Step size of Adam."""
-    minibatch_size: Annotated[int, values.whole_number(2, MAX_BATCH_SIZE), Key("batch_size")] = 256
+    minibatch_size: Annotated[int, values.whole_number(2, MAX_BATCH_SIZE), Key("batch_size")] = 64
     """Samples in one gradient step; divides horizon × num_envs."""
     update_epochs: Annotated[int, values.whole_number(1, 1000), Key("n_epochs")] = 10
     """Passes over each batch."""

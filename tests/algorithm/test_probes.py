@@ -20,7 +20,7 @@ def trained_agent(kind, folder, iterations):
         {
             "env": {"id": "Probe-v0", "kwargs": {"kind": kind}, "num_envs": 8},
             "network": {"hidden_sizes": [16]},
-            "rollout": {"horizon": 16, "gamma": 0.5},
+            "rollout": {"horizon": 16, "gamma": 0.5, "normalize_rewards": False},
             "update": {"minibatch_size": 32, "learning_rate": 0.01, "max_grad_norm": 10},
             "train": {"env_steps": 1_000_000, "eval_interval": 1_000_000},
         }

@@ -90,7 +90,7 @@ def test_learning_starts_from_the_very_policy_that_acted(agent):
     rollout = collect(episodes_of("Counting-v0"), agent, noise(agent, 32))
     batch = make_batch(rollout, agent, gamma=0.9, gae_lambda=0.9, reward_scale=1.0)
     minibatch = torch.from_numpy(np.random.default_rng(0).permutation(64)[:16])
-    logits = agent.actor(batch.obs[minibatch])
+    logits = agent.actor(agent.seen(batch.obs[minibatch]))
     by_torch = torch.distributions.Categorical(logits=logits).log_prob(batch.actions[minibatch])
     ratio = (by_torch - batch.log_probs[minibatch]).exp()
     torch.testing.assert_close(ratio, torch.ones(16), rtol=0, atol=1e-5)

@@ -269,7 +269,7 @@ def test_the_report_of_a_run_that_has_just_begun_says_so(just_begun, ppocli):
     just_begun.close()
     outcome = ppocli("report", "latest")
     assert (outcome.exit_code, outcome.stderr) == (0, "")
-    assert "interrupted at 0 of 501,760 env steps" in (just_begun.run.path / "report.html").read_text()
+    assert "interrupted at 0 of 500,736 env steps" in (just_begun.run.path / "report.html").read_text()
 
 
 # ----------------------------------------------------------------------------------------------------------------------

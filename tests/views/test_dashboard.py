@@ -19,7 +19,9 @@ from ppocli.views import dashboard
 from ppocli.views.dashboard import Dashboard, Known
 from tests.views.iterations import BATCH, iteration, metrics
 
-CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"env_steps": BATCH * 40, "seed": 3}})
+CONFIG = Config.model_validate(
+    {"env": {"id": "CartPole-v1", "num_envs": 16}, "train": {"env_steps": BATCH * 40, "seed": 3}}
+)
 
 
 class Terminal:

@@ -15,7 +15,7 @@ from ppocli.views.progress import PlainLines, SeedsProgress, training_progress
 from tests.views.iterations import iteration
 from tests.views.test_results import evaluation, training
 
-CONFIG = Config.model_validate({"env": {"id": "CartPole-v1"}, "train": {"env_steps": 2048 * 4}})
+CONFIG = Config.model_validate({"env": {"id": "CartPole-v1", "num_envs": 16}, "train": {"env_steps": 2048 * 4}})
 
 
 def said(number, rate=12345.6, recent_return=123.45, **changes):
