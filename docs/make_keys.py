@@ -41,8 +41,9 @@ ppocli train --config pendulum --set update.learning_rate.end=1e-4
 `3e-4`, `1e6` and `100_000` are numbers, `yes` and `no` are words, and an unknown key is an error that names the nearest
 known one.
 
-Off unless a preset turns them on are `network.normalize_obs`, whose statistics are a part of the agent and of its
-checkpoints and are moved by training alone, `rollout.normalize_rewards`, `ppo.clip_vloss` and `ppo.target_kl`.
+The defaults are for tasks of which nothing is known: observations and rewards are normalised, so that units do not
+matter. The statistics of `network.normalize_obs` are a part of the agent and of its checkpoints and are moved by
+training alone. Off unless a preset turns them on are `ppo.clip_vloss` and `ppo.target_kl`.
 `update.norm_adv: false`, `update.max_grad_norm: null`, `network.init: uniform` and `network.log_std_init` are there for
 those who compare. Real-valued actions are drawn from a Gaussian; −1 … 1 stands for the range of the task, and what lies
 outside is clipped.

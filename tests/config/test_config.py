@@ -30,7 +30,7 @@ def config_file(tmp_path):
 
 def test_only_the_environment_is_required():
     config = parse_config({"env": {"id": "CartPole-v1"}}, "my.yaml")
-    assert (config.algorithm, config.rollout.gamma, config.train.seed, config.train.device) == ("ppo", 0.99, 0, "auto")
+    assert (config.algorithm, config.rollout.gamma, config.train.seed, config.train.device) == ("ppo", 0.995, 0, "auto")
     assert parse_config({"env": {"id": "Acrobot-v1"}}, "my.yaml").num_iterations > 0
 
 
@@ -247,7 +247,7 @@ def test_set_overrides_any_key(config_file):
 
 def test_set_enters_a_schedule_that_is_only_a_default(config_file):
     config = load_config(config_file("env: {id: CartPole-v1}\nupdate:"), ["update.learning_rate.start=1e-3"])
-    assert config.update.learning_rate == Schedule(start=1e-3, end=0)
+    assert config.update.learning_rate == Schedule(start=1e-3, end=1e-4)
 
 
 def test_set_changes_one_place_even_where_yaml_uses_a_mapping_twice(config_file):
@@ -265,7 +265,7 @@ def test_set_changes_one_place_even_where_yaml_uses_a_mapping_twice(config_file)
         ("ppo.gamma=[", "--set ppo.gamma, line 1, column 2: not valid YAML"),
         ("ppo.gamma=", "rollout.gamma: None must be a finite number from 0 to 1"),
         ("rollout.gamma=", "rollout.gamma: None must be a finite number from 0 to 1"),
-        ("ppo.gamma.start=1", "--set ppo.gamma.start: rollout.gamma is 0.99 here and has no parts"),
+        ("ppo.gamma.start=1", "--set ppo.gamma.start: rollout.gamma is 0.995 here and has no parts"),
         ("ppo.lr=1", "ppo.lr: unknown key"),
     ],
 )
@@ -411,7 +411,7 @@ def test_the_last_override_wins_by_whichever_name(config_file):
 
 def test_an_old_name_enters_a_schedule_that_is_only_a_default(config_file):
     config = load_config(config_file("env: {id: CartPole-v1}"), ["ppo.learning_rate.start=1e-3"])
-    assert config.update.learning_rate == Schedule(start=1e-3, end=0)
+    assert config.update.learning_rate == Schedule(start=1e-3, end=1e-4)
 
 
 def test_a_key_by_both_names_in_one_file_is_refused(config_file):

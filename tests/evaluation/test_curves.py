@@ -126,7 +126,7 @@ def test_groups_are_by_environment_and_config_but_for_what_changes_no_result(tmp
         ("Acrobot-v1", ["3", "4"]),
     ]
     assert [group.label for group in found] == [
-        "gamma 0.99, learning_rate 0.0003 → 0",
+        "gamma 0.995, learning_rate 0.0006 → 0.0001",
         "gamma 0.9, learning_rate 0.001",
         "",
     ]
@@ -187,7 +187,7 @@ def test_the_name_that_all_runs_of_a_group_have_is_its_label(tmp_path):
     assert [group.label for group in groups(slow)] == ["slow"]
     assert [group.label for group in groups([*slow, *fast])] == ["slow", "fast"]
     again = run("slow", "again", rollout={"gamma": 0.8})  # the same name for another config
-    assert [group.label for group in groups([*slow, again])] == ["slow, gamma 0.99", "slow, gamma 0.8"]
+    assert [group.label for group in groups([*slow, again])] == ["slow, gamma 0.995", "slow, gamma 0.8"]
     other = run("other", "other", train={"seed": 2})
     assert [group.label for group in groups([*slow, other])] == [""]  # they share no name
     assert [group.label for group in groups([*slow, other, *fast])] == ["lunar, b 1", "fast"]

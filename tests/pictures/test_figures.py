@@ -50,7 +50,7 @@ def test_every_environment_has_a_panel_and_every_group_a_curve(tmp_path):
     first, second = figures.learning_curves(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
     assert (first.get_title(), second.get_title()) == ("CartPole-v1", "Pendulum-v1")
     assert [text.get_text() for text in first.get_legend().get_texts()] == [
-        "gamma 0.99 (mean of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}t\N{NO-BREAK SPACE}interval)",
+        "gamma 0.995 (mean of 2 seeds, 95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}t\N{NO-BREAK SPACE}interval)",
         "gamma 0.9 (1 seed)",
         "solved: 475",
     ]

@@ -244,24 +244,24 @@ def test_every_config_has_a_sentence_and_a_row(tmp_path):
     ]
     first, second = data.gather(runs)
     assert sentences.title([first, second]) == "PPO on CartPole-v1 and Pendulum-v1"
-    assert [run.label for run in first.runs] == ["seed 0 (gamma 0.99)", "seed 1 (gamma 0.99)", "seed 0 (gamma 0.9)"]
+    assert [run.label for run in first.runs] == ["seed 0 (gamma 0.995)", "seed 1 (gamma 0.995)", "seed 0 (gamma 0.9)"]
     first = evaluated(first, [10.0], [20.0], [7.0, 8.0])
     assert [box["name"] for box in charts.evaluation_chart(first).figure["data"]][2:] == [
         "seed 0 (gamma 0.9)",
         "random policy",
     ]
     assert [sentences.result_sentence(group)[:44] for group in first.groups] == [
-        "With gamma 0.99, PPO learned CartPole-v1 fro",
+        "With gamma 0.995, PPO learned CartPole-v1 fr",
         "With gamma 0.9, PPO trained on CartPole-v1 f",
     ]
     assert tables.group_table([first, second]).rows == [
-        ["CartPole-v1", "gamma 0.99", "2", "15.0", "−48.5 to 78.5", "−2.0", "2 of 2", "96"],  # ± 12.7062 · 5
+        ["CartPole-v1", "gamma 0.995", "2", "15.0", "−48.5 to 78.5", "−2.0", "2 of 2", "96"],  # ± 12.7062 · 5
         ["CartPole-v1", "gamma 0.9", "1", "7.5", "–", "−2.0", "0 of 1", "> 0"],
         ["Pendulum-v1", "–", "1", "–", "–", "–", "–", "–"],
     ]
     assert tables.group_table([second]) is None
-    assert tables.difference_table(first).rows == [["rollout.gamma", "0.99", "0.9"]]
-    assert tables.difference_table(first).columns == ["key", "gamma 0.99", "gamma 0.9"]
+    assert tables.difference_table(first).rows == [["rollout.gamma", "0.995", "0.9"]]
+    assert tables.difference_table(first).columns == ["key", "gamma 0.995", "gamma 0.9"]
     assert tables.difference_table(second) is None
 
 
@@ -276,7 +276,7 @@ def test_configs_differ_in_what_they_began_with_and_are_headed_by_what_they_are_
     (environment,) = data.gather(runs)
     differences = tables.difference_table(environment)
     assert differences.columns == ["key", "base", "quick"]
-    assert differences.rows == [["update.learning_rate", "0.0003 → 0", "0.001 → 0"]]
+    assert differences.rows == [["update.learning_rate", "0.0006 → 0.0001", "0.001 → 0"]]
     assert differences.text_columns == 3
     assert [run.label for run in environment.runs] == ["seed 0 (base)", "seed 1 (base)", "seed 0 (quick)"]
     assert sentences.result_sentence(environment.groups[0]).startswith("With base, PPO trained on CartPole-v1 from 2")
@@ -446,7 +446,7 @@ def test_groups_have_a_band_and_their_seeds(tmp_path):
     assert center["customdata"][0] == [low["y"][0], high["y"][0]]  # 12.7062 times the error, 5
     assert (first["y"], second["y"], other["y"]) == ([10.0, 10.0], [20.0, 20.0], [5.0, 6.0])
     shown = [trace["name"] for trace in traces if trace.get("showlegend", True)]
-    assert shown == ["gamma 0.99: mean of 2 seeds", "gamma 0.99: each seed", "gamma 0.9"]
+    assert shown == ["gamma 0.995: mean of 2 seeds", "gamma 0.995: each seed", "gamma 0.9"]
     assert len({center["line"]["color"], other["line"]["color"], "#D55E00"}) == 3
     assert center["line"]["dash"] != other["line"]["dash"]
 

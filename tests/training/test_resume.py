@@ -30,7 +30,7 @@ from tests.jobs import train
 TINY = {
     "env": {"id": "CartPole-v1", "num_envs": 4},
     "network": {"hidden_sizes": [8]},
-    "ppo": {"horizon": 32, "minibatch_size": 32, "update_epochs": 2},
+    "ppo": {"horizon": 32, "minibatch_size": 32, "update_epochs": 2, "learning_rate": {"start": 3e-4, "end": 0}},
     "train": {"env_steps": 128 * 10, "eval_interval": 384, "eval_episodes": 3, "checkpoint_interval": 256},
 }
 
@@ -157,7 +157,7 @@ def test_results_do_not_depend_on_when_checkpoints_are_written(tmp_path):
 REMEMBERING = config_of(
     env={"id": "CartPole-v1"},
     network={"normalize_obs": True},
-    ppo={"normalize_rewards": True},
+    ppo={"normalize_rewards": True, "gamma": 0.99},
     train={"env_steps": 128 * 14, "target_return": 14.0, "eval_interval": 128 * 3},
 )
 SOLVED = config_of(env={"id": "Truncated-v0"}, train={"target_return": 6.0, "eval_interval": 128 * 3})
@@ -414,7 +414,7 @@ def test_fewer_env_steps_than_there_are_already_are_refused(tmp_path):
         ("env.num_envs=8", "env.num_envs: 4 → 8"),
         ("network.hidden_sizes=[9]", r"network.hidden_sizes: \[8\] → \[9\]"),
         ("env.id=Acrobot-v1", "env.id: CartPole-v1 → Acrobot-v1"),
-        ("ppo.gamma=0.9", r"rollout.gamma: 0.99 → 0.9"),
+        ("ppo.gamma=0.9", r"rollout.gamma: 0.995 → 0.9"),
         ("ppo.learning_rate=1", "update.learning_rate: {.*} → 1.0"),
     ],
 )

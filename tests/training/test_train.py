@@ -33,6 +33,7 @@ def make_config(env=None, ppo=None, **settings):
             "env": {"id": "CartPole-v1", "num_envs": 4} | (env or {}),
             "network": {"hidden_sizes": [8]},
             "ppo": {"horizon": 32, "minibatch_size": 32, "update_epochs": 2} | (ppo or {}),
+            "update": {"learning_rate": {"start": 3e-4, "end": 0}},
             "train": {"env_steps": 128 * 6, "eval_interval": 256, "eval_episodes": 3, "checkpoint_interval": 128}
             | settings,
         }
