@@ -156,5 +156,9 @@ def _refuse_foreign_paths(config: EnvConfig) -> None:
 
 
 def automatic_workers(num_envs: int) -> int:
-    """Return how many worker processes pay: one for each further core, as long as each process has 8 environments."""
-    return max(0, min(usable_cores(), num_envs // ENVIRONMENTS_PER_PROCESS) - 1)
+    """Return how many worker processes pay: one for each further core, as long as each process has 8 environments.
+
+    Where there are fewer environments, but four at least, it is one: it is there for evaluations anyway.
+    """
+    processes = max(num_envs // ENVIRONMENTS_PER_PROCESS, min(num_envs // 2, 2))
+    return max(0, min(usable_cores(), processes) - 1)

@@ -178,7 +178,8 @@ def test_no_worker_outlives_its_parent(tmp_path, end, code):
 
 
 @pytest.mark.parametrize(
-    ("cores", "num_envs", "expected"), [(1, 32, 0), (2, 32, 1), (8, 32, 3), (8, 15, 0), (2, 16, 1)]
+    ("cores", "num_envs", "expected"),
+    [(1, 32, 0), (2, 32, 1), (8, 32, 3), (8, 15, 1), (2, 16, 1), (8, 4, 1), (8, 3, 0), (1, 4, 0)],
 )
 def test_automatic_workers(monkeypatch, cores, num_envs, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
