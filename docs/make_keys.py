@@ -28,8 +28,8 @@ env:
   id: Acrobot-v1
 ```
 
-is a whole config. Each preset in [`configs/`](../configs/) explains itself line by line: `cartpole` and `lunar` state all
-that matters, the others only what is not as below. Any key can be changed for one run:
+is a whole config. Each preset in [`configs/`](../configs/) explains itself line by line: `cartpole` and `lunar` state
+all that matters, the others only what is not as below. Any key can be changed for one run:
 
 ```sh
 ppocli train --config lunar --set update.learning_rate=3e-4 --set train.env_steps=1e6

@@ -86,7 +86,8 @@ class VectorEnv(Protocol):
     obs_spec: ObsSpec
     action_spec: ActionSpec
     info_keys: tuple[str, ...]  # what `Step.infos` has
-    assumed_limit: int | None  # env steps after which episodes are truncated that neither task nor config limits
+    episode_limit: int  # env steps after which episodes are truncated
+    limit_is_assumed: bool  # as neither task nor config has one
     reward_threshold: float | None  # the mean return at which its makers call it solved, None where they name none
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:

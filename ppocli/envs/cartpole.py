@@ -22,7 +22,7 @@ class CartPoleVectorEnv:
     obs_spec: ObsSpec = Vector(4)
     action_spec: ActionSpec = Discrete(2)
     info_keys: tuple[str, ...] = ()
-    assumed_limit: int | None = None
+    limit_is_assumed = False
     reward_threshold = gym.spec(env_id).reward_threshold
 
     @staticmethod
@@ -35,6 +35,7 @@ class CartPoleVectorEnv:
         self._dynamics: Any = Dynamics(num_envs)  # its state is (4, N): position, velocity, angle, angular velocity
         if max_episode_steps is not None:
             self._dynamics.max_episode_steps = max_episode_steps
+        self.episode_limit: int = self._dynamics.max_episode_steps
         self._dynamics.reset()
         self._playing = np.zeros(num_envs, dtype=bool)
 

@@ -26,7 +26,7 @@ class EnvPoolVectorEnv:
     """
 
     info_keys: tuple[str, ...] = ()
-    assumed_limit: int | None = None
+    limit_is_assumed = False
     reward_threshold: float | None = None  # nobody asks: agents are evaluated in Gymnasium's own environments
 
     def __init__(self, config: EnvConfig, num_envs: int, seed: int) -> None:
@@ -52,6 +52,7 @@ class EnvPoolVectorEnv:
             except (AssertionError, TypeError, ValueError) as error:
                 raise UsageError(f"env.kwargs: EnvPool's {config.id} does not take {config.kwargs}: {error}") from error
             observations, actions = self._envs.observation_space, self._envs.action_space
+        self.episode_limit: int = self._envs.spec.config.max_episode_steps
         self.obs_spec, self._flatten = spaces.observations(config.id, observations)
         self.action_spec, self._to_env = spaces.actions(config.id, actions)
         self._obs = self._flat(self._envs.reset()[0])

@@ -34,6 +34,10 @@ class Episodes:
     `seed_of(environment, number)` is the seed of the environment's `number`-th episode, None when it has no more.
     Raises NonFiniteError for an observation or a reward that is not finite.
 
+    Where all episodes run into their limit, environments that began at once would end at once for ever, and what is
+    learned from at a time would be but one part of an episode. With `stagger` their first episodes are truncated, the
+    first environment's after 1/N of the limit, the next one's after 2/N, and do not count as `finished`.
+
     With the `state` that `state_dict` of other Episodes returned, they resume where those stood: an environment cannot
     be saved, but an episode is its seed and its actions, which are played again. Raises ReplayError when that leads
     elsewhere, CheckpointError for a state of other environments. With `replay` off each environment begins its next
@@ -47,16 +51,20 @@ class Episodes:
         state: Mapping[str, NDArray[Any]] | None = None,
         *,
         replay: bool = True,
+        stagger: bool = False,
     ) -> None:
         self.envs = envs
         self.env_steps = 0
         self.finished: list[Episode] = []  # those that the last step ended
         self.seeds: list[int | None] = [None] * envs.num_envs  # of the current episodes; None where there are no more
         self._seed_of = seed_of
+        self._stagger = stagger
+        self._first_limits = envs.episode_limit * np.arange(1, envs.num_envs + 1) / envs.num_envs
         self._numbers = np.zeros(envs.num_envs, dtype=int)
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, dtype=int)
         self._playing = np.zeros(envs.num_envs, dtype=bool)
+        self._ended: list[int] = []  # environments whose episode the last step ended, finished or not
         self._actions: list[NDArray[Any]] = []  # of the last steps, as far back as the longest current episode goes
         self.obs: NDArray[Any]  # (N, *obs_spec.shape): what the next actions answer to, after `step` and `start_next`
         if state is not None:
@@ -84,7 +92,9 @@ class Episodes:
         self._check_finite("reward", step.rewards)
         self._check_finite("observation", step.obs)
         self.obs = step.obs
-        ended = np.flatnonzero(step.terminated | step.truncated).tolist()
+        given_up = self._given_up(step)
+        step = step._replace(truncated=step.truncated | given_up)
+        self._ended = ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         self.finished = [
             Episode(
                 environment=index,
@@ -97,16 +107,17 @@ class Episodes:
                 info={} if step.infos is None else _known(self.envs.info_keys, step.infos[index].tolist()),
             )
             for index in ended
+            if not given_up[index]
         ]
-        if ended and self._lengths[ended].max() == self.envs.assumed_limit:
-            limit = f"{self.envs.assumed_limit:,} env steps, as it has no limit; env.max_episode_steps sets one"
+        if self.finished and self.envs.limit_is_assumed and self._lengths[ended].max() == self.envs.episode_limit:
+            limit = f"{self.envs.episode_limit:,} env steps, as it has no limit; env.max_episode_steps sets one"
             warn(f"{self.envs.env_id}: an episode was truncated after {limit}")
         return step
 
     def start_next(self) -> None:
         """Start the next episode in each environment whose last one has just finished."""
-        if self.finished:
-            self.obs = self._start([episode.environment for episode in self.finished])
+        if self._ended:
+            self.obs = self._start(self._ended)
             # Now and then, so that it costs nothing: the list is at most twice as long as it must be.
             if len(self._actions) > 2 * self._lengths.max():
                 self._forget_old_actions()
@@ -173,6 +184,13 @@ class Episodes:
         whole = integers >= {"env_steps", "numbers", "lengths"}
         if shapes != expected or not whole or state["lengths"].min() < 0 or state["numbers"].min() < 1:
             raise CheckpointError("the episodes in the checkpoint are not those of such environments")
+
+    def _given_up(self, step: Step) -> NDArray[np.bool_]:
+        """Return whose first episode (N,) is to be truncated here, so that environments fall out of step."""
+        if not self._stagger or self._numbers.min() > 1:
+            return np.zeros(self.envs.num_envs, dtype=bool)
+        given_up: NDArray[np.bool_] = (self._numbers == 1) & (self._lengths >= self._first_limits)
+        return given_up & ~(step.terminated | step.truncated)
 
     def _no_actions(self) -> NDArray[Any]:
         spec = self.envs.action_spec

@@ -78,7 +78,8 @@ class GymnasiumVectorEnv:
         # Gymnasium's own reckon faster with Python's numbers; others expect NumPy's, which others give them.
         self._takes_ints = isinstance(self.action_spec, Discrete) and package_of(config.id) == "gymnasium"
         self.reward_threshold = self.spec.reward_threshold if self.spec else None
-        self.assumed_limit = None if self.spec and self.spec.max_episode_steps else ASSUMED_LIMIT
+        limit = self.spec.max_episode_steps if self.spec else None
+        self.episode_limit, self.limit_is_assumed = limit or ASSUMED_LIMIT, not limit
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)  # steps in a second of its own time
         self._made_anew = self.spec is not None and self.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
@@ -107,8 +108,8 @@ class GymnasiumVectorEnv:
         infos = np.full((self.num_envs, len(self.info_keys)), np.nan)
         chosen = self._to_env(actions).tolist() if self._takes_ints else self._to_env(actions)
         self._steps += self._playing
-        if self.assumed_limit:
-            truncated |= self._playing & (self._steps >= self.assumed_limit)
+        if self.limit_is_assumed:
+            truncated |= self._playing & (self._steps >= self.episode_limit)
         index = 0
         try:
             for index in np.flatnonzero(self._playing).tolist():

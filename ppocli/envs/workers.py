@@ -31,7 +31,8 @@ class WorkerVectorEnv:
         self._own = own = GymnasiumVectorEnv(config, num_envs)
         self.env_id, self.num_envs, self.info_keys = own.env_id, num_envs, own.info_keys
         self.obs_spec, self.action_spec = own.obs_spec, own.action_spec
-        self.reward_threshold, self.assumed_limit = own.reward_threshold, own.assumed_limit
+        self.episode_limit, self.limit_is_assumed = own.episode_limit, own.limit_is_assumed
+        self.reward_threshold = own.reward_threshold
         self._crew, self._is_auto = crew, config.workers == "auto"
         processes = num_workers + 1
         self._own_share = np.arange(num_envs) % processes == 0  # in turn: whichever play, all have about as many

@@ -57,12 +57,12 @@ def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_i
     """Return the episodes, and whether they stand just where they stood. Raises ReplayError."""
     seeds = training_seeds(config.train.seed)
     if saved is None:
-        return Episodes(envs, seeds), True
+        return Episodes(envs, seeds, stagger=True), True
     state = saved.part("episodes")
     try:
         if config.env.backend == "envpool":
             raise ReplayError("EnvPool's environments cannot be brought back to where they stood")
-        return Episodes(envs, seeds, state), True
+        return Episodes(envs, seeds, state, stagger=True), True
     except ReplayError as error:
         if not allow_inexact:
             raise ReplayError(

@@ -41,6 +41,34 @@ def test_finished_holds_the_last_step_only_and_the_last_observation_stays_until_
     assert not episodes.finished
 
 
+def staggered(state=None):
+    config = EnvConfig(id="Counting-v0", kwargs={"length": 100}, max_episode_steps=8)
+    return Episodes(GymnasiumVectorEnv(config, 4), training_seeds(0), state, stagger=True)
+
+
+def ends(episodes, steps):
+    """Return in which steps (env,) was truncated, and the environments and lengths of what counts."""
+    truncated, finished = [], []
+    for number in range(1, steps + 1):
+        truncated += [(number, index) for index in np.flatnonzero(episodes.step(np.zeros(4, int)).truncated).tolist()]
+        finished += [(number, episode.environment, episode.episode_length) for episode in episodes.finished]
+        episodes.start_next()
+    return truncated, finished
+
+
+def test_environments_whose_episodes_have_a_limit_fall_out_of_step():
+    """A limit of 8 for 4 environments: the first episodes end after 2, 4, 6 and 8 steps, of which only 8 counts."""
+    truncated, finished = ends(staggered(), 16)
+    assert truncated == [(2, 0), (4, 1), (6, 2), (8, 3), (10, 0), (12, 1), (14, 2), (16, 3)]
+    assert finished == [(8, 3, 8), (10, 0, 8), (12, 1, 8), (14, 2, 8), (16, 3, 8)]
+
+
+def test_environments_that_fall_out_of_step_do_so_when_resumed_as_well():
+    before, never_stopped = staggered(), staggered()
+    ends(before, 3), ends(never_stopped, 3)
+    assert ends(staggered(before.state_dict()), 13) == ends(never_stopped, 13)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # What is saved of episodes, and played again
 

@@ -87,7 +87,7 @@ def test_whichever_environment_is_free_begins_the_next_episode():
     """Two environments, and four episodes of which the first takes as long as the others together."""
 
     class Timed:
-        num_envs, info_keys, assumed_limit, env_id = 2, (), None, "Timed"
+        num_envs, info_keys, episode_limit, limit_is_assumed, env_id = 2, (), 9, False, "Timed"
         lengths = np.zeros(2)
 
         def reset(self, indices, seeds):
