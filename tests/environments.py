@@ -1,5 +1,6 @@
 """Environments whose every number is known beforehand."""
 
+import copy
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -194,7 +195,8 @@ class Echo(gym.Env[Any, Any]):
     }
 
     def __init__(self, kind: str, render_mode: str | None = None) -> None:
-        self.observation_space, self.action_space = self.SPACES[kind]
+        # Its own, as episodes are to depend on nothing but their seeds: spaces draw from a generator that they hold.
+        self.observation_space, self.action_space = copy.deepcopy(self.SPACES[kind])
         self.render_mode = render_mode
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
