@@ -58,7 +58,7 @@ class Episodes:
         self.finished: list[Episode] = []  # those that the last step ended
         self.seeds: list[int | None] = [None] * envs.num_envs  # of the current episodes; None where there are no more
         self._seed_of = seed_of
-        self._stagger = stagger
+        self._stagger = False  # yet: what is played again below was not truncated then
         self._first_limits = envs.episode_limit * np.arange(1, envs.num_envs + 1) / envs.num_envs
         self._numbers = np.zeros(envs.num_envs, dtype=int)
         self._returns = np.zeros(envs.num_envs)
@@ -76,6 +76,7 @@ class Episodes:
             self._replay(state)
         if state is not None:
             self.env_steps = int(state["env_steps"])
+        self._stagger = stagger
 
     @property
     def any_playing(self) -> bool:

@@ -41,9 +41,9 @@ def test_finished_holds_the_last_step_only_and_the_last_observation_stays_until_
     assert not episodes.finished
 
 
-def staggered(state=None):
+def staggered(state=None, stagger=True):
     config = EnvConfig(id="Counting-v0", kwargs={"length": 100}, max_episode_steps=8)
-    return Episodes(GymnasiumVectorEnv(config, 4), training_seeds(0), state, stagger=True)
+    return Episodes(GymnasiumVectorEnv(config, 4), training_seeds(0), state, stagger=stagger)
 
 
 def ends(episodes, steps):
@@ -67,6 +67,12 @@ def test_environments_that_fall_out_of_step_do_so_when_resumed_as_well():
     before, never_stopped = staggered(), staggered()
     ends(before, 3), ends(never_stopped, 3)
     assert ends(staggered(before.state_dict()), 13) == ends(never_stopped, 13)
+
+
+def test_what_was_not_truncated_when_it_was_saved_is_played_again_and_truncated_then():
+    before = staggered(stagger=False)  # as before version 0.3.0
+    ends(before, 3)
+    assert ends(staggered(before.state_dict()), 3) == ([(1, 0), (1, 1), (3, 2)], [])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
