@@ -10,8 +10,8 @@
 Each peer is installed on first use, from its requirements in benchmarks/peers, into an environment of its own in
 benchmarks/.peer. CleanRL is on no registry: clone https://github.com/vwxyzjn/cleanrl and give its folder. A setting is
 one of our configs, from which the peers' are made. Our seconds are the whole process's, start and imports included,
-from Enter to solved or to the end; the peers' never count imports. In the grid neither side's do. Run nothing else
-beside it.
+from Enter to solved or to the end; the peers' never count imports. In the grid neither side's do, and `defaults` says
+both. Run nothing else beside it.
 """
 
 import argparse
@@ -97,10 +97,15 @@ class Trained:
     env_steps: int
     seconds: float
     solved: bool = False
+    aside: float = 0.0  # of the seconds, what no peer's have: the process's start and evaluations
 
     @property
     def speed(self) -> float:
         return self.env_steps / self.seconds
+
+    @property
+    def training(self) -> float:
+        return self.seconds - self.aside
 
 
 def printed(command: Sequence[str | Path], **options: Any) -> str:
@@ -112,7 +117,7 @@ def printed(command: Sequence[str | Path], **options: Any) -> str:
     return outcome.stdout
 
 
-def ours(config: Config | str, seed: int, *options: str, whole_process: bool = True) -> Trained:
+def ours(config: Config | str, seed: int, *options: str) -> Trained:
     """Train by the command, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         name = config
@@ -123,9 +128,8 @@ def ours(config: Config | str, seed: int, *options: str, whole_process: bool = T
         start = time.perf_counter()
         result = json.loads(printed([*command, "--json", "--runs-dir", folder]))
         seconds = time.perf_counter() - start
-    if not whole_process:
-        seconds = sum(spent for phase, spent in result["seconds"].items() if phase not in ("start_up", "evaluation"))
-    return Trained(result["env_steps"], seconds, result["solved"])
+    training = sum(spent for phase, spent in result["seconds"].items() if phase not in ("start_up", "evaluation"))
+    return Trained(result["env_steps"], seconds, result["solved"], aside=seconds - training)
 
 
 def python_of(peer: str) -> Path:
@@ -241,14 +245,22 @@ def end(presets: Sequence[str], seeds: int) -> None:
 
 
 def defaults(rounds: int) -> None:
-    """Seconds to 100,000 env steps with nothing set but the task: ours the whole process, the peer's training alone."""
+    """Seconds to 100,000 env steps with nothing set but the task: our whole process, and our training alone."""
     for env_id in ("CartPole-v1", "LunarLander-v3", "Pendulum-v1", "Hopper-v5"):
         mine = Config.model_validate({"env": {"id": env_id}, "train": {"env_steps": 100_000}})
         theirs = setting(env_id, *(1, 2048, 64, 10), train__env_steps=100_000)  # what its PPO does by itself
-        pairs = [(ours(mine, seed).seconds, sb3(theirs, seed).seconds) for seed in range(rounds)]
-        for seed, (us, peer) in enumerate(pairs):
-            print(f"{env_id} seed {seed}  {us:.1f} s; Stable-Baselines3 {peer:.1f} s", flush=True)
-        print(f"{env_id}: {median(peer / us for us, peer in pairs):.2f} ×", flush=True)
+        pairs = []
+        for seed in range(rounds):
+            pairs.append((ours(mine, seed), sb3(theirs, seed)))
+            us, peer = pairs[-1]
+            print(
+                f"{env_id} seed {seed}  {us.seconds:.1f} s, of it training {us.training:.1f} s; "
+                f"Stable-Baselines3 {peer.seconds:.1f} s",
+                flush=True,
+            )
+        whole = median(peer.seconds / us.seconds for us, peer in pairs)
+        alone = median(peer.seconds / us.training for us, peer in pairs)
+        print(f"{env_id}: {whole:.2f} ×, training alone {alone:.2f} ×", flush=True)
 
 
 def grid(rounds: int, cleanrl_folder: Path | None) -> None:
@@ -262,7 +274,7 @@ def grid(rounds: int, cleanrl_folder: Path | None) -> None:
         # No evaluations; episodes of a policy that has hardly learned are as long on both sides.
         config = whole.changed("train", env_steps=GRID_STEPS[whole.env.id], eval_episodes=1, target_return=None)
         sides: dict[str, Callable[[int], Trained]] = {
-            "ours": lambda seed, config=config: ours(config, seed, whole_process=False),
+            "ours": lambda seed, config=config: ours(config, seed),
             "Stable-Baselines3": lambda seed, config=config: sb3(config, seed),
         }
         if cleanrl_folder and config.network.hidden_sizes == (64, 64):  # which it has written in
@@ -270,7 +282,8 @@ def grid(rounds: int, cleanrl_folder: Path | None) -> None:
         speeds: dict[str, list[float]] = {side: [] for side in sides}
         for seed in range(rounds):
             for side, train in sides.items():
-                speeds[side].append(train(seed).speed)
+                trained = train(seed)
+                speeds[side].append(trained.env_steps / trained.training)
         line = ", ".join(f"{side} {median(found):,.0f}" for side, found in speeds.items())
         ratios = [
             f"{side} {median(a / b for a, b in zip(speeds['ours'], found, strict=True)):.2f} ×"

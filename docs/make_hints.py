@@ -1,7 +1,6 @@
 """Draws `docs/hints.png`: for each hint a training that provokes it, the number that tells, when the hint stands."""
 
 import tempfile
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,40 +58,40 @@ QUICK = {"horizon": 64, "normalize_rewards": True}
 AS_THEY_ARE = {"horizon": 64, "normalize_rewards": False}
 PROVOCATIONS = {
     "approx_kl": Provocation(
-        "CartPole with a learning rate of 0.01",
+        "CartPole, learning rate 0.01",
         "CartPole-v1",
         {"rollout": QUICK, "update": {"minibatch_size": 64, "learning_rate": 0.01}},
         20_000,
         health.LARGEST_APPROX_KL,
     ),
     "value_loss": Provocation(
-        "CartPole that pays more for each step than for the one before",
+        "CartPole, each step pays more",
         "EverMoreCartPole-v0",
         {"rollout": AS_THEY_ARE, "update": {"minibatch_size": 256}},
         40_000,
     ),
     "value_target_std": Provocation(
-        "Pendulum with rewards ten times as large",
+        "Pendulum, rewards × 10",
         "Pendulum-v1",
         {"rollout": {**AS_THEY_ARE, "reward_scale": 10}, "update": {"minibatch_size": 64}},
         20_000,
         health.LARGEST_TARGET_STD,
     ),
     "entropy": Provocation(
-        "FrozenLake with a learning rate of 0.05",
+        "FrozenLake, learning rate 0.05",
         "FrozenLake-v1",
         {"rollout": QUICK, "update": {"minibatch_size": 64, "learning_rate": 0.05}},
         20_000,
     ),
     "saturated_actions": Provocation(
-        "Pendulum with an entropy bonus of 0.3",
+        "Pendulum, entropy bonus 0.3",
         "Pendulum-v1",
         {"rollout": QUICK, "update": {"minibatch_size": 64, "learning_rate": 1e-3, "ent_coef": 0.3}},
         40_000,
         health.LARGEST_SATURATION,
     ),
     "return_mean": Provocation(
-        "MountainCar with observations as they are",
+        "MountainCar, raw observations",
         "MountainCar-v0",
         {"network": {"normalize_obs": False}, "rollout": QUICK, "update": {"minibatch_size": 256}},
         20_000,
@@ -133,7 +132,7 @@ def draw(axes: Axes, metric: str, rows: Sequence[Metrics], found: Sequence[Seque
         axes.axhline(asked.limit, color=figures.TARGET, linewidth=1, linestyle="--")
     if metric in ("value_loss", "value_target_std", "approx_kl"):
         axes.set_yscale("log")
-    axes.set_title("\n".join(textwrap.wrap(asked.how, 34)), fontsize=10, loc="left")
+    axes.set_title(asked.how, fontsize=10, loc="left")
     axes.set_ylabel(metric)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 

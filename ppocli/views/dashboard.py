@@ -54,6 +54,7 @@ class Dashboard:
         self._known, self._saved_at = known, known.progress.env_steps
         self._iteration: Iteration | None = None
         self._solved_return: float | None = None  # of the check that found the task solved
+        self._episode_length: float | None = None  # of the last iteration in which an episode ended
         self._phase_seconds = dict.fromkeys(PHASES, 0.0)
         self._training_began = 0.0
         self._curve = Curve(self._total)
@@ -107,6 +108,8 @@ class Dashboard:
     def _remember(self, row: Metrics) -> None:
         self._curve.add(row)
         self._health.add(row)
+        if row.length_mean is not None:
+            self._episode_length = row.length_mean
 
     def _fit_terminal(self) -> None:
         width = self._console.width
@@ -196,7 +199,7 @@ class Dashboard:
             "recent return": mean_return(verdict.recent_return),
             "target": mean_return(verdict.target),
             "best evaluation": self._best_evaluation(iteration),
-            "episode length": mean_return(metrics.length_mean),
+            "episode length": mean_return(self._episode_length),
             "env steps/s": f"{metrics.env_steps_per_second:,.0f}",
             "solved": _solved(iteration),
             **{f"{phase} time": f"{self._phase_seconds[phase] / training_seconds:.0%}" for phase in PHASES},

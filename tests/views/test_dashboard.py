@@ -148,6 +148,11 @@ def test_what_is_not_known_yet():
     assert lines[22].startswith("no checkpoint yet  ")
 
 
+def test_the_episode_length_stands_where_no_episode_has_ended():
+    lines = shown(iteration(1, length_mean=67.89), iteration(2, length_mean=None, return_mean=None, episodes=0))
+    assert value_of("episode length", lines) == "67.9"
+
+
 def test_huge_numbers_keep_to_their_columns():
     usual = shown(iteration(1), terminal=Terminal(100, 24))
     lines = shown(
