@@ -70,5 +70,11 @@ def test_mountain_car_continuous_is_learned(ppocli):
 
 
 def test_lunar_lander_is_learned(ppocli):
+    """Solved is a mean of 200, but on other episodes than these."""
+    assert greedy_return(ppocli, "lunar_fast", "--stop-when-solved") >= 180
+
+
+@pytest.mark.slow
+def test_lunar_lander_is_learned_well(ppocli):
     short = ("--set", "train.env_steps=500_000", "--set", "train.eval_interval=250_000")
     assert greedy_return(ppocli, "lunar", *short) >= 240
