@@ -1,6 +1,7 @@
 """Episode after episode in each of N environments, for training and evaluation alike."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from ppocli.envs.api import Step, VectorEnv
 from ppocli.errors import CheckpointError, NonFiniteError, ReplayError, warn
 
 _LARGEST = float(np.finfo(np.float32).max)  # of the numbers that learning can hold
+_NEVER = np.iinfo(np.int64).max  # so many env steps
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class Episodes:
     `seed_of(environment, number)` is the seed of the environment's `number`-th episode, None when it has no more.
     Raises NonFiniteError for an observation or a reward that is not finite.
 
-    Where all episodes run into their limit, environments that began at once would end at once for ever, and what is
-    learned from at a time would be but one part of an episode. With `stagger` their first episodes are truncated, the
-    first environment's after 1/N of the limit, the next one's after 2/N, and do not count as `finished`.
+    Where all episodes are equally long, environments that began at once would end at once for ever, and a rollout of
+    fewer steps would hold but one part of an episode. So where the limit is beyond `longest_in_step`, those that begin
+    at once are truncated, the first environment's after 1/N of the limit, the next one's after 2/N, and are not among
+    the `finished`. Where the task states no limit, this waits until all have begun and ended at once.
 
     With the `state` that `state_dict` of other Episodes returned, they resume where those stood: an environment cannot
     be saved, but an episode is its seed and its actions, which are played again. Raises ReplayError when that leads
@@ -51,15 +54,15 @@ class Episodes:
         state: Mapping[str, NDArray[Any]] | None = None,
         *,
         replay: bool = True,
-        stagger: bool = False,
+        longest_in_step: float = math.inf,
     ) -> None:
         self.envs = envs
         self.env_steps = 0
-        self.finished: list[Episode] = []  # those that the last step ended
+        self.finished: list[Episode] = []  # in the last step
         self.seeds: list[int | None] = [None] * envs.num_envs  # of the current episodes; None where there are no more
         self._seed_of = seed_of
-        self._stagger = False  # yet: what is played again below was not truncated then
-        self._first_limits = envs.episode_limit * np.arange(1, envs.num_envs + 1) / envs.num_envs
+        self._longest_in_step = longest_in_step
+        self._give_up_at = np.full(envs.num_envs, _NEVER)  # env steps of the current episodes
         self._numbers = np.zeros(envs.num_envs, dtype=int)
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, dtype=int)
@@ -68,15 +71,18 @@ class Episodes:
         self._actions: list[NDArray[Any]] = []  # of the last steps, as far back as the longest current episode goes
         self.obs: NDArray[Any]  # (N, *obs_spec.shape): what the next actions answer to, after `step` and `start_next`
         if state is not None:
+            state = {"give_up_at": self._give_up_at.copy(), **state}  # there was none before version 0.3.0
             self._check_form(state)
             self._numbers[:] = state["numbers"]
         if state is None or not replay:
             self.obs = self._start(list(range(envs.num_envs)))
+            if not envs.limit_is_assumed:
+                self._put_out_of_step(envs.episode_limit)
         else:
             self._replay(state)
+            self._give_up_at[:] = state["give_up_at"]
         if state is not None:
             self.env_steps = int(state["env_steps"])
-        self._stagger = stagger
 
     @property
     def any_playing(self) -> bool:
@@ -93,7 +99,7 @@ class Episodes:
         self._check_finite("reward", step.rewards)
         self._check_finite("observation", step.obs)
         self.obs = step.obs
-        given_up = self._given_up(step)
+        given_up = (self._lengths >= self._give_up_at) & ~(step.terminated | step.truncated)
         step = step._replace(truncated=step.truncated | given_up)
         self._ended = ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         self.finished = [
@@ -110,15 +116,20 @@ class Episodes:
             for index in ended
             if not given_up[index]
         ]
-        if self.finished and self.envs.limit_is_assumed and self._lengths[ended].max() == self.envs.episode_limit:
+        longest = max((episode.episode_length for episode in self.finished), default=0)
+        if self.envs.limit_is_assumed and longest == self.envs.episode_limit:
             limit = f"{self.envs.episode_limit:,} env steps, as it has no limit; env.max_episode_steps sets one"
             warn(f"{self.envs.env_id}: an episode was truncated after {limit}")
         return step
 
     def start_next(self) -> None:
-        """Start the next episode in each environment whose last one has just finished."""
+        """Start the next episode in each environment in which the last step ended one, finished or given up."""
         if self._ended:
+            all_at_once = len(self._ended) == self.envs.num_envs and np.ptp(self._lengths) == 0
+            length = int(self._lengths[0])
             self.obs = self._start(self._ended)
+            if all_at_once:
+                self._put_out_of_step(length)
             # Now and then, so that it costs nothing: the list is at most twice as long as it must be.
             if len(self._actions) > 2 * self._lengths.max():
                 self._forget_old_actions()
@@ -128,6 +139,7 @@ class Episodes:
         twin = copy.copy(self)
         twin._numbers, twin._lengths = self._numbers.copy(), self._lengths.copy()
         twin._returns, twin._actions = self._returns.copy(), self._actions.copy()
+        twin._give_up_at = self._give_up_at.copy()
         return twin
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -139,6 +151,7 @@ class Episodes:
             "env_steps": np.array(self.env_steps),
             "numbers": self._numbers.copy(),
             "lengths": self._lengths.copy(),
+            "give_up_at": self._give_up_at.copy(),
             "returns": self._returns.copy(),
             "obs": self.obs.copy(),
             # One environment after the other, each with its `lengths` actions.
@@ -176,22 +189,15 @@ class Episodes:
         num_envs, num_actions = self.envs.num_envs, int(state["lengths"].sum()) if "lengths" in state else 0
         expected = {
             "env_steps": (),
-            **dict.fromkeys(("numbers", "lengths", "returns"), (num_envs,)),
+            **dict.fromkeys(("numbers", "lengths", "give_up_at", "returns"), (num_envs,)),
             "obs": (num_envs, *self.envs.obs_spec.shape),
             "actions": (num_actions, *self.envs.action_spec.shape),
         }
         shapes = {name: values.shape for name, values in state.items()}
         integers = {name for name, values in state.items() if values.dtype.kind == "i"}
-        whole = integers >= {"env_steps", "numbers", "lengths"}
+        whole = integers >= {"env_steps", "numbers", "lengths", "give_up_at"}
         if shapes != expected or not whole or state["lengths"].min() < 0 or state["numbers"].min() < 1:
             raise CheckpointError("the episodes in the checkpoint are not those of such environments")
-
-    def _given_up(self, step: Step) -> NDArray[np.bool_]:
-        """Return whose first episode (N,) is to be truncated here, so that environments fall out of step."""
-        if not self._stagger or self._numbers.min() > 1:
-            return np.zeros(self.envs.num_envs, dtype=bool)
-        given_up: NDArray[np.bool_] = (self._numbers == 1) & (self._lengths >= self._first_limits)
-        return given_up & ~(step.terminated | step.truncated)
 
     def _no_actions(self) -> NDArray[Any]:
         spec = self.envs.action_spec
@@ -206,10 +212,17 @@ class Episodes:
             self._playing[index] = self.seeds[index] is not None
         self._numbers[environments] += 1
         self._returns[environments], self._lengths[environments] = 0.0, 0
+        self._give_up_at[environments] = _NEVER
         starting = [index for index in environments if self._playing[index]]
         obs = self.envs.reset(starting, [self._seed(index) for index in starting]).obs
         self._check_finite("observation", obs)
         return obs
+
+    def _put_out_of_step(self, length: int) -> None:
+        """Have the episodes but the last environment's truncated, one after the other, if they may be so long."""
+        num_envs = self.envs.num_envs
+        if length > self._longest_in_step:
+            self._give_up_at[:-1] = -(-length * np.arange(1, num_envs) // num_envs)  # rounded up
 
     def _check_finite(self, what: str, values: NDArray[Any]) -> None:
         if float(np.vdot(values, values)) <= _LARGEST**2:  # at once, and where it is not so, one by one

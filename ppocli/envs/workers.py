@@ -53,7 +53,8 @@ class WorkerVectorEnv:
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
         named, given = np.array(indices, dtype=int), np.array(seeds, dtype=np.int64)
-        self._theirs[named] = ~self._own_share[named] & (time.perf_counter() >= self._alone_until)
+        begun = named[~self._playing[named]]  # whose episode is given up stays with the process that plays it
+        self._theirs[begun] = ~self._own_share[begun] & (time.perf_counter() >= self._alone_until)
         self._playing[named] = True
         theirs = self._theirs[named]
         self._rows["seed"][named[theirs]] = given[theirs]

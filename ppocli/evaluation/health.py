@@ -15,7 +15,7 @@ FIRST_ITERATION = WINDOW + 1  # nothing is said before: an untrained critic is r
 LARGEST_APPROX_KL = 0.03  # twice what the presets come to; those who end updates early by a target_kl take 0.01 to 0.05
 LARGEST_CLIP_FRACTION = 0.3  # the presets stay below 0.18; clipped samples teach nothing more: epochs are wasted
 SMALLEST_EXPLAINED_VARIANCE = 0.0  # by its definition, 1 is a perfect critic, and 0 one that is as good as a constant
-LARGEST_VALUE_LOSS_GROWTH = 30.0  # over the first iterations' median; presets stay below 3
+LARGEST_VALUE_LOSS_GROWTH = 30.0  # over the median of the first iterations with rewards; presets stay below 3
 SMALLEST_TARGET_STD, LARGEST_TARGET_STD = 0.01, 30.0  # of value targets; a critic begins with answers near 1
 SMALLEST_ENTROPY_SHARE = 0.02  # of the first iteration's, near that of choosing blindly; presets end at 0.05 or more
 SMALLEST_STD_SHARE = 0.02  # the same of real-valued actions: of their standard deviation
@@ -93,11 +93,15 @@ class Health:
         self._num_iterations = num_iterations
         self._first: list[Metrics] = []  # of the training, at most WINDOW
         self._last: deque[Metrics] = deque(maxlen=WINDOW)
+        self._first_losses: list[float] = []  # of the critic, since there was anything to learn, at most WINDOW
 
     def add(self, row: Metrics) -> None:
         """Take note of an iteration."""
         if row.iteration <= WINDOW:
             self._first.append(row)
+        something_to_learn = row.value_target_std is None or row.value_target_std >= SMALLEST_TARGET_STD
+        if something_to_learn and len(self._first_losses) < WINDOW:
+            self._first_losses.append(row.value_loss)
         self._last.append(row)
 
     def findings(self, target: float | None = None) -> list[Finding]:
@@ -118,12 +122,13 @@ class Health:
 
     def _poor_critic(self, window: Sequence[Metrics]) -> dict[str, float]:
         value_loss = fmean(row.value_loss for row in window)
-        if self._first and value_loss > LARGEST_VALUE_LOSS_GROWTH * median(row.value_loss for row in self._first):
+        if self._first_losses and value_loss > LARGEST_VALUE_LOSS_GROWTH * median(self._first_losses):
             return {"value_loss": value_loss}
-        if (target_std := _unusual_target_std(self._first, window)) is not None:
-            return {"value_target_std": target_std}
         # Where all episodes return the same, as in a solved CartPole, or none ends, there is little to explain.
         telling = [row for row in window if row.return_min != row.return_max]
+        target_std = _mean(window, "value_target_std")
+        if target_std is not None and (target_std > LARGEST_TARGET_STD or (telling and self._always_small(target_std))):
+            return {"value_target_std": target_std}
         if len(telling) <= WINDOW / 2:
             return {}
         # The median: a single iteration in which returns hardly vary may come to -10.
@@ -143,6 +148,11 @@ class Health:
             found["return_mean"] = mean_return
         return found
 
+    def _always_small(self, target_std: float) -> bool:
+        """Whether value targets vary as little as at first: a good policy may return nearly the same everywhere."""
+        at_first = _mean(self._first, "value_target_std")
+        return at_first is not None and max(at_first, target_std) < SMALLEST_TARGET_STD
+
     def _hardly_explores(self, entropy: float, initial: float) -> bool:
         """Whether the entropy is next to nothing of what it was; that of real numbers may be below 0 and is a log."""
         match self._action_spec:
@@ -159,15 +169,6 @@ def _too_large_steps(window: Sequence[Metrics]) -> dict[str, float]:
     if approx_kl > LARGEST_APPROX_KL:
         return {"approx_kl": approx_kl}
     return {"clip_fraction": clip_fraction} if clip_fraction > LARGEST_CLIP_FRACTION else {}  # a sign of the same
-
-
-def _unusual_target_std(first: Sequence[Metrics], last: Sequence[Metrics]) -> float | None:
-    at_first, now = _mean(first, "value_target_std"), _mean(last, "value_target_std")
-    if now is None:
-        return None
-    # A policy that has become good may return nearly the same from everywhere.
-    too_small = at_first is not None and max(at_first, now) < SMALLEST_TARGET_STD
-    return now if too_small or now > LARGEST_TARGET_STD else None
 
 
 def _return_by_chance(first: Sequence[Metrics]) -> float:

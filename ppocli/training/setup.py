@@ -55,20 +55,20 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
 
 def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_inexact: bool) -> tuple[Episodes, bool]:
     """Return the episodes, and whether they stand just where they stood. Raises ReplayError."""
-    seeds = training_seeds(config.train.seed)
+    seeds, horizon = training_seeds(config.train.seed), config.rollout.horizon
     if saved is None:
-        return Episodes(envs, seeds, stagger=True), True
+        return Episodes(envs, seeds, longest_in_step=horizon), True
     state = saved.part("episodes")
     try:
         if config.env.backend == "envpool":
             raise ReplayError("EnvPool's environments cannot be brought back to where they stood")
-        return Episodes(envs, seeds, state, stagger=True), True
+        return Episodes(envs, seeds, state, longest_in_step=horizon), True
     except ReplayError as error:
         if not allow_inexact:
             raise ReplayError(
                 f"{error}; with --allow-inexact the run is resumed all the same, with new episodes in all environments"
             ) from error
-        return Episodes(envs, seeds, state, replay=False), False
+        return Episodes(envs, seeds, state, replay=False, longest_in_step=horizon), False
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Episodes: which are played one after the other, and how they are saved and played again."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -41,16 +43,19 @@ def test_finished_holds_the_last_step_only_and_the_last_observation_stays_until_
     assert not episodes.finished
 
 
-def staggered(state=None, stagger=True):
+def staggered(state=None, longest_in_step=7):
     config = EnvConfig(id="Counting-v0", kwargs={"length": 100}, max_episode_steps=8)
-    return Episodes(GymnasiumVectorEnv(config, 4), training_seeds(0), state, stagger=stagger)
+    return Episodes(GymnasiumVectorEnv(config, 4), training_seeds(0), state, longest_in_step=longest_in_step)
 
 
 def ends(episodes, steps):
     """Return in which steps (env,) was truncated, and the environments and lengths of what counts."""
     truncated, finished = [], []
     for number in range(1, steps + 1):
-        truncated += [(number, index) for index in np.flatnonzero(episodes.step(np.zeros(4, int)).truncated).tolist()]
+        truncated += [
+            (number, index)
+            for index in np.flatnonzero(episodes.step(np.zeros(episodes.envs.num_envs, int)).truncated).tolist()
+        ]
         finished += [(number, episode.environment, episode.episode_length) for episode in episodes.finished]
         episodes.start_next()
     return truncated, finished
@@ -69,10 +74,44 @@ def test_environments_that_fall_out_of_step_do_so_when_resumed_as_well():
     assert ends(staggered(before.state_dict()), 13) == ends(never_stopped, 13)
 
 
-def test_what_was_not_truncated_when_it_was_saved_is_played_again_and_truncated_then():
-    before = staggered(stagger=False)  # as before version 0.3.0
+def test_where_all_have_begun_and_ended_at_once_they_fall_out_of_step():
+    """Episodes of a length that nobody states: all have 8 steps, then 2, 4, 6 and 8, of which only 8 counts."""
+    envs = GymnasiumVectorEnv(EnvConfig(id="Counting-v0", kwargs={"length": 8}), 4)
+    finished = ends(Episodes(envs, training_seeds(0), longest_in_step=7), 24)[1]
+    at_once = [(8, 0, 8), (8, 1, 8), (8, 2, 8), (8, 3, 8)]
+    assert finished == [*at_once, (16, 3, 8), (18, 0, 8), (20, 1, 8), (22, 2, 8), (24, 3, 8)]
+    finished = ends(Episodes(envs, training_seeds(0), longest_in_step=8), 24)[1]  # a rollout holds a whole one
+    assert finished == [(step, index, 8) for step in (8, 16, 24) for index in range(4)]
+
+
+def test_those_that_end_at_once_by_chance_are_not_truncated():
+    episodes = Episodes(CartPoleVectorEnv(2), training_seeds(4), longest_in_step=0)
+    rng, at_once = np.random.default_rng(4), 0
+    for _ in range(1000):
+        assert not episodes.step(rng.integers(2, size=2)).truncated.any()
+        at_once += len(episodes.finished) == 2
+        episodes.start_next()
+    assert at_once == 3  # of different lengths
+
+
+def test_one_environment_has_whole_episodes():
+    envs = GymnasiumVectorEnv(EnvConfig(id="Counting-v0", kwargs={"length": 8}), 1)
+    assert ends(Episodes(envs, training_seeds(0), longest_in_step=7), 24)[1] == [(8, 0, 8), (16, 0, 8), (24, 0, 8)]
+
+
+def test_those_that_all_begin_anew_fall_out_of_step_again():
+    before = staggered()
+    ends(before, 11)
+    envs = before.envs
+    after = Episodes(envs, training_seeds(0), before.state_dict(), replay=False, longest_in_step=7)
+    assert ends(after, 8)[0] == [(2, 0), (4, 1), (6, 2), (8, 3)]
+
+
+def test_what_was_saved_before_there_was_such_truncation_goes_on_without_it():
+    before = staggered(longest_in_step=math.inf)
     ends(before, 3)
-    assert ends(staggered(before.state_dict()), 3) == ([(1, 0), (1, 1), (3, 2)], [])
+    old = {name: values for name, values in before.state_dict().items() if name != "give_up_at"}
+    assert ends(staggered(old), 5)[1] == [(5, index, 8) for index in range(4)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -160,6 +199,8 @@ def test_an_environment_that_fails_while_it_is_played_again_is_a_replay_error():
         {"env_steps": np.array(1.5)},
         {"obs": np.zeros((3, 5))},
         {"returns": np.zeros(4)},
+        {"give_up_at": np.ones(4, int)},
+        {"give_up_at": np.ones(3)},
         {"actions": np.zeros((1, 2), int)},
         {"more": np.zeros(1)},
     ],

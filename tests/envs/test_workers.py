@@ -88,6 +88,17 @@ def test_what_has_ended_waits_and_only_the_named_are_reset(make):
     assert not step.terminated.any()
 
 
+def test_an_episode_that_is_given_up_is_played_by_one_process_still(make):
+    envs = make("Counting-v0", 2)
+    envs._alone_until = np.inf
+    envs.reset([0, 1], [0, 1])
+    envs.step(np.zeros(2, int))
+    envs._alone_until = 0.0  # the next episode of the second environment would be a worker's
+    assert envs.reset([1], [5]).obs.tolist() == [[1, 0], [0, 5]]
+    assert envs.step(np.zeros(2, int)).obs.tolist() == [[2, 0], [1, 5]]
+    assert not (envs._own._playing & envs._theirs).any()
+
+
 def test_what_was_handed_out_does_not_change(make):
     envs = make("Counting-v0", 2)
     first = envs.reset([0, 1], [0, 1]).obs

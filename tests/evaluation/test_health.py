@@ -134,6 +134,20 @@ def test_value_targets_far_from_1_are_rewards_of_another_size(good, bad):
     assert findings(rows(value_target_std=None), first=rows(first=1, value_target_std=None)) == []  # of an older run
 
 
+def test_rewards_that_are_met_late_explode_nothing():
+    first = rows(first=1, value_loss=1e-5, value_target_std=0.0)
+    assert findings(rows(value_loss=0.5), first=first) == []
+    then = rows(value_loss=0.1)
+    assert metrics_of(findings(rows(value_loss=3.01), first=[*first, *then])) == ["value_loss"]
+
+
+def test_where_no_reward_is_ever_met_its_size_is_not_the_trouble():
+    same = {"return_min": 0.0, "return_mean": 0.0, "return_max": 0.0}
+    unrewarded = {"value_loss": 1e-5, "value_target_std": 0.0, **same}
+    first = rows(first=1, **unrewarded)
+    assert metrics_of(findings(rows(**unrewarded), first=first, num_iterations=LAST)) == ["return_mean"]
+
+
 def test_value_targets_of_a_good_policy_may_be_all_alike():
     assert findings(rows(value_target_std=0.001), first=rows(first=1, value_target_std=1.0)) == []
     assert metrics_of(findings(rows(value_target_std=1000.0), first=rows(first=1))) == ["value_target_std"]

@@ -194,7 +194,7 @@ PIECES = [
     *(f"agent.normalizer.statistics.{name}" for name in ("mean", "var", "count")),
     *("optimizer.exp_avg", "optimizer.exp_avg_sq", "optimizer.steps"),
     *("rewards.returns", "rewards.mean", "rewards.var", "rewards.count"),
-    *(f"episodes.{name}" for name in ("env_steps", "numbers", "lengths", "returns", "obs", "actions")),
+    *(f"episodes.{name}" for name in ("env_steps", "numbers", "lengths", "give_up_at", "returns", "obs", "actions")),
     *(f"judge.{name}" for name in ("recent_returns", "asks_at", "best_return", "checks", "next_check", "solved")),
 ]
 
