@@ -248,7 +248,8 @@ def defaults(rounds: int) -> None:
     """Seconds to 100,000 env steps with nothing set but the task: our whole process, and our training alone."""
     for env_id in ("CartPole-v1", "LunarLander-v3", "Pendulum-v1", "Hopper-v5"):
         mine = Config.model_validate({"env": {"id": env_id}, "train": {"env_steps": 100_000}})
-        theirs = setting(env_id, *(1, 2048, 64, 10), train__env_steps=100_000)  # what its PPO does by itself
+        # What its PPO does by itself.
+        theirs = setting(env_id, num_envs=1, horizon=2048, minibatch_size=64, epochs=10, train__env_steps=100_000)
         pairs = []
         for seed in range(rounds):
             pairs.append((ours(mine, seed), sb3(theirs, seed)))

@@ -29,7 +29,7 @@ env:
 ```
 
 is a whole config. Each preset in [`configs/`](../configs/) explains itself line by line: `cartpole` and `lunar` state
-all that matters, the others only what is not as below. Any key can be changed for one run:
+all that matters, the others little but what is not as below. Any key can be changed for one run:
 
 ```sh
 ppocli train --config lunar --set update.learning_rate=3e-4 --set train.env_steps=1e6

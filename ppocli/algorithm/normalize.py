@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 OBS_LIMIT = 10.0
 RESOLUTION = 1e-6  # of the mean: a smaller standard deviation is the rounding of float32, and no spread at all
-SMALLEST_STD = 1e-18  # so is a smaller one than this: its square and its inverse would leave the range of float32
+SMALLEST_STD = 1e-18  # so is a smaller one than this: its square would leave the range of float32
 
 
 class RunningStatistics(nn.Module):

@@ -156,9 +156,9 @@ def _refuse_foreign_paths(config: EnvConfig) -> None:
 
 
 def automatic_workers(num_envs: int) -> int:
-    """Return how many worker processes pay: one for each further core, as long as each process has 8 environments.
+    """Return how many worker processes pay: one for each further core while each process has 8 environments to step.
 
-    Where there are fewer environments, but four at least, it is one: it is there for evaluations anyway.
+    From 4 environments on it is one at least, which is there for evaluations anyway.
     """
     processes = max(num_envs // ENVIRONMENTS_PER_PROCESS, min(num_envs // 2, 2))
     return max(0, min(usable_cores(), processes) - 1)
