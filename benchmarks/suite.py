@@ -262,7 +262,10 @@ Scores = dict[str, NDArray[np.float64]]  # of each task, one a seed
 
 
 def table(rows: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> None:
-    """Print each contestant's scores, and where `ours` is among them, what it is beside each of the others."""
+    """Print each contestant's scores, and where `ours` is among them, what it is beside each of the others.
+
+    An arrow says that a score is told from ours, by Welch's 95 % interval of the difference, and to which side.
+    """
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         for task in tasks:
@@ -274,7 +277,10 @@ def table(rows: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> None:
     by_mean = sorted(scores, key=lambda name: -np.mean([own.mean() for own in scores[name].values()]))
     print("| mean score | " + " | ".join(by_mean) + " |\n| --- |" + " --- |" * len(by_mean))
     for task in tasks:
-        cells = [f"{scores[name][task.id].mean():.3f}" if task.id in scores[name] else "–" for name in by_mean]
+        own = {name: scores[name][task.id] for name in by_mean if task.id in scores[name]}
+        low_high = {name: difference(own["ours"], own[name]) for name in own if "ours" in own}
+        arrows = {name: " ↓" if low > 0 else " ↑" if high < 0 else "" for name, (low, high) in low_high.items()}
+        cells = [f"{own[name].mean():.3f}{arrows.get(name, '')}" if name in own else "–" for name in by_mean]
         print(f"| {task.id} | {' | '.join(cells)} |")
     aggregates = {
         "IQM": lambda own: iqm(np.concatenate(list(own.values()))),
