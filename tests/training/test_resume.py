@@ -136,7 +136,7 @@ def test_a_run_that_stops_when_it_is_solved(tmp_path):
         train={"env_steps": 32 * 12, "target_return": 6.0, "checkpoint_interval": 32},
     )
     expected = whole(config, tmp_path / "whole", stop_when_solved=True)
-    assert checkpoint.load(expected.checkpoint("last")).progress.iterations == 3
+    assert checkpoint.load(expected.checkpoint("last")).progress.iterations == 2
     run = resume(killed(config, tmp_path / "killed", 1, stop_when_solved=True))
     assert_same_ending(run, expected)
     before = logs(run)

@@ -209,19 +209,18 @@ def solving(**settings):
 
 
 def test_solved_is_asked_once_20_episodes_average_the_target(tmp_path):
-    # 4 environments × 8 steps end 8 episodes of 3 steps in the first iteration, and 19 by the next: two of the first
-    # episodes are truncated earlier, and do not count
+    # 4 environments × 8 steps end 8 episodes of 3 steps in the first iteration, and 20 by the next
     _, iterations = trained(solving(), tmp_path / "run")
-    assert [r.progress.solved_at_env_steps for r in iterations[:3]] == [None, None, 96]
+    assert [r.progress.solved_at_env_steps for r in iterations[:3]] == [None, 64, 64]
     assert len(iterations) == 12
-    assert iterations[2].progress.solved_at_seconds == iterations[-1].progress.solved_at_seconds > 0
+    assert iterations[1].progress.solved_at_seconds == iterations[-1].progress.solved_at_seconds > 0
 
 
 def test_stop_when_solved_makes_that_agent_the_best(tmp_path):
     run, iterations = trained(solving(eval_interval=32), tmp_path / "run", stop_when_solved=True)
-    assert len(iterations) == 3
+    assert len(iterations) == 2
     for name in ("best", "last"):
-        assert checkpoint.load(run.checkpoint(name)).progress.iterations == 3
+        assert checkpoint.load(run.checkpoint(name)).progress.iterations == 2
     assert iterations[-1].progress.best_return == 6.0
 
 
@@ -247,9 +246,9 @@ def test_a_failed_check_is_not_repeated_until_training_is_a_tenth_longer_and_the
     iterations = train(solving(eval_episodes=7), Run(tmp_path / "run"))
     for iteration in iterations:  # noqa: B007 - the last one is looked at below
         asked_after.append(list(asked))
-    # after each iteration from the third to the eleventh, then not before the 13th; but the 12th is the end, which is
+    # after each iteration from the second to the eleventh, then not before the 13th; but the 12th is the end, which is
     # also evaluated with 7
-    expected = [[], [], *([20] * checks for checks in range(1, 10)), [20] * 10 + [7]]
+    expected = [[], *([20] * checks for checks in range(1, 11)), [20] * 11 + [7]]
     assert asked_after == expected
     assert iteration.progress.solved_at_env_steps is None
 
