@@ -278,8 +278,8 @@ def table(rows: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> None:
     print("| mean score | " + " | ".join(by_mean) + " |\n| --- |" + " --- |" * len(by_mean))
     for task in tasks:
         own = {name: scores[name][task.id] for name in by_mean if task.id in scores[name]}
-        low_high = {name: difference(own["ours"], own[name]) for name in own if "ours" in own}
-        arrows = {name: " ↓" if low > 0 else " ↑" if high < 0 else "" for name, (low, high) in low_high.items()}
+        verdicts = {name: verdict(own["ours"], own[name]) for name in own if "ours" in own and name != "ours"}
+        arrows = {name: {"better": " ↓", "worse": " ↑"}.get(found, "") for name, found in verdicts.items()}
         cells = [f"{own[name].mean():.3f}{arrows.get(name, '')}" if name in own else "–" for name in by_mean]
         print(f"| {task.id} | {' | '.join(cells)} |")
     aggregates = {
@@ -311,6 +311,12 @@ def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[fl
     return float(low), float(high)
 
 
+def verdict(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> str:
+    """Return what ours is beside theirs, as far as the interval of the difference tells."""
+    low, high = difference(ours, theirs)
+    return "better" if low > 0 else "worse" if high < 0 else "equal within error"
+
+
 def in_other_units(name: str, scores: Scores) -> str:
     """Return how a contestant's scores differ from those of the same task in its own units."""
     lines = []
@@ -328,8 +334,7 @@ def beside(name: str, ours: Scores, theirs: Scores) -> str:
     both = [task for task in ours if task in theirs]
     verdicts: dict[str, list[str]] = {"better": [], "equal within error": [], "worse": []}
     for task in both:
-        low, high = difference(ours[task], theirs[task])
-        verdicts["better" if low > 0 else "worse" if high < 0 else "equal within error"].append(task)
+        verdicts[verdict(ours[task], theirs[task])].append(task)
     rng = np.random.default_rng(0)
 
     def resampled(side: Scores) -> NDArray[np.float64]:  # seeds are drawn anew within each task, arXiv:2108.13264

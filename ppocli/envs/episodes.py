@@ -116,17 +116,17 @@ class Episodes:
             for index in ended
             if not given_up[index]
         ]
-        longest = max((episode.episode_length for episode in self.finished), default=0)
-        if self.envs.limit_is_assumed and longest == self.envs.episode_limit:
-            limit = f"{self.envs.episode_limit:,} env steps, as it has no limit; env.max_episode_steps sets one"
-            warn(f"{self.envs.env_id}: an episode was truncated after {limit}")
+        limit = self.envs.episode_limit
+        if self.envs.limit_is_assumed and any(episode.episode_length == limit for episode in self.finished):
+            why = "as it has no limit; env.max_episode_steps sets one"
+            warn(f"{self.envs.env_id}: an episode was truncated after {limit:,} env steps, {why}")
         return step
 
     def start_next(self) -> None:
         """Start the next episode in each environment in which the last step ended one, finished or given up."""
         if self._ended:
-            all_at_once = len(self._ended) == self.envs.num_envs and np.ptp(self._lengths) == 0
             length = int(self._lengths[0])
+            all_at_once = len(self._ended) == self.envs.num_envs and bool((self._lengths == length).all())
             self.obs = self._start(self._ended)
             if all_at_once:
                 self._put_out_of_step(length)

@@ -121,7 +121,7 @@ def test_a_value_loss_explodes_beside_that_of_the_first_iterations():
     first = rows(first=1, value_loss=[0.3] + [0.1] * 8 + [0.0])  # a median of 0.1
     assert findings(rows(value_loss=2.99), first=first) == []
     assert metrics_of(findings(rows(value_loss=3.01), first=first)) == ["value_loss"]
-    assert findings(rows(value_loss=3.01)) == []  # the first ones are not known
+    assert findings(rows(value_loss=3.01)) == []  # beside itself: the first ones are not known
 
 
 @pytest.mark.parametrize(("good", "bad"), [(30.0, 31.0), (0.01, 0.0099)])
