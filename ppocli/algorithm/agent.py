@@ -36,6 +36,12 @@ class Agent(nn.Module):
         self.critic = make_network(obs_spec, 1, 1.0, config, generator)
 
     @property
+    def policy(self) -> nn.Module:
+        """All that learns to act: the actor, then the distribution's own weights, where it has any."""
+        own = [self.distribution] if isinstance(self.distribution, nn.Module) else []
+        return nn.ModuleList([self.actor, *own])
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         return next(self.parameters()).device

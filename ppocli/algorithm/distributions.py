@@ -4,7 +4,9 @@ Randomness comes from outside, as `noise` drawn by `draw_noise`, so that an acti
 actor's outputs and noise are (..., num_outputs); `mode` are the most probable actions. Log-probabilities (densities,
 where actions are real numbers) and entropies are (...), in nats, sums over an action's parts. `with_backward` returns
 them, and what turns the gradient of a loss by the log-probabilities (B,), and by each entropy, a number, into the
-gradient by the outputs (B, num_outputs).
+gradient by the outputs (B, num_outputs). `snapshot` is what a distribution is at such outputs, and stays so when its
+weights move; `kl` is the KL divergence (...) of one from another, in nats, and `fisher` multiplies by its second
+derivative, the Fisher information of the outputs, the mean over a batch.
 """
 
 import math
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete
 
 Backward = Callable[[Tensor, float], Tensor]
+Snapshot = tuple[Tensor, ...]
 
 
 class Categorical:
@@ -50,6 +53,20 @@ class Categorical:
 
         return log_probs.gather(0, actions).squeeze(0), -negative_entropy, backward
 
+    def snapshot(self, outputs: Tensor) -> Snapshot:
+        """The logarithm of each choice's probability."""
+        return (outputs.log_softmax(-1),)
+
+    def kl(self, old: Snapshot, new: Snapshot) -> Tensor:
+        """Σ p_old (log p_old − log p_new)."""
+        (old_log_probs,), (new_log_probs,) = old, new
+        return (old_log_probs.exp() * (old_log_probs - new_log_probs)).sum(-1)
+
+    def fisher(self, outputs: Tensor, moved: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """(diag(p) − p pᵀ) of logits; `moved` is J v (B, num_outputs). It has no weights that have a direction."""
+        probs = outputs.softmax(-1)
+        return probs * (moved - (probs * moved).sum(-1, keepdim=True)) / len(outputs)
+
 
 class MultiCategorical(Categorical):
     """Several choices at once, independent of each other given the observation: actions (..., parts), int64."""
@@ -70,6 +87,15 @@ class MultiCategorical(Categorical):
             return torch.cat([part(by_log_prob, by_entropy) for part in backwards], -1)
 
         return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0), backward
+
+    def snapshot(self, outputs: Tensor) -> Snapshot:
+        """The same, part by part, side by side; divergences of independent parts add up."""
+        return (torch.cat([part.log_softmax(-1) for part in torch.split(outputs, self._sizes, -1)], -1),)
+
+    def fisher(self, outputs: Tensor, moved: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """Each part's own, side by side."""
+        of_part, parts = super().fisher, (torch.split(tensor, self._sizes, -1) for tensor in (outputs, moved))
+        return torch.cat([of_part(logits, own, direction) for logits, own in zip(*parts, strict=True)], -1)
 
 
 class Gaussian(nn.Module):
@@ -109,6 +135,23 @@ class Gaussian(nn.Module):
             return standardized * inverse * by_log_prob.unsqueeze(-1)
 
         return -0.5 * squares.sum(-1) - log_normalizer, entropy.expand(outputs.shape[:-1]), backward
+
+    def snapshot(self, outputs: Tensor) -> Snapshot:
+        """The means, and the logarithms of the standard deviations."""
+        return outputs, self.log_std.detach().clone()
+
+    def kl(self, old: Snapshot, new: Snapshot) -> Tensor:
+        """Σ log σ_new/σ_old + (σ_old² + (mean_old − mean_new)²) / (2 σ_new²) − 1/2."""
+        (old_mean, old_log_std), (new_mean, new_log_std) = old, new
+        grown = new_log_std - old_log_std
+        squares = (-2 * grown).exp() + ((new_mean - old_mean) * (-new_log_std).exp()).square()
+        return (grown + 0.5 * squares - 0.5).sum(-1)
+
+    def fisher(self, outputs: Tensor, moved: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """By the means 1/σ², by log σ 2, added to its gradient, and nothing between them."""
+        assert self.log_std.grad is not None
+        self.log_std.grad.add_(direction[0], alpha=2)
+        return moved * (-2 * self.log_std).exp() / len(outputs)
 
 
 def distribution_of(spec: ActionSpec, log_std_init: float) -> Categorical | Gaussian:

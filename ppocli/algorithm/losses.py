@@ -7,6 +7,24 @@ its gradient in closed form beside it, as autograd has it.
 from torch import Tensor
 
 
+def log_prob_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """What REINFORCE makes smaller, Williams 1992, A for the return: −E[log π(a) A]; a scalar from two tensors (B,)."""
+    _assert_samples(log_probs, advantages)
+    return -(log_probs * advantages).mean()
+
+
+def log_prob_loss_gradient(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """The gradient (B,) of `log_prob_loss` by the log-probabilities of the actions: −A / B."""
+    _assert_samples(log_probs, advantages)
+    return advantages / -len(advantages)
+
+
+def surrogate_loss(log_ratio: Tensor, advantages: Tensor) -> Tensor:
+    """What TRPO makes smaller near the old policy, arXiv:1502.05477 eq. 14: −E[ρ A]; a scalar from two tensors (B,)."""
+    _assert_samples(log_ratio, advantages)
+    return -(log_ratio.exp() * advantages).mean()
+
+
 def policy_loss(log_ratio: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
     """The clipped objective, to be minimised, arXiv:1707.06347 eq. 7; a scalar from two tensors (B,).
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import sqrt
 from typing import NamedTuple, cast
 
@@ -13,7 +14,9 @@ from ppocli.config.models import NetworkConfig
 from ppocli.envs.api import ObsSpec, Vector
 
 Backward = Callable[[Tensor], object]
-"""Given the gradient of a loss with respect to a network's outputs, adds that of its weights to their `grad`."""
+"""Given the gradient of a loss with respect to a network's outputs, adds that of its weights to their `grad`: Jᵀ u."""
+Forward = Callable[[Sequence[Tensor]], Tensor]
+"""Given a direction, a tensor for each of a network's weights, returns how its outputs (B, ...) move along it: J v."""
 
 
 class Activation(NamedTuple):
@@ -38,17 +41,34 @@ class Network(nn.Sequential):
     """Layers one after the other, of any kind, from observations (B, ...) to outputs (B, num_outputs)."""
 
     def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
-        """Return the outputs at obs, and what adds the gradient of the weights: here by autograd."""
+        """Return the outputs at obs, and what adds the gradient of the weights."""
+        outputs, _, backward = self.linearized(obs)
+        return outputs, backward
+
+    def linearized(self, obs: Tensor) -> tuple[Tensor, Forward, Backward]:
+        """Return the outputs at obs, and products with their Jacobian J by the weights, from both sides: by autograd.
+
+        Jᵀ u is linear in u, and what its own gradient hands back for v is J v.
+        """
+        weights = list(self.parameters())
         with torch.enable_grad():
             outputs: Tensor = self(obs)
-        return outputs.detach(), outputs.backward
+
+        def forward(direction: Sequence[Tensor]) -> Tensor:
+            with torch.enable_grad():
+                anywhere = torch.zeros_like(outputs, requires_grad=True)
+                pulled_back = torch.autograd.grad(outputs, weights, anywhere, create_graph=True)
+                return torch.autograd.grad(pulled_back, anywhere, direction)[0]
+
+        return outputs.detach(), forward, partial(outputs.backward, retain_graph=True)
 
 
 class MLP(Network):
     """Linear layers with an activation between them, the gradient written out: autograd takes longer to find its way.
 
     A layer y = x Wᵀ + b adds, where δ is the gradient of the loss by y, δᵀ x to the gradient of W and Σ δ to that of b,
-    and hands δ W down to the activation that x comes from.
+    and hands δ W down to the activation that x comes from. The other way, where the weights move by (V, c) and x
+    thereby by ẋ, y moves by ẋ Wᵀ + x Vᵀ + c.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], activation: Activation) -> None:
@@ -63,13 +83,21 @@ class MLP(Network):
             obs = self._activation.f(F.linear(obs, **weights))
         return F.linear(obs, **self._weights[-1])
 
-    def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
-        """Do what `Network.with_backward` does, for obs (B, inputs)."""
+    def linearized(self, obs: Tensor) -> tuple[Tensor, Forward, Backward]:
+        """Do what `Network.linearized` does, for obs (B, inputs)."""
         inputs, taken = [obs], []  # by each layer, and by each activation
         ones = obs.new_ones(len(obs))
         for weights in self._weights[:-1]:
             taken.append(F.linear(inputs[-1], **weights))
             inputs.append(self._activation.f(taken[-1]))
+
+        def forward(direction: Sequence[Tensor]) -> Tensor:
+            moved = F.linear(inputs[0], *direction[:2])
+            for depth in range(1, len(inputs)):
+                moved = self._activation.backward(moved, taken[depth - 1], inputs[depth])
+                moved = F.linear(moved, self._weights[depth]["weight"])
+                moved += F.linear(inputs[depth], *direction[2 * depth : 2 * depth + 2])
+            return moved
 
         def backward(gradient: Tensor) -> None:
             for depth in range(len(inputs) - 1, -1, -1):
@@ -79,7 +107,7 @@ class MLP(Network):
                 if depth:
                     gradient = self._activation.backward(gradient.mm(weight), taken[depth - 1], inputs[depth])
 
-        return F.linear(inputs[-1], **self._weights[-1]), backward
+        return F.linear(inputs[-1], **self._weights[-1]), forward, backward
 
 
 def _gradient_of(parameter: Tensor) -> Tensor:

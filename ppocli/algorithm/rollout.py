@@ -69,21 +69,31 @@ def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rol
 
 
 @torch.no_grad()  # and not inference_mode, whose tensors an update could not learn from
-def make_batch(rollout: Rollout, agent: Agent, gamma: float, gae_lambda: float, reward_scale: float) -> Batch:
+def make_batch(
+    rollout: Rollout, agent: Agent, gamma: float, gae_lambda: float, reward_scale: float, *, baseline: bool = True
+) -> Batch:
     """Evaluate a rollout with the agent that collected it: log-probs, values, advantages and value targets.
 
-    Rewards are multiplied by `reward_scale` here and nowhere else, so that whatever is reported stays raw.
+    Rewards are multiplied by `reward_scale` here and nowhere else, so that whatever is reported stays raw. Without a
+    `baseline` all values are 0 and advantages, with a `gae_lambda` of 1, are returns to go, REINFORCE's: known only of
+    episodes that have ended in the rollout, whose samples alone are in the batch then.
     """
     obs, actions = agent.tensor(rollout.obs), agent.tensor(rollout.actions)
     log_probs, _ = agent.log_prob_and_entropy(obs, actions)
-    values = agent.value(obs)
-    next_values = agent.value(agent.tensor(rollout.next_obs))
+    if baseline:
+        values, next_values = agent.value(obs), agent.value(agent.tensor(rollout.next_obs))
+    else:
+        values = next_values = torch.zeros_like(log_probs)
     rewards, ends = rollout.rewards * np.float32(reward_scale), (rollout.terminated, rollout.truncated)
     advantages, returns = compute_gae(
         rewards, values.cpu().numpy(), next_values.cpu().numpy(), *ends, gamma, gae_lambda
     )
     parts = (obs, actions, log_probs, values, agent.tensor(advantages), agent.tensor(returns))
-    return Batch(*(part.flatten(0, 1) for part in parts))
+    batch = Batch(*(part.flatten(0, 1) for part in parts))
+    if baseline:
+        return batch
+    ended_later = np.logical_or.accumulate((rollout.terminated | rollout.truncated)[::-1])[::-1].flatten()
+    return Batch(*(part[torch.from_numpy(ended_later.copy()).to(obs.device)] for part in vars(batch).values()))
 
 
 def minibatches(batch: Batch, size: int, rng: np.random.Generator, *, norm_adv: bool) -> Iterator[Batch]:

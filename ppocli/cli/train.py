@@ -23,6 +23,7 @@ def train_command(
     config: options.OptionalConfig = None,
     resume: Annotated[str | None, _resume] = None,
     overrides: options.Set = None,
+    algorithm: Annotated[str | None, option("--algorithm NAME", "ppo, vpg, npg or trpo; overrides algorithm.")] = None,
     seed: Annotated[int | None, option("--seed N", "Overrides train.seed.", min=0)] = None,
     seeds: Annotated[str | None, option("--seeds 0-4|0,3,7", "Train several, each a run, and compare them.")] = None,
     jobs: Annotated[
@@ -45,8 +46,8 @@ def train_command(
     """
     if resume is None and config is None:
         raise UsageError("Missing option '--config' (or '--resume', to resume a run); ppocli train --help tells more")
-    if resume is not None and (config or seeds or name or stop_when_solved or seed is not None):
-        takes_no = "it takes no --config, --seed, --seeds, --name or --stop-when-solved"
+    if resume is not None and (config or algorithm or seeds or name or stop_when_solved or seed is not None):
+        takes_no = "it takes no --config, --algorithm, --seed, --seeds, --name or --stop-when-solved"
         raise UsageError(f"--resume continues a run as it began; {takes_no}")
     if allow_inexact and resume is None:
         raise UsageError("--allow-inexact goes with --resume")
@@ -54,8 +55,16 @@ def train_command(
         raise UsageError("--seed trains one run and --seeds several; choose one")
     if jobs is not None and seeds is None:
         raise UsageError("--jobs goes with --seeds")
+    chosen = [f"algorithm={algorithm}"] if algorithm else []
     launch = Launch(
-        config or "", overrides or [], runs_dir, name, stop_when_solved, imports_of(imports), quiet, as_json
+        config or "",
+        [*(overrides or []), *chosen],
+        runs_dir,
+        name,
+        stop_when_solved,
+        imports_of(imports),
+        quiet,
+        as_json,
     )
     if seeds is not None:
         _train_several(launch, seeds, jobs)

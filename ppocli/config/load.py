@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from yaml.constructor import ConstructorError
 
-from ppocli.config.models import KEYS, RENAMED, Config, EnvConfig, by_todays_names
+from ppocli.config.models import ALGORITHMS, KEYS, RENAMED, Config, EnvConfig, by_todays_names
 from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Given, Schedule
 from ppocli.errors import UsageError
 
@@ -66,7 +66,10 @@ def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = Non
         _apply_override(values, override)
     if seed is not None:
         _apply_override(values, f"train.seed={seed}")
-    return parse_config(values, str(name))
+    config = parse_config(values, str(name))
+    for override in overrides:
+        _refuse_another_algorithms(override.partition("=")[0], config.algorithm)
+    return config
 
 
 def parse_config(values: Any, source: str) -> Config:
@@ -102,6 +105,13 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     target[last] = parse_yaml(text, f"--set {key}")
     if whole == "env.kwargs":
         target[last] = _given(target[last])
+
+
+def _refuse_another_algorithms(key: str, algorithm: str) -> None:
+    """Raise UsageError for a key that is set and that no update would read."""
+    section = RENAMED.get(key, key).partition(".")[0]
+    if section in ALGORITHMS and section != algorithm:
+        raise UsageError(f"--set {key}: only algorithm {section} has it, and this one is {algorithm}")
 
 
 def _given(value: Any) -> Any:

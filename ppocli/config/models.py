@@ -14,6 +14,7 @@ from pydantic import model_validator
 from ppocli.config import values
 
 MAX_WEIGHTS = 50_000_000  # between hidden layers: more than CPUs train in useful time, a checkpoint still below 2 GB
+AUTOMATIC_SNAPSHOTS, SMALL_AGENT = 5, 1_000_000  # of an agent below so many bytes
 MAX_BATCH_SIZE = 10_000_000  # samples that an update may hold: more would not fit the memory this is made for
 
 
@@ -105,6 +106,33 @@ class PPOConfig(values.Section):
     """An epoch whose approximate KL divergence is beyond this is the last; null for no limit."""
 
 
+class VPGConfig(values.Section):
+    """What only the vanilla policy gradient knows."""
+
+    baseline: Annotated[values.Switch, Key()] = True
+    """Learn values to measure advantages by; without, and with a gae_lambda of 1, this is REINFORCE."""
+
+
+class NPGConfig(values.Section):
+    """What the natural policy gradient knows."""
+
+    target_kl: Annotated[values.Positive, Key("target_kl")] = 0.01
+    """KL divergence δ that an update moves the policy by."""
+    cg_iterations: Annotated[int, values.whole_number(1, 1000), Key("cg_max_steps")] = 15
+    """Conjugate gradient iterations, of two passes over the batch each."""
+    cg_damping: Annotated[values.NonNegative, Key("cg_damping")] = 0.1
+    """Added to the Fisher information's diagonal."""
+
+
+class TRPOConfig(NPGConfig):
+    """What TRPO knows: the natural gradient's keys, and how its step is taken back."""
+
+    backtrack_steps: Annotated[int, values.whole_number(1, 1000), Key("line_search_max_iter")] = 10
+    """How often a step is tried out, shorter each time; then there is none."""
+    backtrack_ratio: Annotated[values.Fraction, Key("line_search_shrinking_factor")] = 0.8
+    """What a step is multiplied by that moves the policy too far, or makes it no better."""
+
+
 class TrainConfig(values.Section):
     """How long to train, from which seed, and how often to look at what was learned."""
 
@@ -124,20 +152,29 @@ class TrainConfig(values.Section):
         values.Count, Key("CheckpointCallback save_freq", may_change=True, same_experiment=True)
     ] = 100_000
     """Env steps from one checkpoint `last` to the next."""
+    snapshots: Annotated[values.Snapshots, Key(may_change=True, same_experiment=True)] = "auto"
+    """Copies of the agent that are kept over training, most of them early; auto is 5 of an agent below 1 MB."""
     target_return: Annotated[values.Finite | None, Key("StopTrainingOnRewardThreshold", may_change=True)] = None
     """Mean return that counts as solved; null for the task's own threshold."""
+
+
+ALGORITHMS = ("ppo", "vpg", "npg", "trpo")
+"""Each has a section of its name, what only it knows."""
 
 
 class Config(values.Section):
     """Everything a run depends on. Only `env.id` has no default."""
 
-    algorithm: Annotated[Literal["ppo"], Key()] = "ppo"
-    """Which update learns from a batch."""
+    algorithm: Annotated[Literal["ppo", "vpg", "npg", "trpo"], Key()] = "ppo"
+    """Which update learns from a batch; the section of its name is its own, and those of others are ignored."""
     env: EnvConfig
     network: NetworkConfig = NetworkConfig()
     rollout: RolloutConfig = RolloutConfig()
     update: UpdateConfig = UpdateConfig()
     ppo: PPOConfig = PPOConfig()
+    vpg: VPGConfig = VPGConfig()
+    npg: NPGConfig = NPGConfig()
+    trpo: TRPOConfig = TRPOConfig()
     train: TrainConfig = TrainConfig()
 
     @property
@@ -155,6 +192,11 @@ class Config(values.Section):
         """Env steps of all iterations."""
         return self.num_iterations * self.batch_size
 
+    @property
+    def has_baseline(self) -> bool:
+        """Whether advantages are measured by the critic's values."""
+        return self.algorithm != "vpg" or self.vpg.baseline
+
     def schedule_share(self, iteration: int) -> float:
         """Return the share of the schedules, at most 1, that is over when so many iterations are."""
         length = math.ceil((self.train.schedule_env_steps or self.train.env_steps) / self.batch_size)
@@ -165,10 +207,24 @@ class Config(values.Section):
         """Iterations from one `last` checkpoint to the next: `train.checkpoint_interval` env steps, rounded up."""
         return math.ceil(self.train.checkpoint_interval / self.batch_size)
 
+    def snapshot_iterations(self, agent_bytes: int) -> set[int]:
+        """Return after how many iterations an agent is kept: none, a sixteenth, a quarter, 9/16, all, where 5 are."""
+        count = self.train.snapshots
+        if count == "auto":
+            count = AUTOMATIC_SNAPSHOTS if agent_bytes < SMALL_AGENT else 0
+        return {round(self.num_iterations * (1 - place / max(count - 1, 1)) ** 2) for place in range(count)}
+
     @model_validator(mode="before")
     @classmethod
     def _has_todays_names(cls, written: Any) -> Any:
         return by_todays_names(written) if isinstance(written, dict) else written
+
+    @model_validator(mode="after")
+    def _has_one_algorithm(self) -> "Config":
+        # What the others would do makes no difference to a run, nor two runs of what is one.
+        for other in self._other_algorithms:
+            object.__setattr__(self, other, Config.model_fields[other].default)
+        return self
 
     @model_validator(mode="after")
     def _network_is_small(self) -> "Config":
@@ -202,7 +258,15 @@ class Config(values.Section):
 
     def to_yaml(self) -> str:
         """Return the config as YAML that `load_config` reads back to an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return yaml.safe_dump(self.as_written(), sort_keys=False)
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the config as files hold it: without the sections of other algorithms."""
+        return self.model_dump(mode="json", exclude=self._other_algorithms)
+
+    @property
+    def _other_algorithms(self) -> set[str]:
+        return set(ALGORITHMS) - {self.algorithm}
 
 
 def _keys(model: type[values.Section], prefix: str = "") -> Iterator[tuple[str, Key]]:

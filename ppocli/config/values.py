@@ -108,6 +108,13 @@ Workers = Annotated[
         lambda value: value == "auto" or (_is_number(value, 0, 64) and value == int(value)),
     ),
 ]
+Snapshots = Annotated[
+    int | Literal["auto"],
+    _must_be(
+        "auto or a whole number from 0 to 1,000",
+        lambda value: value == "auto" or (_is_number(value, 0, 1000) and value == int(value)),
+    ),
+]
 HiddenSizes = Annotated[
     tuple[Annotated[int, whole_number(1, 8192)], ...],
     _must_be(

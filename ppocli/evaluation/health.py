@@ -13,6 +13,7 @@ WINDOW = 10  # iterations that are looked at together, so that a hint does not c
 FIRST_ITERATION = WINDOW + 1  # nothing is said before: an untrained critic is rightly poor, first steps rightly large
 
 LARGEST_APPROX_KL = 0.03  # twice what the presets come to; those who end updates early by a target_kl take 0.01 to 0.05
+LARGEST_KL = 0.05  # of a whole update, where nothing is estimated on its way; PPO's presets come to half of it
 LARGEST_CLIP_FRACTION = 0.3  # the presets stay below 0.18; clipped samples teach nothing more: epochs are wasted
 SMALLEST_EXPLAINED_VARIANCE = 0.0  # by its definition, 1 is a perfect critic, and 0 one that is as good as a constant
 LARGEST_VALUE_LOSS_GROWTH = 30.0  # over the median of the first iterations with rewards; presets stay below 3
@@ -34,6 +35,17 @@ _WORDS = {  # the advice and the explanation of a finding
         f"clip fraction above {LARGEST_CLIP_FRACTION:g}: steps too large; lower learning_rate, update_epochs",
         "So many samples have reached the limit that clip_coef sets and teach nothing more. A smaller learning_rate or "
         "fewer update_epochs make better use of them.",
+    ),
+    "kl": (
+        f"KL of an update above {LARGEST_KL:g}: steps too large; lower learning_rate or target_kl",
+        "Each update moves the policy so far that the samples it learns from no longer speak for it; what was learned "
+        "may get lost. A smaller learning_rate, or target_kl where the algorithm has it, keeps updates small.",
+    ),
+    "line_search_steps": (
+        "line search finds no step: collect more env steps, or lower target_kl",
+        "No part of the step that was tried out made the policy better and moved it no further than target_kl, so it "
+        "stays as it is. A larger rollout.horizon or env.num_envs makes gradients surer; more cg_iterations, a larger "
+        "cg_damping or a smaller target_kl make steps more careful.",
     ),
     "value_loss": (
         "value loss exploding: lower learning_rate, or set normalize_rewards",
@@ -100,7 +112,7 @@ class Health:
         if row.iteration <= WINDOW:
             self._first.append(row)
         something_to_learn = row.value_target_std is None or row.value_target_std >= SMALLEST_TARGET_STD
-        if something_to_learn and len(self._first_losses) < WINDOW:
+        if something_to_learn and row.value_loss is not None and len(self._first_losses) < WINDOW:
             self._first_losses.append(row.value_loss)
         self._last.append(row)
 
@@ -121,24 +133,26 @@ class Health:
         return _too_large_steps(window) | self._poor_critic(window) | poor_policy
 
     def _poor_critic(self, window: Sequence[Metrics]) -> dict[str, float]:
-        value_loss = fmean(row.value_loss for row in window)
-        if self._first_losses and value_loss > LARGEST_VALUE_LOSS_GROWTH * median(self._first_losses):
+        value_loss = _mean(window, "value_loss")
+        largest = LARGEST_VALUE_LOSS_GROWTH * median(self._first_losses or [math.inf])
+        if value_loss is not None and value_loss > largest:
             return {"value_loss": value_loss}
         # Where all episodes return the same, as in a solved CartPole, or none ends, there is little to explain.
         telling = [row for row in window if row.return_min != row.return_max]
         target_std = _mean(window, "value_target_std")
         if target_std is not None and (target_std > LARGEST_TARGET_STD or (telling and self._always_small(target_std))):
             return {"value_target_std": target_std}
-        if len(telling) <= WINDOW / 2:
+        explained = [row.explained_variance for row in telling if row.explained_variance is not None]
+        if len(explained) <= WINDOW / 2:
             return {}
         # The median: a single iteration in which returns hardly vary may come to -10.
-        explained_variance = median(row.explained_variance for row in telling)
+        explained_variance = median(explained)
         return {"explained_variance": explained_variance} if explained_variance < SMALLEST_EXPLAINED_VARIANCE else {}
 
     def _poor_policy(self, window: Sequence[Metrics], mean_return: float | None) -> dict[str, float]:
         found = {}
-        entropy = fmean(row.entropy for row in window)
-        if self._first and self._hardly_explores(entropy, self._first[0].entropy):
+        entropy, at_first = _mean(window, "entropy"), _mean(self._first[:1], "entropy")
+        if entropy is not None and at_first is not None and self._hardly_explores(entropy, at_first):
             found["entropy"] = entropy
         saturated = _mean(window, "saturated_actions")
         if saturated is not None and saturated > LARGEST_SATURATION:
@@ -165,10 +179,14 @@ class Health:
 
 
 def _too_large_steps(window: Sequence[Metrics]) -> dict[str, float]:
-    approx_kl, clip_fraction = fmean(row.approx_kl for row in window), fmean(row.clip_fraction for row in window)
-    if approx_kl > LARGEST_APPROX_KL:
-        return {"approx_kl": approx_kl}
-    return {"clip_fraction": clip_fraction} if clip_fraction > LARGEST_CLIP_FRACTION else {}  # a sign of the same
+    """Return the first sign of it that there is; what an algorithm does not measure is no sign."""
+    limits = {"approx_kl": LARGEST_APPROX_KL, "clip_fraction": LARGEST_CLIP_FRACTION}
+    for metric, limit in limits.items() if window[0].approx_kl is not None else [("kl", LARGEST_KL)]:
+        if (mean := _mean(window, metric)) is not None and mean > limit:
+            return {metric: mean}
+    searches = [row.line_search_steps for row in window if row.line_search_steps is not None]
+    in_vain = sum(row.step_length == 0 for row in window)
+    return {"line_search_steps": fmean(searches)} if searches and in_vain > WINDOW / 2 else {}
 
 
 def _return_by_chance(first: Sequence[Metrics]) -> float:

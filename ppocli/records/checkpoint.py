@@ -94,9 +94,7 @@ def save(path: Path, config: Config, progress: Progress, versions: dict[str, str
         for part, named in state.items()
         for name, values in named.items()
     }
-    header = _Header(
-        format=FORMAT, config=config.model_dump(mode="json"), digest=_NO_DIGEST, progress=progress, versions=versions
-    )
+    header = _Header(format=FORMAT, config=config.as_written(), digest=_NO_DIGEST, progress=progress, versions=versions)
     metadata = {_HEADER_KEY: json.dumps(header.model_dump(), sort_keys=True, allow_nan=False)}
     content = safetensors.numpy.save(arrays, metadata)
     digest = hashlib.sha256(content).hexdigest()

@@ -20,7 +20,8 @@ LARGEST = 1e100  # that a number of a run may be: beyond it there is nothing to 
 class Metrics:
     """A row of `metrics.csv`, one an iteration. All but the time columns (`*seconds`, `*per_second`) are reproducible.
 
-    Means of no episode, or of an evaluation that did not take place, are None and stand as an empty cell.
+    Means of no episode, of an evaluation that did not take place, and what there is no such thing of in an algorithm's
+    update, are None and stand as an empty cell.
     """
 
     iteration: int
@@ -35,18 +36,21 @@ class Metrics:
     return_min: float | None
     return_max: float | None
     length_mean: float | None
-    policy_loss: float
-    value_loss: float
-    entropy: float
-    approx_kl: float
-    clip_fraction: float
-    explained_variance: float
-    gradient_norm: float
+    policy_loss: float | None
+    value_loss: float | None
+    entropy: float | None
+    approx_kl: float | None
+    clip_fraction: float | None
+    explained_variance: float | None
+    gradient_norm: float | None
     learning_rate: float
     eval_return_mean: float | None
     success_rate: float | None = None  # share of the episodes whose last info had a true `is_success`
     value_target_std: float | None = None  # standard deviation of what the critic learns, from rewards as scaled
     saturated_actions: float | None = None  # share of the bounded real-valued actions that were drawn beyond ± 1
+    kl: float | None = None  # from the policy before the update to that after it
+    step_length: float | None = None  # of the policy's weights in a natural gradient's step
+    line_search_steps: int | None = None  # how often TRPO tried it out
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def _number(kind: type, text: str) -> Any:
 
 _READERS: dict[Any, Any] = {
     int: partial(_number, int),
+    int | None: lambda text: _number(int, text) if text else None,
     float: partial(_number, float),
     float | None: lambda text: _number(float, text) if text else None,
     bool: {"True": True, "False": False}.__getitem__,

@@ -47,11 +47,12 @@ class Training:
         rollout = collect(self.episodes, agent, noise)
         collected = self.clock()
 
-        batch = make_batch(rollout, agent, config.rollout.gamma, config.rollout.gae_lambda, self._reward_scale(rollout))
+        gamma, gae_lambda, reward_scale = config.rollout.gamma, config.rollout.gae_lambda, self._reward_scale(rollout)
+        batch = make_batch(rollout, agent, gamma, gae_lambda, reward_scale, baseline=config.has_baseline)
         shuffling_rng = generator(config.train.seed, Stream.SHUFFLING, iteration)
         update = self.update.update(batch, done=config.schedule_share(iteration), rng=shuffling_rng)
         # Only now: all that this iteration computes must come from the statistics that acted.
-        agent.learn_obs(batch.obs)
+        agent.learn_obs(agent.tensor(rollout.obs))
         updated = self.clock()
 
         verdict = self.judge.judge(agent, iteration, rollout.episodes)
@@ -96,6 +97,10 @@ class Training:
         """Return what a checkpoint holds, beside the config and the progress."""
         return {**self._small_parts(), "episodes": self.episodes.state_dict()}
 
+    def agent_alone(self) -> State:
+        """Return the part of the state that acts."""
+        return {"agent": _arrays(self.agent.state_dict())}
+
     def snapshot(self) -> Callable[[], State]:
         """Return what gives the `state` of this moment later. It costs little until it is asked."""
         parts = {part: {name: array.copy() for name, array in own.items()} for part, own in self._small_parts().items()}
@@ -104,7 +109,7 @@ class Training:
 
     def _small_parts(self) -> State:
         return {
-            "agent": _arrays(self.agent.state_dict()),
+            **self.agent_alone(),
             "optimizer": _arrays(self.update.state_dict()),
             "rewards": _arrays(self.rewards.state_dict()),
             "judge": self.judge.state_dict(),

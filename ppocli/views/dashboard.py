@@ -19,7 +19,7 @@ from ppocli.records.logs import Metrics
 from ppocli.signals import STOPPING, StopRequest
 from ppocli.training.outcome import Iteration
 from ppocli.views.curve import Curve
-from ppocli.views.text import clock, mean_return
+from ppocli.views.text import NOTHING, clock, mean_return
 
 SHORTEST_INTERVAL_SECONDS = 0.25  # from one redraw to the next: eyes ask for no more
 SHARE_OF_TIME = 0.01  # of training, that drawing may take: on a slow terminal or a busy machine it draws less often
@@ -211,15 +211,17 @@ class Dashboard:
         return mean_return(max((value for value in found if value is not None), default=None))
 
     def _learning(self, metrics: Metrics) -> dict[str, str]:
+        explained = metrics.explained_variance
         return {
             "policy loss": _fixed(metrics.policy_loss, 4),
-            "value loss": f"{metrics.value_loss:.2e}",
+            "value loss": NOTHING if metrics.value_loss is None else f"{metrics.value_loss:.2e}",
             "gradient norm": _fixed(metrics.gradient_norm, 3),
-            "approx KL": _fixed(metrics.approx_kl, 4),
-            "clip fraction": _fixed(metrics.clip_fraction, 3),
+            # Of what only some algorithms have, there is room for two.
+            **_first_known({"approx KL": (metrics.approx_kl, 4), "KL": (metrics.kl, 4)}),
+            **_first_known({"clip fraction": (metrics.clip_fraction, 3), "step length": (metrics.step_length, 3)}),
             "learning rate": f"{metrics.learning_rate:.2e}",
             "entropy": _fixed(metrics.entropy, 3),
-            "explained variance": _fixed(metrics.explained_variance, 2 if metrics.explained_variance > -10 else 0),
+            "explained variance": _fixed(explained, 2 if explained is None or explained > -10 else 0),
             "iteration": f"{metrics.iteration:,} of {self._iterations:,}",
         }
 
@@ -255,7 +257,15 @@ def _bar(share: float, width: int) -> tuple[tuple[str, str], tuple[str, str]]:
     return ("━" * done, "cyan"), ("─" * (width - done), "dim")
 
 
-def _fixed(value: float, digits: int) -> str:
+def _first_known(cells: Mapping[str, tuple[float | None, int]]) -> dict[str, str]:
+    """Return the first cell that has a value to show, else the last."""
+    label = next((label for label, (value, _) in cells.items() if value is not None), [*cells][-1])
+    return {label: _fixed(*cells[label])}
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    if value is None:
+        return NOTHING
     return f"{value:z.{digits}f}" if abs(value) < 1000 else f"{value:.1e}"
 
 

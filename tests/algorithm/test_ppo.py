@@ -237,8 +237,8 @@ def test_what_is_not_finite_stops_the_update():
 def test_weights_that_are_not_finite_stop_the_update(monkeypatch):
     agent = make_agent()
     ppo = make_ppo(agent, update_epochs=1, minibatch_size=64)
-    monkeypatch.setattr(ppo.optimizer, "step", lambda learning_rate: ppo.optimizer.weights.fill_(torch.inf))
-    with pytest.raises(NonFiniteError, match="no longer a finite number: weights"):
+    monkeypatch.setattr(ppo.optimizer, "step", lambda learning_rate: ppo.optimizer.weights.values.fill_(torch.inf))
+    with pytest.raises(NonFiniteError, match="no longer a finite number: KL"):
         update(ppo, make_batch(agent))
 
 
@@ -342,7 +342,7 @@ def test_an_agent_that_has_left_its_optimizer_is_not_updated(leave):
     batch, ppo = make_batch(agent), make_ppo(agent)
     update(ppo, batch)
     leave(agent)
-    with pytest.raises(AssertionError, match="the parameters have left the optimizer"):
+    with pytest.raises(AssertionError, match="the parameters have left the vector"):
         update(ppo, batch)
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from ppocli.config.load import load_config, parse_config, parse_yaml, preset_names
-from ppocli.config.models import KEYS, RENAMED, Config
+from ppocli.config.models import ALGORITHMS, KEYS, RENAMED, Config, PPOConfig
 from ppocli.config.values import Schedule
 from ppocli.errors import UsageError
 
@@ -69,7 +69,7 @@ def test_missing_environment():
             "train.learning_rate: unknown key, did you mean update.learning_rate? (known:",
         ),
         ({"num_envs": 1}, "my.yaml: num_envs: unknown key, did you mean env.num_envs? (known: algorithm, env,"),
-        ({"algorithm": "a2c"}, "my.yaml: algorithm: 'a2c' must be one of 'ppo'"),
+        ({"algorithm": "a2c"}, "my.yaml: algorithm: 'a2c' must be one of 'ppo', 'vpg', 'npg' or 'trpo'"),
         ({"pppo": {}}, "my.yaml: pppo: unknown key, did you mean ppo?"),
         ({"rollout": {"gamma": 1.5}}, "my.yaml: rollout.gamma: 1.5 must be a finite number from 0 to 1"),
         ({"rollout": {"gamma": True}}, "my.yaml: rollout.gamma: True must be a finite number from 0 to 1"),
@@ -149,7 +149,7 @@ def test_every_name_of_stable_baselines3_leads_to_ours():
     own = {name.rpartition(".")[2] for name in KEYS}
     for name, key in KEYS.items():
         word = key.sb3.rpartition(" ")[2]
-        if word and word not in own:
+        if word and word not in own and not name.startswith("npg."):  # where it is of TRPO
             with pytest.raises(UsageError, match=rf"ppo.{word}: unknown key; here it is {name}"):
                 parse_config({"env": {"id": "A-v1"}, "ppo": {word: 1}}, "my.yaml")
     assert {"n_steps", "n_envs", "batch_size", "total_timesteps", "n_epochs", "clip_range"}.isdisjoint(own)
@@ -276,6 +276,37 @@ def test_bad_set(config_file, override, message):
     assert message in str(refused.value)
 
 
+def test_another_algorithms_section_is_validated_and_ignored(config_file):
+    text = "env: {id: A-v1}\nalgorithm: trpo\nppo: {clip_coef: 0.3, gamma: 0.9}\ntrpo: {target_kl: 0.02}"
+    config = load_config(config_file(text))
+    assert (config.ppo, config.trpo.target_kl, config.rollout.gamma) == (PPOConfig(), 0.02, 0.9)
+    assert config == load_config(
+        config_file("env: {id: A-v1}\nalgorithm: trpo\ntrpo: {target_kl: 0.02}\nrollout: {gamma: 0.9}")
+    )
+    assert "clip_coef: -1 must be" in refusal({"algorithm": "trpo", "ppo": {"clip_coef": -1}})
+    assert "npg.cg_dampening: unknown key, did you mean cg_damping?" in refusal({"npg": {"cg_dampening": 1}})
+
+
+def test_another_algorithms_key_cannot_be_set(config_file):
+    path = config_file("env: {id: A-v1}\nppo: {clip_coef: {start: 0.2, end: 0}}")
+    with pytest.raises(UsageError, match=r"^--set trpo.target_kl: only algorithm trpo has it, and this one is ppo$"):
+        load_config(path, ["trpo.target_kl=0.1"])
+    with pytest.raises(
+        UsageError, match=r"^--set ppo.clip_coef.start: only algorithm ppo has it, and this one is npg$"
+    ):
+        load_config(path, ["ppo.clip_coef.start=0.1", "algorithm=npg"])
+    config = load_config(path, ["trpo.target_kl=0.1", "algorithm=trpo", "ppo.gamma=0.9"])  # by the name it once had
+    assert (config.trpo.target_kl, config.rollout.gamma) == (0.1, 0.9)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_config_is_written_with_the_section_of_its_own_algorithm(algorithm):
+    config = parse_config({"env": {"id": "A-v1"}, "algorithm": algorithm, "vpg": {"baseline": False}}, "my.yaml")
+    assert set(config.as_written()) & set(ALGORITHMS) == {algorithm}
+    assert parse_config(config.as_written(), "my.yaml") == config
+    assert config.has_baseline == (algorithm != "vpg")
+
+
 def test_a_config_survives_its_own_yaml(config_file):
     text = "env: {id: CartPole-v1, kwargs: {a: true, b: 1.5e-7, c: word}}\nupdate: {ent_coef: {start: 1e-2, end: 0}}"
     config = load_config(config_file(text))
@@ -301,7 +332,7 @@ def test_presets_are_found_by_name_and_files_by_path(tmp_path):
 
 
 def test_every_key_says_what_it_is():
-    assert list(Config.model_fields) == ["algorithm", "env", "network", "rollout", "update", "ppo", "train"]
+    assert list(Config.model_fields) == ["algorithm", "env", "network", "rollout", "update", *ALGORITHMS, "train"]
     config = parse_config({"env": {"id": "CartPole-v1"}}, "my.yaml")
     assert list(config.leaves()) == list(KEYS)
     for name in KEYS:
@@ -320,6 +351,7 @@ def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_i
         "train.env_steps",
         "train.schedule_env_steps",
         "train.checkpoint_interval",
+        "train.snapshots",
         "train.target_return",
     }
     assert {name for name, key in KEYS.items() if key.same_experiment} == {
@@ -328,6 +360,7 @@ def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_i
         "train.seed",
         "train.device",
         "train.checkpoint_interval",
+        "train.snapshots",
     }
 
 

@@ -18,7 +18,11 @@ HEALTHY = {
     "value_loss": 0.1,
     "value_target_std": 1.0,
     "saturated_actions": None,
+    "kl": 0.02,
+    "step_length": None,
+    "line_search_steps": None,
 }
+TRPO = {"approx_kl": None, "clip_fraction": None, "kl": 0.01, "step_length": 0.1, "line_search_steps": 2}
 SCREEN_COLUMNS = 80
 LAST = 30  # iteration of the trainings below
 
@@ -67,6 +71,8 @@ def test_thresholds(metric, good, bad):
 ALL = {
     "approx_kl": {"approx_kl": 1.0},
     "clip_fraction": {"clip_fraction": 1.0},
+    "kl": TRPO | {"kl": 1.0},
+    "line_search_steps": TRPO | {"line_search_steps": 10, "step_length": 0.0},
     "value_loss": {"value_loss": 11.0},
     "value_target_std": {"value_target_std": 1000.0},
     "explained_variance": {"explained_variance": -1.0},
@@ -74,6 +80,32 @@ ALL = {
     "saturated_actions": {"saturated_actions": 0.9},
     "return_mean": {"return_mean": 5.0},
 }
+
+
+def test_where_nothing_is_estimated_on_the_way_the_whole_update_counts():
+    vpg = dict.fromkeys(["approx_kl", "clip_fraction"])
+    assert metrics_of(findings(rows(kl=0.051, **vpg))) == ["kl"]
+    assert metrics_of(findings(rows(kl=0.049, **vpg))) == []
+    assert metrics_of(findings(rows(kl=0.051))) == []  # of PPO, which has its own signs
+
+
+def test_a_line_search_that_finds_no_step():
+    for in_vain, found in ((6, ["line_search_steps"]), (5, [])):
+        lengths = [0.0] * in_vain + [0.1] * (WINDOW - in_vain)
+        assert metrics_of(findings(rows(**TRPO | {"step_length": lengths, "line_search_steps": 10}))) == found
+    # NPG has steps and no search: one of nothing, where there is no gradient, is no search in vain
+    assert metrics_of(findings(rows(**TRPO | {"step_length": 0.0, "line_search_steps": None}))) == []
+
+
+def test_reinforce_has_no_critic_to_be_judged():
+    nothing = dict.fromkeys(["value_loss", "explained_variance", "approx_kl", "clip_fraction"])
+    assert findings(rows(**nothing), first=rows(first=1, **nothing)) == []
+
+
+def test_an_update_that_did_not_take_place_is_judged_by_nothing():
+    names = ["policy_loss", "value_loss", "entropy", "kl", "value_target_std", "gradient_norm", "approx_kl"]
+    nothing = dict.fromkeys([*names, "clip_fraction", "explained_variance"])
+    assert findings(rows(**nothing), first=rows(first=1, **nothing), action_spec=Discrete(2)) == []
 
 
 @pytest.mark.parametrize("metric", ALL)

@@ -15,7 +15,7 @@ def test_columns_are_the_contracts():
         "iteration,env_steps,seconds,env_steps_per_second,rollout_seconds,update_seconds,evaluation_seconds,episodes,"
         "return_mean,return_min,return_max,length_mean,policy_loss,value_loss,entropy,approx_kl,clip_fraction,"
         "explained_variance,gradient_norm,learning_rate,eval_return_mean,success_rate,"
-        "value_target_std,saturated_actions"
+        "value_target_std,saturated_actions,kl,step_length,line_search_steps"
     )
     assert ",".join(columns_of(LoggedEpisode)) == (
         "episode,env_steps,seconds,environment,seed,episode_return,episode_length,terminated,truncated"
@@ -71,7 +71,7 @@ def test_columns_that_are_not_known_yet_do_not_matter(tmp_path):
 @pytest.mark.parametrize("value", ["nan", "inf", "x", "", "1e999", "-1.7e308"])
 def test_what_is_no_finite_number_is_refused(tmp_path, value):
     path = tmp_path / "metrics.csv"
-    write_log(path, astuple(metrics(entropy=value)))
+    write_log(path, astuple(metrics(learning_rate=value)))
     with pytest.raises(RunError, match=r"metrics.csv: not a log that ppocli wrote"):
         read_log(path, Metrics)
 

@@ -51,7 +51,7 @@ class HillClimbing:
         for parameter, gradient in zip(self.agent.actor.parameters(), gradients, strict=True):
             parameter.data += 0.5 * gradient
         self.seen.append((done, rng.integers(2**31)))
-        return UpdateMetrics(0.0, 0.0, entropies.mean().item(), 0.0, 0.0, 0.0, 1.0, 0.0, learning_rate=0.5)
+        return UpdateMetrics(learning_rate=0.5, entropy=entropies.mean().item())
 
     def state_dict(self):
         return {}

@@ -12,17 +12,22 @@ from ppocli.algorithm.rollout import Batch
 
 @dataclass(frozen=True)
 class UpdateMetrics:
-    """What an update did: means over its minibatches, but for the learning rate and what is said of the whole batch."""
+    """What an update did: means over its minibatches, or over the whole batch; None where there is no such thing."""
 
-    policy_loss: float
-    value_loss: float
-    entropy: float
-    approx_kl: float
-    clip_fraction: float
-    explained_variance: float  # 1 − Var(returns − values) / Var(returns), of the values that judged the rollout
-    value_target_std: float  # standard deviation of the returns
-    gradient_norm: float  # global norm, before clipping
     learning_rate: float
+    policy_loss: float | None = None
+    value_loss: float | None = None
+    entropy: float | None = None
+    approx_kl: float | None = None  # estimated from the samples while the policy moved
+    clip_fraction: float | None = None
+    explained_variance: float | None = (
+        None  # 1 − Var(returns − values) / Var(returns), of values that judged the rollout
+    )
+    value_target_std: float | None = None  # standard deviation of the returns
+    gradient_norm: float | None = None  # before clipping: global norm, or the policy's own
+    kl: float | None = None  # from the policy before the update to that after it
+    step_length: float | None = None  # of the policy's weights
+    line_search_steps: int | None = None
 
 
 class Update(Protocol):

@@ -12,6 +12,8 @@ from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.updates.api import UpdateMetrics
+from ppocli.algorithm.updates.shared import check_finite, moved, policy_at
+from ppocli.algorithm.weights import Weights
 from ppocli.config.models import PPOConfig, UpdateConfig
 from ppocli.config.values import value_at
 from ppocli.device import SecondThread
@@ -24,7 +26,7 @@ class PPO:
         self.agent = agent
         self.shared = shared
         self.own = own
-        self.optimizer = Adam(agent)
+        self.optimizer = Adam(Weights(agent))
         weights = sum(parameter.numel() for parameter in agent.critic.parameters())
         self._second_thread = SecondThread(agent.device, shared.minibatch_size * weights)
 
@@ -40,27 +42,31 @@ class PPO:
         Actor and critic share no weights, so that its gradient has two halves that know nothing of each other; large
         ones are computed side by side. The order in which they end changes no bit of the result.
         """
-        shared, optimizer = self.shared, self.optimizer
+        shared, optimizer, weights = self.shared, self.optimizer, self.optimizer.weights
         learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)
         clip_coef, target_kl = value_at(self.own.clip_coef, done), self.own.target_kl
-        optimizer.assert_holds_parameters()
+        weights.assert_holds_parameters()
         as_seen = replace(batch, obs=self.agent.seen(batch.obs))
+        before = policy_at(self.agent, as_seen.obs)
         # Of each minibatch: log ratios, entropies, values, the gradient's norm; advantages, returns and old values.
         found: list[tuple[Tensor, ...]] = []
         for _ in range(shared.update_epochs):
             with self._second_thread.where_it_pays() as start:
                 for minibatch in minibatches(as_seen, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
-                    optimizer.zero_gradient()
+                    weights.zero_gradient()
                     critic = start(self._critic_gradient, minibatch, clip_coef)
                     actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
-                    results = *actor, critic(), optimizer.clip_gradient(shared.max_grad_norm)
+                    results = *actor, critic(), weights.clip_gradient(shared.max_grad_norm)
                     optimizer.step(learning_rate)
                     found.append((*results, minibatch.advantages, minibatch.returns, minibatch.values))
             last = [log_ratio for log_ratio, *_ in found[-(len(batch.obs) // shared.minibatch_size) :]]
             if target_kl is not None and losses.approx_kl(torch.stack(last)) > target_kl:
                 break
 
-        return self._metrics(batch, found, clip_coef, learning_rate)
+        metrics = self._metrics(batch, found, clip_coef, learning_rate)
+        metrics = replace(metrics, kl=float(moved(self.agent, as_seen.obs, before)))
+        check_finite(metrics, *self.state_dict().values(), weights.values)
+        return metrics
 
     def _actor_gradient(self, minibatch: Batch, clip_coef: float, ent_coef: float) -> tuple[Tensor, Tensor]:
         """Add the actor's gradient; return log ratios (B,) and entropies (B,)."""
@@ -85,10 +91,7 @@ class PPO:
     def _metrics(
         self, batch: Batch, found: Sequence[tuple[Tensor, ...]], clip_coef: float, learning_rate: float
     ) -> UpdateMetrics:
-        """Return what all minibatches came to, only at the end, so that a GPU is not waited for in each of them.
-
-        Raises NonFiniteError.
-        """
+        """Return what all minibatches came to, only at the end, so that a GPU is not waited for in each of them."""
         log_ratios, entropies, values, norms, advantages, returns, old_values = (
             torch.stack(one).flatten() for one in zip(*found, strict=True)
         )
@@ -98,7 +101,6 @@ class PPO:
             value_loss = losses.value_loss(values, returns)
         policy_loss = losses.policy_loss(log_ratios, advantages, clip_coef)
         loss, entropy, value, norm = torch.stack([policy_loss, entropies.mean(), value_loss, norms.mean()]).tolist()
-        self.optimizer.check_finite({"policy loss": loss, "entropy": entropy, "value loss": value, "gradient": norm})
         return UpdateMetrics(
             policy_loss=loss,
             value_loss=value,
