@@ -53,7 +53,8 @@ def test_every_command_is_understood(page, command):
     config = parsed.get("config") or "lunar"
     if config.endswith(".yaml") and f"`{config}`" in PAGES[page]:
         config = "lunar"  # what the page itself has the reader write is not here
-    load_config(str(ROOT / config_path(config)), parsed.get("overrides") or ())
+    algorithm = [f"algorithm={parsed['algorithm']}"] if parsed.get("algorithm") else []
+    load_config(str(ROOT / config_path(config)), [*(parsed.get("overrides") or ()), *algorithm])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -79,6 +80,17 @@ def test_every_script_and_test_that_is_named_is_there():
         if not call.startswith("pytest"):
             for option in re.findall(r"\s(--[\w-]+)", call.partition("ppocli ")[0]):
                 assert f'add_argument("{option}"' in (ROOT / script).read_text(), f"{page}: {call}"
+
+
+def test_every_function_that_is_named_with_its_file_is_in_it():
+    named = [
+        (name, ROOT / "docs" / path)
+        for page in PAGES
+        for name, path in re.findall(r"\[`(\w+)`\]\(([^)]+\.py)\)", PAGES[page])
+    ]
+    assert len(named) > 12
+    for name, path in named:
+        assert re.search(rf"^\s*(?:def|class) {name}\b", path.read_text(), re.MULTILINE), f"{name} in {path}"
 
 
 def test_what_contributors_are_sent_to_is_there():
@@ -196,7 +208,7 @@ def test_nothing_is_left_to_fill_in(page):
         if heading := re.match(r"#+ ", line):
             assert not re.match(rf"#{{1,{len(heading[0]) - 1}}} ", following), f"{page}: nothing below {line}"
         if line.endswith(":") and not "".join(lines[number + 1 : number + 2]).strip():
-            assert following.startswith(("```", "|", "- ")), f"{page}: nothing after {line}"
+            assert following.startswith(("```", "|", "- ", "$$")), f"{page}: nothing after {line}"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -115,6 +115,9 @@ def render_command(
     num_episodes: options.Episodes = 1,
     seed: options.EpisodesSeed = 0,
     sampled: options.Stochastic = False,
+    learning: Annotated[
+        bool, option("--learning", "The same start at several stages of training, side by side.")
+    ] = False,
     random_actions: Annotated[bool, option("--random", "Watch random actions; takes --config.")] = False,
     config: Annotated[str | None, option("--config FILE|PRESET", "With --random: what to play.")] = None,
     overrides: Annotated[list[str] | None, option("--set KEY=VALUE", "With --random: override a key.")] = None,
@@ -132,8 +135,15 @@ def render_command(
         raise UsageError("render takes a RUN or CHECKPOINT, or else --random with --config FILE|PRESET")
     if not random_actions and (config is not None or overrides):
         raise UsageError("a RUN or CHECKPOINT has its own config; --config and --set go with --random")
+    if learning and (random_actions or human or sampled or num_episodes > 1):
+        raise UsageError(
+            "render --learning writes one greedy episode; it takes no --random, --human, --stochastic, --episodes"
+        )
     if human and output is not None:
         raise UsageError("--human shows a window and --output writes a file; choose one")
+    if learning:
+        _render_learning(target or "", output, seed, runs_dir, imports, as_json)
+        return
     here = Path.cwd()  # before what is imported may go elsewhere
     with importing():
         from ppocli.config.load import load_config
@@ -163,6 +173,34 @@ def render_command(
         console.out.print(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
     if video is not None:
         console.out.print(f"video: {console.short_path(video)}")
+
+
+def _render_learning(
+    target: str, output: Path | None, seed: int, runs_dir: Path, imports: list[str] | None, as_json: bool
+) -> None:
+    """Film how a run has learned."""
+    with importing():
+        from ppocli.pictures import films, learning
+        from ppocli.records.catalog import find_run
+        from ppocli.views import console
+
+    run = find_run(target, runs_dir)
+    import_modules(imports_of(imports))
+    require_imports(run)
+    stages = learning.stages(run)
+    video = output or run.path / "videos" / f"learning-seed{seed}.mp4"
+    check_output(video, films.FORMATS)
+    with console.working(f"Recording {video}"):
+        episodes = learning.film(stages, seed, video)
+    if as_json:
+        played = zip(stages, episodes, strict=True)
+        console.as_json(
+            {"video": video, "stages": [{"env_steps": stage.env_steps, **vars(one)} for stage, one in played]}
+        )
+        return
+    for stage, episode in zip(stages, episodes, strict=True):
+        console.out.print(f"{stage.name}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
+    console.out.print(f"video: {console.short_path(video)}")
 
 
 def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int, sampled: bool) -> list[Any]:

@@ -24,6 +24,9 @@ def plot_command(
     ] = None,
     axis: Annotated[_Axis, option("--x", "What the curves of several runs are drawn over.")] = "env-steps",
     statistic: Annotated[_Statistic, option("--statistic", "How the seeds of a config become one curve.")] = "mean",
+    why: Annotated[
+        bool, option("--why", "Beside it how far updates moved the policies, and how many made them worse.")
+    ] = False,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     imports: options.Import = None,
     as_json: options.Json = False,
@@ -41,10 +44,10 @@ def plot_command(
     for run in left_out:
         console.info(f"warning: left out: {run.path}: {WHY_LEFT_OUT}")
     import_modules(imports_of(imports))
-    if len(runs) == 1:
+    if len(runs) == 1 and not why:
         require_imports(*runs)  # whose environment the random policy may have to play
     with console.working("Drawing"):
-        output = figures.draw(runs, output, Axis(axis), Statistic(statistic))
+        output = figures.draw(runs, output, Axis(axis), Statistic(statistic), of_updates=why)
     _print_made("figure", output, as_json)
 
 

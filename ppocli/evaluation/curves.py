@@ -173,7 +173,7 @@ def _title(runs: Sequence[Run], alone: bool) -> tuple[str, str]:
     if info.name and all(run.info.name == info.name for run in runs):
         return one_line(info.name), ""
     changes = [override for override in info.overrides if override.partition("=")[0] not in SAME_EXPERIMENT]
-    told = [one_line(override.partition(".")[2]).replace("=", " ", 1) for override in changes[:_KEYS_SHOWN]]
+    told = [one_line(_told(*override.split("=", 1))) for override in changes[:_KEYS_SHOWN]]
     return ("", "") if alone else (info.config_name, ", ".join(told) + (" …" if changes[_KEYS_SHOWN:] else ""))
 
 
@@ -189,8 +189,13 @@ def _differences(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> 
         shown.append(max(values, key=lambda key: told_apart([*shown, key])))
     special = [key for key in values if 2 * values[key].count(_canonical(own[key])) <= len(alike)]
     told = [key for key in shown if key in special] or special[:_KEYS_SHOWN]
-    parts = [f"{key.partition('.')[2]} {short(own[key])}" for key in told]
+    parts = [_told(key, short(own[key])) for key in told]
     return ", ".join(parts) + (" …" if len(special) > len(told) else "")
+
+
+def _told(key: str, value: str) -> str:
+    """Return a key and its value as labels have them; an algorithm's name tells by itself what it is."""
+    return value if key == "algorithm" else f"{key.partition('.')[2]} {value}"
 
 
 def short(value: Any) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, ScalarFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter, ScalarFormatter
 
-from ppocli.evaluation import curves
+from ppocli.evaluation import curves, moves
 from ppocli.evaluation.curves import Axis, Band, Group, Statistic
 from ppocli.evaluation.results import baseline_returns
 from ppocli.files import placing, write_atomically
@@ -42,30 +42,40 @@ _AXIS_TITLES = {Axis.ENV_STEPS: "env steps", Axis.SECONDS: "seconds of training"
 
 
 def draw(
-    runs: Sequence[Run], output: Path | None = None, axis: Axis = Axis.ENV_STEPS, statistic: Statistic = Statistic.MEAN
+    runs: Sequence[Run],
+    output: Path | None = None,
+    axis: Axis = Axis.ENV_STEPS,
+    statistic: Statistic = Statistic.MEAN,
+    *,
+    of_updates: bool = False,
 ) -> Path:
     """Draw one run beside the random policy, or the learning curves of several; return where the figure lies.
 
-    By default that is in `plots/`, in the run's directory or in the folder that holds them all. The runs have to be
-    `drawable`. Raises PpocliError where nothing can be written, and what `baseline_returns` raises.
+    With `of_updates` it is `why`. By default it lies in `plots/`, in the run's directory or in the folder that holds
+    them all. The runs have to be `drawable`. Raises PpocliError where nothing can be written, and what
+    `baseline_returns` raises.
     """
-    if len(runs) == 1:
+    folder = runs[0].path if len(runs) == 1 else common_folder(runs)
+    if of_updates:
+        figure = why(curves.groups(runs), axis, statistic)
+        output = output or folder / "plots" / "why.png"
+    elif len(runs) == 1:
         (run,) = runs
         baseline = baseline_returns(run.config, run.baseline)
         title = ", ".join(filter(None, [run.config.env.id, curves.groups(runs)[0].label]))
-        figure = comparison(title, run.episodes(), baseline, run.info.target_return)
-        output = output or run.path / "plots" / "returns.png"
+        figure = comparison(title, run.config.algorithm.upper(), run.episodes(), baseline, run.info.target_return)
+        output = output or folder / "plots" / "returns.png"
     else:
         figure = learning_curves(curves.groups(runs), axis, statistic)
-        output = output or common_folder(runs) / "plots" / "learning-curves.png"
+        output = output or folder / "plots" / "learning-curves.png"
     _write(figure, output)
     return output
 
 
 def comparison(
-    title: str, episodes: Sequence[LoggedEpisode], baseline: Sequence[float], target: float | None
+    title: str, algorithm: str, episodes: Sequence[LoggedEpisode], baseline: Sequence[float], target: float | None
 ) -> Figure:
-    """Draw a run's training episodes, each a dot, beside those of the random policy, on the same axis of returns."""
+    """Draw an agent's training episodes, each a dot, beside those of the random policy, on the same axis of returns."""
     returns = [episode.episode_return for episode in episodes]
     means = curves.running_mean(returns)
     with rc_context(STYLE):
@@ -74,7 +84,7 @@ def comparison(
         _dots(agent, returns, AGENT)
         label = f"mean of the last {curves.WINDOW}, {number(means[-1])} at the end"
         agent.plot(np.arange(1, len(returns) + 1), means, color="black", label=label)
-        heading = "PPO agent in training\neach dot an episode"
+        heading = f"{algorithm} agent in training\neach dot an episode"
         _finish(agent, {target}, title=heading, xlabel="episode", ylabel="episode return")
         _legend(agent)
         _dots(random, baseline, RANDOM)
@@ -118,19 +128,75 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
         panels, below = figure.subplots(rows, columns, squeeze=False).flatten().tolist(), []
         for axes, env_id in zip(panels, env_ids, strict=False):
             members = [group for group in found if group.env_id == env_id]
-            for number, group in enumerate(members):
-                _band(axes, curves.band(group.runs, axis, statistic), number, _label(group, statistic))
-            titles = {"xlabel": _AXIS_TITLES[axis], "ylabel": f"episode return, mean of the last {curves.WINDOW}"}
-            _finish(axes, {group.target for group in members}, title=env_id, **titles)
-            heights = np.concatenate([line.get_ydata() for line in axes.lines])
-            room = np.ptp(heights) / 2 or 1.0  # that bands get: those of two seeds would dwarf all else
-            axes.set_ylim(np.clip(axes.get_ylim(), heights.min() - room, heights.max() + room))
-            axes.xaxis.set_major_formatter(EngFormatter(sep="") if axis is Axis.ENV_STEPS else ScalarFormatter())
+            _returns(axes, members, axis, statistic)
+            axes.set_title(env_id)
             below.append(_legend(axes))
         for axes in panels[len(env_ids) :]:
             axes.set_axis_off()
         figure.set_figheight(4.2 * rows + sum(max(below[row : row + columns]) for row in range(0, len(below), columns)))
     return figure
+
+
+def _returns(axes: Axes, members: Sequence[Group], axis: Axis, statistic: Statistic) -> None:
+    """Draw the curve and the band of each group of an environment."""
+    for place, group in enumerate(members):
+        _band(axes, curves.band(group.runs, axis, statistic), place, _label(group, statistic))
+    titles = {"xlabel": _AXIS_TITLES[axis], "ylabel": f"episode return, mean of the last {curves.WINDOW}"}
+    _finish(axes, {group.target for group in members}, **titles)
+    heights = np.concatenate([line.get_ydata() for line in axes.lines])
+    room = np.ptp(heights) / 2 or 1.0  # that bands get: those of two seeds would dwarf all else
+    axes.set_ylim(*np.clip(axes.get_ylim(), heights.min() - room, heights.max() + room))
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if axis is Axis.ENV_STEPS else ScalarFormatter())
+
+
+def why(found: Sequence[Group], axis: Axis, statistic: Statistic) -> Figure:
+    """Draw for each environment how returns rose, how far each update moved the policy, how many made it worse."""
+    env_ids = list(dict.fromkeys(group.env_id for group in found))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(13, 4.2 * len(env_ids)), layout="constrained")
+        rows = figure.subplots(len(env_ids), 3, squeeze=False, width_ratios=[5, 5, 3])
+        for (returns, distances, shares), env_id in zip(rows, env_ids, strict=True):
+            members = [group for group in found if group.env_id == env_id]
+            _returns(returns, members, axis, statistic)
+            returns.set_title(f"{env_id}: what it earned")
+            _legend(returns)
+            for place, group in enumerate(members):
+                _moves(distances, group, place)
+            distances.set(
+                title="how far an update moved the policy", xlabel=_AXIS_TITLES[Axis.ENV_STEPS], ylabel="KL, nats"
+            )
+            distances.set_yscale("log")
+            distances.set_xlim(left=0)
+            distances.xaxis.set_major_formatter(EngFormatter(sep=""))
+            _shares(shares, members)
+    return figure
+
+
+def _moves(axes: Axes, group: Group, place: int) -> None:
+    """Draw each update of all runs of a group as a dot, and the running mean of each run as a line."""
+    color, style = COLORS[place % len(COLORS)], LINE_STYLES[place % len(LINE_STYLES)]
+    for run in group.runs:
+        env_steps, kl = moves.kl_of_updates(run.metrics())
+        axes.scatter(env_steps, kl, s=3, color=color, alpha=0.15, linewidths=0, rasterized=True)
+        if kl.size:
+            axes.plot(env_steps, moves.running_geometric_mean(kl), color=color, linestyle=style, linewidth=1)
+
+
+def _shares(axes: Axes, members: Sequence[Group]) -> None:
+    """Draw a bar a group, with the 95 % t interval over its runs."""
+    for place, group in enumerate(members):
+        share, interval = moves.share_made_worse(group.runs)
+        axes.barh(place, share, color=COLORS[place % len(COLORS)], height=0.6)
+        if interval is not None:
+            axes.plot(np.clip(interval, 0, 1), [place, place], color="black", linewidth=1.5)
+        told = "too few episodes" if math.isnan(share) else f" {share:.0%}"
+        axes.text(max(0.0 if math.isnan(share) else share, *(interval or [0])), place, told, va="center", fontsize=9)
+    axes.axvline(moves.SIGNIFICANCE, color=TARGET, linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(members)), [textwrap.fill(group.label, 18) for group in members], parse_math=False)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(title="updates that made it worse", xlabel="share; dashed: by chance alone")
 
 
 def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:

@@ -1,18 +1,20 @@
 """Pictures of an episode: a video file without any display, or a window."""
 
+import math
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ppocli.device import one_thread
 from ppocli.envs.episodes import Episode
@@ -20,9 +22,11 @@ from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
 from ppocli.evaluation.play import Policy, play
 from ppocli.files import placing
+from ppocli.views.text import mean_return
 
 FORMATS = (".mp4", ".gif")
 SMALL_WIDTH = 400  # pixels that a small video is wide at most
+SCENES_WIDTH, CAPTION_HEIGHT = 960, 40  # pixels of scenes side by side, and of what is above each
 Frame = NDArray[np.uint8]  # (height, width, 3)
 _NO_DISPLAY = "--human needs a display and there is none here; leave --human out to get a video file"
 
@@ -35,21 +39,77 @@ def record(
     Return the episodes, and the last frame. A file that is there already is replaced once the new one is whole. A
     `small` mp4 has a width and a quality for pages rather than screens. Raises PpocliError when it cannot be written.
     """
+    episodes: list[Episode] = []
+    frames = ((last := frame) for frame in _frames(envs, policy, seeds, episodes))
+    _write(output, frames, envs.frames_per_second, small)
+    return episodes, last
+
+
+@dataclass
+class Scene:
+    """An episode that is to be one of several in the same frames."""
+
+    caption: str
+    envs: GymnasiumVectorEnv  # that draw `rgb_array`
+    policy: Policy
+    episodes: list[Episode] = field(default_factory=list)  # the one that was played
+
+
+def record_beside(scenes: Sequence[Scene], seed: int, output: Path) -> None:
+    """Play the same episode in all scenes at once and write one video: each scene has a place, and its caption.
+
+    Whichever has ended stands still, with its return, until all have. Raises what `record` raises.
+    """
+    takes = [_frames(scene.envs, scene.policy, [seed], scene.episodes) for scene in scenes]
+    columns = math.ceil(math.sqrt(len(scenes)))
+
+    def frames() -> Iterator[Frame]:
+        places = [Image.new("RGB", (1, 1))] * len(scenes)
+        for moment in zip_longest(*takes):
+            for place, (scene, frame) in enumerate(zip(scenes, moment, strict=True)):
+                if frame is not None:
+                    places[place] = _captioned(frame, scene, SCENES_WIDTH // columns)
+            yield _side_by_side(places, columns)
+
+    _write(output, frames(), scenes[0].envs.frames_per_second, small=False)
+
+
+def _write(output: Path, frames: Iterator[Frame], fps: float, small: bool) -> None:
     partial = output.with_name(f".{output.stem}.partial{output.suffix}")
     with placing(output):
         partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
-    episodes: list[Episode] = []
-    frames = ((last := frame) for frame in _frames(envs, policy, seeds, episodes))
     try:
         with placing(output), _without_a_screen(), one_thread():
             if output.suffix.lower() == ".gif":
-                _write_gif(partial, frames, envs.frames_per_second)
+                _write_gif(partial, frames, fps)
             else:
-                _write_mp4(partial, frames, envs.frames_per_second, small)
+                _write_mp4(partial, frames, fps, small)
             partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
-    return episodes, last
+
+
+def _captioned(frame: Frame, scene: Scene, width: int) -> Image.Image:
+    """Return a frame that is so wide, below its scene's caption and, once it has ended, its return."""
+    height = round(frame.shape[0] * width / frame.shape[1])
+    picture = Image.new("RGB", (width, height + CAPTION_HEIGHT), "white")
+    picture.paste(Image.fromarray(frame).resize((width, height)), (0, CAPTION_HEIGHT))
+    ended = [
+        f"return {mean_return(episode.episode_return)}, {episode.episode_length:,} env steps"
+        for episode in scene.episodes
+    ]
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(CAPTION_HEIGHT / 2.6)
+    draw.multiline_text((6, 3), "\n".join([scene.caption, *ended]), "black", font, spacing=2)
+    return picture
+
+
+def _side_by_side(pictures: Sequence[Image.Image], columns: int) -> Frame:
+    """Return pictures of one size in rows of so many."""
+    width, height = pictures[0].size
+    whole = Image.new("RGB", (columns * width, math.ceil(len(pictures) / columns) * height), "white")
+    for number, picture in enumerate(pictures):
+        whole.paste(picture, (number % columns * width, number // columns * height))
+    return np.asarray(whole)
 
 
 @contextmanager

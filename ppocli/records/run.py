@@ -47,6 +47,15 @@ class Run:
                 return self.checkpoint(name)
         raise RunError(f"{self.path}: no checkpoint in it; RUN is a directory that `ppocli train` made, or `latest`")
 
+    def snapshot(self, env_steps: int) -> Path:
+        """Return the file of the agent as it was after so many env steps."""
+        return self.path / "snapshots" / f"{env_steps:012d}.safetensors"
+
+    @property
+    def snapshots(self) -> list[Path]:
+        """The agents that were kept over training, in its order."""
+        return sorted((self.path / "snapshots").glob("*.safetensors"))
+
     @property
     def exists(self) -> bool:
         """Whether it has been created, now or by another process before."""

@@ -88,6 +88,12 @@ class RunWriter:
                 write_atomically(self.run.checkpoint("previous"), self.run.checkpoint("last").read_bytes())
             checkpoint.save(self.run.checkpoint(name), config, progress, versions, state)
 
+    def keep(self, config: Config, progress: Progress, versions: dict[str, str], agent: State) -> None:
+        """Write what `agent` alone is, beside the config and the progress. Raises OSError."""
+        path = self.run.snapshot(progress.env_steps)
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.save(path, config, progress, versions, agent)
+
     def record(self, **changed: Any) -> None:
         """Write what has become of the run to `run.json`. Raises RunError, OSError."""
         write_json(self.run.path / "run.json", self.run.info.model_copy(update=changed).model_dump())

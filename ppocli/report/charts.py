@@ -46,6 +46,8 @@ _SIGNS = (
     ("entropy", "Entropy", None),
     ("explained_variance", "Explained variance", health.SMALLEST_EXPLAINED_VARIANCE),
     ("clip_fraction", "Clip fraction", health.LARGEST_CLIP_FRACTION),
+    ("kl", "KL divergence of an update", health.LARGEST_KL),
+    ("line_search_steps", "Line search steps", None),
 )
 
 
@@ -221,15 +223,22 @@ def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] =
 
 
 def health_charts(environment: EnvironmentData) -> list[Chart]:
-    """Return a small chart for each number that tells how training goes, none where there is no iteration yet."""
-    return [_health_chart(environment, *sign) for sign in _SIGNS if any(run.metrics for run in environment.runs)]
+    """Return a small chart for each number that tells how training goes, where any run has it."""
+    known = {
+        name
+        for run in environment.runs
+        for row in run.metrics
+        for name, value in vars(row).items()
+        if value is not None
+    }
+    return [_health_chart(environment, *sign) for sign in _SIGNS if sign[0] in known]
 
 
 def _health_chart(environment: EnvironmentData, sign: str, heading: str, limit: float | None) -> Chart:
     traces, y_axis = [], _axis("", tickformat="~g")
     for number, group in enumerate(environment.groups):
         for seed, run in enumerate(group.runs):
-            rows = thinned(run.metrics)[0]
+            rows = [row for row in thinned(run.metrics)[0] if getattr(row, sign) is not None]
             points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
             # A colour stands for a config, as in the learning chart, or for a seed of the only one.
             look = _look(seed if len(environment.groups) == 1 else number) | {"width": 1.5}

@@ -51,6 +51,11 @@ class GroupData:
     runs: list[RunData]
 
     @property
+    def algorithm(self) -> str:
+        """What its agents learned by."""
+        return self.runs[0].run.config.algorithm.upper()
+
+    @property
     def means(self) -> list[float]:
         """The mean return of each evaluated agent."""
         return [float(np.mean(run.returns)) for run in self.runs if run.returns]

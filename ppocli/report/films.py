@@ -9,13 +9,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from ppocli.envs.episodes import Episode
 from ppocli.envs.make import drawn_envs
 from ppocli.errors import PpocliError
 from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import greedy
 from ppocli.pictures.films import SMALL_WIDTH, record
+from ppocli.pictures.learning import stages
 from ppocli.records import checkpoint
+from ppocli.records.checkpoint import Checkpoint
 from ppocli.report.data import EnvironmentData, RunData
+from ppocli.seeds import Purpose, evaluation_seeds
 from ppocli.views import text
 
 
@@ -46,21 +50,44 @@ def videos(environment: EnvironmentData) -> tuple[list[Video], str]:
         return [], f"There is no video: {text.without_folders(str(error))}"
 
 
+def learning(environment: EnvironmentData) -> list[Video]:
+    """Return an episode by the agents that a run has kept over training, and by its best; of the first run that has."""
+    run = next((run for run in environment.runs if run.run.snapshots), None)
+    if run is None:
+        return []
+    seed = evaluation_seeds(0, Purpose.EVALUATION, 1)[0]
+    found = []
+    try:
+        for stage in stages(run.run):
+            episode, film, picture = _filmed(stage.saved, seed)
+            length = text.count(episode.episode_length)
+            caption = f"return {text.number(episode.episode_return)}, {length} env steps; {run.label}"
+            found.append(Video(stage.name, caption, film, picture))
+    except (PpocliError, OSError):  # the page says below why there is no film
+        return []
+    return found
+
+
 def _video(run: RunData, index: int, word: str) -> Video:
     assert run.evaluation is not None
-    saved = checkpoint.load(run.run.chosen_checkpoint())
     seed, recorded = run.evaluation.episode_seeds[index], run.returns[index]
-    with tempfile.TemporaryDirectory() as folder, closing(drawn_envs(saved.config.env, "rgb_array")) as envs:
-        output = Path(folder) / "episode.mp4"
-        (episode,), frame = record(envs, greedy(load_agent(saved, envs)), [seed], output, small=True)
-        film, picture, content = output.read_bytes(), Image.fromarray(frame), io.BytesIO()  # of how it ended
-    picture.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
-    picture.save(content, "JPEG", quality=80)
+    episode, film, picture = _filmed(checkpoint.load(run.run.chosen_checkpoint()), seed)
     length = text.count(episode.episode_length)
     caption = f"return {text.number(recorded)}, {length} env steps; {run.label}, episode seed {seed}"
     if episode.episode_return != recorded:  # an environment that depends on more than its seed
         caption += f" (played again, it returned {text.number(episode.episode_return)})"
-    return Video(f"{word} episode", caption, _data_url("video/mp4", film), _data_url("image/jpeg", content.getvalue()))
+    return Video(f"{word} episode", caption, film, picture)
+
+
+def _filmed(saved: Checkpoint, seed: int) -> tuple[Episode, str, str]:
+    """Let an agent play an episode; return it, its film, and the picture of how it ended, as data: URLs."""
+    with tempfile.TemporaryDirectory() as folder, closing(drawn_envs(saved.config.env, "rgb_array")) as envs:
+        output = Path(folder) / "episode.mp4"
+        (episode,), frame = record(envs, greedy(load_agent(saved, envs)), [seed], output, small=True)
+        film, picture, content = output.read_bytes(), Image.fromarray(frame), io.BytesIO()
+    picture.thumbnail((SMALL_WIDTH, SMALL_WIDTH))
+    picture.save(content, "JPEG", quality=80)
+    return episode, _data_url("video/mp4", film), _data_url("image/jpeg", content.getvalue())
 
 
 def _data_url(kind: str, content: bytes) -> str:

@@ -18,14 +18,17 @@ from ppocli.views import text
 def title(environments: Sequence[EnvironmentData]) -> str:
     """Return what the page is about."""
     names = [environment.env_id for environment in environments]
-    return f"PPO on {text.listed(names) if len(names) <= 3 else f'{len(names)} environments'}"
+    algorithms = dict.fromkeys(group.algorithm for environment in environments for group in environment.groups)
+    return (
+        f"{text.listed(list(algorithms))} on {text.listed(names) if len(names) <= 3 else f'{len(names)} environments'}"
+    )
 
 
 def result_sentence(data: GroupData) -> str:
     """Return in a sentence what was trained and how well it does."""
     config = f"With {data.group.label}, " if data.group.label else ""
     verb = "learned" if any(run.info.solved for run in data.runs) else "trained on"
-    words = f"{config}PPO {verb} {data.group.env_id} {_origin(data)}"
+    words = f"{config}{data.algorithm} {verb} {data.group.env_id} {_origin(data)}"
     if not data.means:
         reasons = text.listed(list(dict.fromkeys(run.no_evaluation for run in data.runs)))
         return f"{words}; no agent has been evaluated: {reasons}."

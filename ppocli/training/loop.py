@@ -84,6 +84,14 @@ def _iterate(job: Job, training: Training) -> Generator[Iteration]:
         training.progress = replace(training.progress, **writer.sync())  # the logs first: a checkpoint counts on them
         writer.save(names, job.config, training.progress, versions(), state())
 
+    agent_bytes = sum(array.nbytes for array in training.agent_alone()["agent"].values())
+    stages = job.config.snapshot_iterations(agent_bytes)
+
+    def keep() -> None:
+        if training.progress.iterations in stages:
+            writer.keep(job.config, training.progress, versions(), training.agent_alone())
+
+    keep()
     while not job.is_finished(training.progress):
         before = training.snapshot()
         try:
@@ -100,6 +108,7 @@ def _iterate(job: Job, training: Training) -> Generator[Iteration]:
         saves = is_due or job.is_finished(training.progress)
         if names := ["best"] * verdict.is_best + ["last"] * saves:
             save(*names)
+        keep()
         try:
             yield replace(iteration, progress=training.progress, saved=saves)
         except GeneratorExit:

@@ -56,6 +56,7 @@ def test_train_writes_a_run_and_one_json_object(run_dir, ppocli):
         "episodes.csv",
         "checkpoints/best.safetensors",
         "checkpoints/last.safetensors",
+        *(f"snapshots/{env_steps:012d}.safetensors" for env_steps in (0, 512, 1024, 2048)),
     }
     outcome = ppocli("train", "--config", str(run_dir / "config.yaml"), "--json")
     result = strict_json(outcome.stdout)
@@ -507,7 +508,7 @@ def test_prolonging_one_of_several_seeds_does_not_split_them(ppocli, run_dir, tm
         ("train --config cartpole --seed 1 --seeds 0-2", 2, "choose one"),
         ("train --config cartpole --seeds 4-0", 2, "--seeds 4-0: write them as 0-4 or as 0,3,7"),
         ("train --config cartpole --jobs 2", 2, "--jobs goes with --seeds"),
-        ("train --resume latest --seeds 0-2", 2, "takes no --config, --seed, --seeds"),
+        ("train --resume latest --seeds 0-2", 2, "takes no --config, --algorithm, --seed, --seeds"),
         ("train --config nothing --seeds 0-2", 2, "no such preset"),
     ],
 )

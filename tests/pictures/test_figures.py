@@ -18,7 +18,7 @@ BASELINE = [-5.0, -7.0]
 
 
 def test_the_agent_stands_beside_the_random_policy_on_the_same_axis():
-    figure = figures.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0)
+    figure = figures.comparison("CartPole-v1", "PPO", EPISODES, BASELINE, target=120.0)
     agent, random = figure.axes
     assert agent.get_ylim() == random.get_ylim()
     dots = agent.collections[0].get_offsets()
@@ -36,7 +36,7 @@ def test_the_agent_stands_beside_the_random_policy_on_the_same_axis():
 
 
 def test_without_a_target_no_line_is_drawn():
-    agent, random = figures.comparison("Pendulum-v1", EPISODES, BASELINE, target=None).axes
+    agent, random = figures.comparison("Pendulum-v1", "PPO", EPISODES, BASELINE, target=None).axes
     assert (len(agent.lines), len(random.lines)) == (1, 1)
 
 
@@ -165,7 +165,7 @@ def test_a_config_may_be_called_what_it_likes(tmp_path):
 
 
 def test_formats(tmp_path):
-    figure = figures.comparison("CartPole-v1", EPISODES, BASELINE, target=None)
+    figure = figures.comparison("CartPole-v1", "PPO", EPISODES, BASELINE, target=None)
     for name, start in (("x.png", b"\x89PNG"), ("new/x.svg", b"<?xml"), ("x.PDF", b"%PDF")):
         check_output(tmp_path / name, figures.FORMATS)
         figures._write(figure, tmp_path / name)
@@ -176,18 +176,18 @@ def test_formats(tmp_path):
 
 def test_the_same_figure_is_the_same_file_and_a_small_one(tmp_path):
     for name in ("first.svg", "again.svg"):
-        figures._write(figures.comparison("CartPole-v1", EPISODES, BASELINE, target=None), tmp_path / name)
+        figures._write(figures.comparison("CartPole-v1", "PPO", EPISODES, BASELINE, target=None), tmp_path / name)
     first = (tmp_path / "first.svg").read_bytes()
     assert (tmp_path / "again.svg").read_bytes() == first
     assert len(first) < 200_000
-    many = figures.comparison("CartPole-v1", EPISODES * 100, BASELINE, target=None)
+    many = figures.comparison("CartPole-v1", "PPO", EPISODES * 100, BASELINE, target=None)
     figures._write(many, tmp_path / "many.svg")
     assert (tmp_path / "many.svg").stat().st_size < 1_000_000  # 15,000 dots are one picture in it
 
 
 def test_a_users_own_style_with_tex_does_not_matter(tmp_path):
     with rc_context({"text.usetex": True}):
-        figures._write(figures.comparison("CartPole-v1", EPISODES, BASELINE, target=120.0), tmp_path / "x.png")
+        figures._write(figures.comparison("CartPole-v1", "PPO", EPISODES, BASELINE, target=120.0), tmp_path / "x.png")
 
 
 def test_what_cannot_be_written(tmp_path):
@@ -198,7 +198,7 @@ def test_what_cannot_be_written(tmp_path):
         check_output(tmp_path / "folder.png", figures.FORMATS)
     (tmp_path / "file").touch()
     with pytest.raises(PpocliError, match="cannot write there"):
-        figures._write(figures.comparison("X", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
+        figures._write(figures.comparison("X", "PPO", EPISODES, BASELINE, None), tmp_path / "file" / "x.png")
 
 
 def test_the_band_is_as_wide_as_the_interval(tmp_path):

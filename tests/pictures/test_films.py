@@ -17,7 +17,7 @@ from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluation.play import evaluate, random
 from ppocli.files import check_output
 from ppocli.pictures import films
-from ppocli.pictures.films import FORMATS, check_display, record
+from ppocli.pictures.films import CAPTION_HEIGHT, FORMATS, Scene, check_display, record, record_beside
 from ppocli.seeds import Purpose, evaluation_seeds
 from tests.environments import Counting
 
@@ -27,8 +27,8 @@ class Painted(Counting):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
 
-    def __init__(self, grows=False, render_mode=None):
-        super().__init__(render_mode=render_mode)
+    def __init__(self, grows=False, length=3, render_mode=None):
+        super().__init__(length, render_mode=render_mode)
         self.grows = grows
 
     def render(self):
@@ -183,3 +183,27 @@ def test_no_display(monkeypatch):
         check_display()
     monkeypatch.setenv("DISPLAY", ":0")
     check_display()
+
+
+def test_scenes_stand_side_by_side_and_whichever_has_ended_waits(tmp_path):
+    scenes = []
+    for length in (1, 3):
+        config = EnvConfig(id="Painted-v0", kwargs={"length": length})
+        envs = GymnasiumVectorEnv(config, 2, "rgb_array")
+        scenes.append(Scene(f"of {length}", envs, random(Discrete(2))))
+    record_beside(scenes, 7, tmp_path / "x.mp4")
+    for scene in scenes:
+        scene.envs.close()
+    assert [[episode.episode_length for episode in scene.episodes] for scene in scenes] == [[1], [3]]
+    assert {episode.seed for scene in scenes for episode in scene.episodes} == {7}
+    with closing(imageio.get_reader(tmp_path / "x.mp4")) as reader:
+        frames = [frame for frame in reader]  # noqa: C416 - list() would ask for its length, which is infinite
+    height = round(30 * 480 / 41)
+    assert frames[0].shape == (2 * ((height + CAPTION_HEIGHT + 1) // 2), 960, 3)
+    # below the captions: each scene's grey, from its first frame to its end, which lasts a second, of 5 frames
+    left, right = ([frame[200, column].mean() for frame in frames] for column in (240, 720))
+    assert left == pytest.approx([0, *[60] * 7], abs=4)
+    assert right == pytest.approx([0, 60, 120, *[180] * 5], abs=4)
+    captions = [frame[:CAPTION_HEIGHT, :480].min() for frame in frames]
+    assert max(captions) < 100  # something is written there
+    assert not np.array_equal(frames[0][:CAPTION_HEIGHT, :480], frames[1][:CAPTION_HEIGHT, :480])  # its return

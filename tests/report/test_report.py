@@ -45,7 +45,9 @@ def metrics(iteration, **changes):
         | {"iteration": iteration, "env_steps": 100 * iteration, "episodes": 1}
     )
     returns = {"return_min": iteration - 0.5, "return_mean": float(iteration), "return_max": iteration + 0.5}
-    return Metrics(**row | returns | {"saturated_actions": None} | changes)
+    return Metrics(
+        **row | returns | {"saturated_actions": None, "step_length": None, "line_search_steps": None} | changes
+    )
 
 
 def run_directory(folder, *, config=(), info=(), rows=(), episodes=()):
@@ -570,7 +572,7 @@ def test_what_strangers_write_stays_text(tmp_path):
     # both are called: in their sentence, two about errors, two rows of runs, directories, evaluations, above a config
     assert text.count(HOSTILE) == 2 + 5 + 10
     data = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
-    assert len(data) == 6
+    assert len(data) == 7
     assert not any("<" in figure for figure in data)
     names = [trace.get("name", "") for figure in map(json.loads, data) for trace in figure["data"]]
     assert any(
@@ -657,7 +659,7 @@ def test_the_page_loads_nothing_is_small_and_knows_no_folder(reports, trained):
         assert "http:" not in ours
         assert "https:" not in ours
         sources = [value for name, value in Tags(ours).attributes if name in ("src", "href", "poster")]
-        assert len(sources) == 9
+        assert len(sources) == 3 * (3 + 6)  # episodes, and stages of training: a film and twice its picture
         assert all(source.startswith(("data:video/mp4;base64,", "data:image/jpeg;base64,")) for source in sources)
         assert str(trained[0].path.parent.parent) not in page
         assert "default-src 'none'" in page
@@ -813,7 +815,7 @@ def means_of_last_100(returns):
     return [np.mean(returns[max(0, end - 100) : end]) for end in range(1, len(returns) + 1)]
 
 
-SIGNS = ["approx_kl", "entropy", "explained_variance", "clip_fraction"]
+SIGNS = ["approx_kl", "entropy", "explained_variance", "clip_fraction", "kl"]
 
 
 def test_the_charts_of_one_run_have_the_numbers_of_its_logs(one, trained):
@@ -925,7 +927,7 @@ PLAY = """video => {
 
 
 def test_every_video_plays(both):
-    films = both.locator("video")
+    films = both.locator(".videos video")
     assert films.count() == 3
     for film in films.all():
         film.evaluate(PLAY)
@@ -934,6 +936,22 @@ def test_every_video_plays(both):
         film.evaluate("video => { video.pause(); delete video.dataset.played; }")
         for name in ("controls", "muted", "loop", "playsinline", "poster", "aria-label"):
             assert film.get_attribute(name) is not None
+
+
+def test_a_slider_leads_through_the_stages_of_training(one, trained):
+    slider, films = one.locator(".stages input"), one.locator(".stages figure")
+    assert films.count() == len(trained[0].snapshots) + 1 == 6
+    assert [film.is_visible() for film in films.all()] == [False] * 5 + [True]
+    assert slider.get_attribute("aria-valuetext").startswith("Its best: ")
+    slider.focus()
+    one.keyboard.press("Home")
+    assert [film.is_visible() for film in films.all()] == [True] + [False] * 5
+    assert films.first.inner_text().startswith("After 0%: 0 env steps: return ")
+    assert slider.get_attribute("aria-valuetext") == "After 0%: 0 env steps"
+    one.wait_for_function("!document.querySelector('.stages video').paused")
+    one.keyboard.press("ArrowRight")
+    assert films.nth(1).is_visible()
+    assert one.evaluate("document.querySelector('.stages video').paused")
 
 
 COLORS = """() => [

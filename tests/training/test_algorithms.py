@@ -1,0 +1,90 @@
+"""Each algorithm in whole trainings: it learns, it resumes to the bit, and it says what it did."""
+
+import csv
+
+import pytest
+
+from ppocli.config.models import ALGORITHMS, Config
+from ppocli.records import checkpoint
+from ppocli.records.run import Run
+from tests import jobs
+from tests.endings import assert_same_ending
+from tests.jobs import trained
+from tests.training.test_resume import killed
+
+TINY = {
+    "env": {"num_envs": 4, "workers": 0},
+    "network": {"hidden_sizes": [8]},
+    "rollout": {"horizon": 32},
+    "update": {"minibatch_size": 32, "update_epochs": 2, "ent_coef": 0.01},
+    "train": {"env_steps": 128 * 8, "eval_interval": 384, "eval_episodes": 3, "checkpoint_interval": 256},
+}
+OWN_COLUMNS = {"approx_kl", "clip_fraction", "kl", "step_length", "line_search_steps"}
+KNOWN = {
+    "ppo": {"approx_kl", "clip_fraction", "kl"},
+    "vpg": {"kl"},
+    "npg": {"kl", "step_length"},
+    "trpo": {"kl", "step_length", "line_search_steps"},
+}
+
+
+def config_of(algorithm, **sections):
+    values = {name: {**TINY.get(name, {}), **sections.get(name, {})} for name in TINY.keys() | sections.keys()}
+    return Config.model_validate({"algorithm": algorithm, **values})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    "env", [{"id": "CartPole-v1"}, {"id": "Echo-v0", "kwargs": {"kind": "multi-discrete"}}, {"id": "Pendulum-v1"}]
+)
+def test_a_killed_run_ends_like_one_that_never_was(algorithm, env, tmp_path):
+    config = config_of(algorithm, env=env | TINY["env"])
+    expected, _ = trained(config, tmp_path / "whole")
+    run = Run(killed(config, tmp_path / "killed", 5))
+    list(jobs.resume(run))
+    assert_same_ending(run, expected)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_an_algorithm_does_not_have_is_an_empty_cell(algorithm, tmp_path):
+    run, _ = trained(config_of(algorithm, env={"id": "CartPole-v1"} | TINY["env"]), tmp_path / "run")
+    with (run.path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {name for name in OWN_COLUMNS if any(row[name] for row in rows)} == KNOWN[algorithm]
+    assert all(row[name] for name in KNOWN[algorithm] for row in rows)
+    assert [row.kl for row in run.metrics()] == [float(row["kl"]) for row in rows]
+
+
+def test_reinforce_trains_without_a_critic_and_only_when_an_episode_has_ended(tmp_path):
+    changes = {
+        "vpg": {"baseline": False},
+        "rollout": {"horizon": 10, "gae_lambda": 1},
+        "update": {"minibatch_size": 20},
+    }
+    config = config_of("vpg", env={"id": "CartPole-v1"} | TINY["env"], train={"env_steps": 200}, **changes)
+    run, _ = trained(config, tmp_path / "run")
+    rows = run.metrics()
+    assert [row.policy_loss is None for row in rows] == [row.episodes == 0 for row in rows]
+    assert {row.episodes == 0 for row in rows} == {True, False}
+    assert not any(row.value_loss or row.explained_variance for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "hidden", "kept"),
+    [("auto", 8, [0, 0, 2, 4, 8]), (3, 8, [0, 2, 8]), (1, 8, [8]), (0, 8, []), ("auto", 512, []), (2, 512, [0, 8])],
+)
+def test_agents_are_kept_over_training(snapshots, hidden, kept, tmp_path):
+    train = {"snapshots": snapshots, **TINY["train"]}
+    config = config_of(
+        "vpg", env={"id": "CartPole-v1"} | TINY["env"], train=train, network={"hidden_sizes": [hidden, hidden]}
+    )
+    run, _ = trained(config, tmp_path / "run")
+    saved = [checkpoint.load(path) for path in run.snapshots]
+    assert [one.progress.iterations for one in saved] == sorted(set(kept))
+    assert {name.partition(".")[0] for one in saved for name in one.arrays} <= {"agent"}
+    if kept:
+        last = checkpoint.load(run.checkpoint("last"))
+        assert {name: values.tolist() for name, values in saved[-1].part("agent").items()} == {
+            name: values.tolist() for name, values in last.part("agent").items()
+        }
+        assert all(path.stat().st_size < 1_100_000 for path in run.snapshots) == (hidden == 8)
