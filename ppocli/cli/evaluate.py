@@ -195,7 +195,7 @@ def _render_learning(
     if as_json:
         played = zip(stages, episodes, strict=True)
         console.as_json(
-            {"video": video, "stages": [{"env_steps": stage.env_steps, **vars(one)} for stage, one in played]}
+            {"video": video, "stages": [{"trained_env_steps": stage.env_steps, **vars(one)} for stage, one in played]}
         )
         return
     for stage, episode in zip(stages, episodes, strict=True):

@@ -35,12 +35,17 @@ def stages(run: Run) -> list[Stage]:
     kept = [checkpoint.load(path) for path in run.snapshots]
     if not kept:
         raise RunError(f"{run.path}: no snapshots in it: it is of an earlier version, or train.snapshots left it none")
-    best, total = checkpoint.load(run.chosen_checkpoint()), run.config.total_env_steps
-    found = [
-        Stage(f"after {saved.progress.env_steps / total:.0%}: {saved.progress.env_steps:,} env steps", saved)
-        for saved in kept
-    ]
-    return [*found, Stage(f"its best: {best.progress.env_steps:,} env steps", best)]
+    total, best = run.config.total_env_steps, checkpoint.load(run.chosen_checkpoint())
+    return [*(Stage(_name(saved, total), saved) for saved in kept), Stage(f"its best: {_learned_from(best)}", best)]
+
+
+def _name(saved: Checkpoint, total: int) -> str:
+    done = saved.progress.env_steps
+    return f"after {done / total:.0%}: {_learned_from(saved)}" if done else "untrained"
+
+
+def _learned_from(saved: Checkpoint) -> str:
+    return f"{saved.progress.env_steps:,} env steps"
 
 
 def film(shown: Sequence[Stage], seed: int, output: Path) -> list[Episode]:

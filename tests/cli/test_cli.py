@@ -261,6 +261,43 @@ def test_render_random(ppocli, tmp_path):
     assert len(strict_json((baseline / "evaluation.json").read_text())["episode_returns"]) == 100
 
 
+def test_render_learning(run_dir, ppocli, tmp_path):
+    outcome = ppocli("render", "latest", "--learning")
+    assert (outcome.exit_code, outcome.stdout.splitlines()[0].partition(":")[0]) == (0, "untrained")
+    assert (run_dir / "videos" / "learning-seed0.mp4").stat().st_size > 1000
+    told = strict_json(ppocli("render", run_dir.name, "--learning", "--output", "x.gif", "--json").stdout)
+    assert told["video"] == str(tmp_path / "x.gif")
+    assert [stage["trained_env_steps"] for stage in told["stages"][:-1]] == [0, 512, 1024, 2048]
+    # the last is its best agent, which plays as `render` lets it play
+    (alone,) = strict_json(ppocli("render", "latest", "--json").stdout)["episodes"]
+    assert {name: told["stages"][-1][name] for name in alone} == alone
+    first = run_dir / "snapshots" / f"{0:012d}.safetensors"
+    (untrained,) = strict_json(ppocli("render", str(first), "--json").stdout)["episodes"]
+    assert {name: told["stages"][0][name] for name in untrained} == untrained
+
+
+def test_a_run_without_snapshots_has_no_film_of_its_learning(run_dir, ppocli):
+    shutil.rmtree(run_dir / "snapshots")
+    assert "no snapshots in it" in error_line(ppocli("render", "latest", "--learning"), 1)
+    line = error_line(ppocli("render", "latest", "--learning", "--human"), 2)
+    assert "--learning writes one greedy episode" in line
+
+
+def test_an_algorithm_is_chosen_by_an_option(ppocli, tmp_path):
+    outcome = ppocli(
+        "train", "--config", "cartpole", *FAST, "--algorithm", "trpo", "--set", "trpo.target_kl=0.02", "--quiet"
+    )
+    assert outcome.exit_code == 0
+    (run_dir,) = (tmp_path / "runs/CartPole-v1").glob("2*")
+    written = (run_dir / "config.yaml").read_text()
+    assert ("algorithm: trpo" in written, "target_kl: 0.02" in written, "ppo:" in written) == (True, True, False)
+    assert ppocli("evaluate", "latest", "--episodes", "2").exit_code == 0
+    line = error_line(ppocli("train", "--config", "cartpole", "--algorithm", "a2c"), 2)
+    assert "algorithm: 'a2c' must be one of 'ppo', 'vpg', 'npg' or 'trpo'" in line
+    line = error_line(ppocli("train", "--config", "cartpole", "--set", "trpo.target_kl=0.02"), 2)
+    assert line.endswith("--set trpo.target_kl: only algorithm trpo has it, and this one is ppo")
+
+
 def test_a_wrong_ffmpeg_is_an_error_of_one_line_and_no_end_of_a_report(run_dir, ppocli, monkeypatch, tmp_path):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
     line = error_line(ppocli("render", "latest"), 1)
@@ -469,6 +506,7 @@ def test_plot_draws_one_run_beside_random_and_several_as_curves(ppocli, run_dir,
     outcome = ppocli("plot", "latest", str(run_dir), "--x", "seconds", "--statistic", "iqm", "--output", "new/x.svg")
     assert outcome.stdout == "figure: new/x.svg\n"
     assert (tmp_path / "new" / "x.svg").read_bytes().startswith(b"<?xml")
+    assert ppocli("plot", "latest", "--why").stdout == f"figure: {run_dir.relative_to(tmp_path)}/plots/why.png\n"
 
 
 def test_a_run_without_an_episode_is_left_out_of_a_figure_with_a_warning(ppocli, run_dir):

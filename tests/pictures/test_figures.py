@@ -1,4 +1,6 @@
+import csv
 import json
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ from ppocli.errors import PpocliError, UsageError
 from ppocli.evaluation.curves import Axis, Statistic, groups
 from ppocli.files import check_output
 from ppocli.pictures import figures
+from ppocli.records.logs import Metrics
 from tests.evaluation.test_curves import episode, run_with
+from tests.records.runs import columns_of, metrics
 
 EPISODES = [episode(number, 10 * number, number / 2, float(number)) for number in range(1, 151)]
 BASELINE = [-5.0, -7.0]
@@ -212,3 +216,48 @@ def test_the_band_is_as_wide_as_the_interval(tmp_path):
     # of so wide a band as much is in sight as makes the picture twice as high as the curve
     bottom, top = axes.get_ylim()
     assert (bottom, top) == pytest.approx((51 - 99.5 / 2, 150.5 + 99.5 / 2))
+
+
+def run_with_updates(folder, returns, kl, **sections):
+    """A run of four iterations of 100 env steps, three episodes each, and the KL of its updates."""
+    episodes = [
+        episode(number + 1, 100 * (number // 3) + 33 * (number % 3 + 1), 0.0, float(value))
+        for number, value in enumerate(returns)
+    ]
+    run = run_with(folder, episodes, target=475, **sections)
+    rows = [metrics(iteration=number + 1, env_steps=100 * (number + 1), kl=value) for number, value in enumerate(kl)]
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([columns_of(Metrics), *map(astuple, rows)])
+    return run
+
+
+def test_why_shows_returns_moves_and_the_share_of_updates_that_made_it_worse(tmp_path):
+    falling, steady = [9, 9, 9, 5, 5, 5, 5, 5, 5, 5, 5, 5], [7, 8, 9] * 4
+    runs = [
+        run_with_updates(tmp_path / "0", falling, [1.0, 0.01, 0.0, 1.0]),
+        run_with_updates(tmp_path / "1", steady, [0.01] * 4, algorithm="trpo"),
+        run_with_updates(tmp_path / "2", steady, [0.04] * 4, algorithm="trpo", train={"seed": 1}),
+    ]
+    returns, distances, shares = figures.why(groups(runs), Axis.ENV_STEPS, Statistic.MEAN).axes
+    assert returns.get_title() == "CartPole-v1: what it earned"
+    labels = [text.get_text() for text in returns.get_legend().get_texts()]
+    assert [label.partition(" ")[0] for label in labels] == ["ppo", "trpo", "solved:"]
+    # an update that did not move the policy is no dot, and the line is the running geometric mean
+    assert [line.get_ydata().tolist() for line in distances.lines] == [
+        pytest.approx([1, 0.1, 0.01 ** (1 / 3)]),
+        pytest.approx([0.01] * 4),
+        pytest.approx([0.04] * 4),
+    ]
+    assert distances.lines[0].get_xdata().tolist() == [100, 200, 400]
+    assert distances.get_yscale() == "log"
+    assert [len(dots.get_offsets()) for dots in distances.collections] == [3, 4, 4]
+    assert [bar.get_width() for bar in shares.patches] == pytest.approx([1 / 3, 0])
+    assert [label.get_text() for label in shares.get_yticklabels()] == ["ppo", "trpo"]
+    assert [text.get_text() for text in shares.texts] == [" 33.3%", " 0.0%"]
+
+
+def test_why_says_where_updates_cannot_be_judged(tmp_path):
+    run = run_with_updates(tmp_path / "0", [1.0, 2.0], [None, None, None, None])
+    *_, shares = figures.why(groups([run]), Axis.ENV_STEPS, Statistic.MEAN).axes
+    assert [text.get_text() for text in shares.texts] == [" too few episodes"]
+    assert figures.draw([run], of_updates=True) == tmp_path / "0" / "plots" / "why.png"

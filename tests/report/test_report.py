@@ -946,8 +946,8 @@ def test_a_slider_leads_through_the_stages_of_training(one, trained):
     slider.focus()
     one.keyboard.press("Home")
     assert [film.is_visible() for film in films.all()] == [True] + [False] * 5
-    assert films.first.inner_text().startswith("After 0%: 0 env steps: return ")
-    assert slider.get_attribute("aria-valuetext") == "After 0%: 0 env steps"
+    assert films.first.inner_text().startswith("Untrained: return ")
+    assert slider.get_attribute("aria-valuetext") == "Untrained"
     one.wait_for_function("!document.querySelector('.stages video').paused")
     one.keyboard.press("ArrowRight")
     assert films.nth(1).is_visible()
