@@ -1,10 +1,11 @@
 """The four algorithms on the same tasks, each with defaults alone but for its name: a row each, every seed.
 
     python benchmarks/algorithms.py --seeds 5
-    python benchmarks/algorithms.py --tasks CartPole-v1:100000 --algorithms vpg trpo --runs-dir runs
+    python benchmarks/algorithms.py --tasks CartPole-v1:100000 --algorithms vpg a2c --runs-dir runs
 
-Runs are trained to their end, and each run's best agent plays 100 unseen episodes. Seconds are the wall-clock time that
-one training takes by itself, as a median. Run nothing else beside it.
+Runs are trained to their end, and each run's best agent plays 100 unseen episodes. `a2c` is Stable-Baselines3's, with
+its own defaults, whose last agent plays. Seconds are the wall-clock time that a training takes by itself, as a median;
+the peer's are without imports and evaluations. Run nothing else beside it.
 """
 
 import argparse
@@ -13,13 +14,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
+import numpy as np
+from peers import HERE, ONE_THREAD, printed, python_of
+
+from ppocli.evaluation.estimates import t_interval
+
+Trained = tuple[float, int, float]
 TASKS = ("CartPole-v1:100000", "Pendulum-v1:300000", "LunarLander-v3:500000")
 
 
-def train(task: str, algorithm: str, seeds: int, runs_dir: str, overrides: list[str]) -> dict:
-    """Train every seed, one after the other; return what `ppocli train --json` says."""
+def train(task: str, algorithm: str, seeds: int, runs_dir: str, overrides: list[str]) -> list[Trained]:
+    """Train every seed, one after the other; return each one's return, env steps and seconds."""
     env_id, _, env_steps = task.partition(":")
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "defaults.yaml"
@@ -35,21 +42,33 @@ def train(task: str, algorithm: str, seeds: int, runs_dir: str, overrides: list[
         )
     if outcome.returncode:
         sys.exit(f"{task}, {algorithm}: exit status {outcome.returncode}")
-    return json.loads(outcome.stdout)
+    runs = json.loads(outcome.stdout)["runs"]
+    return [(run["evaluation"]["return_mean"], run["env_steps"], run["wall_seconds"]) for run in runs]
 
 
-def row(task: str, algorithm: str, result: dict) -> str:
+def a2c(task: str, seeds: int) -> list[Trained]:
+    """Do the same with Stable-Baselines3's A2C."""
+    env_id, _, env_steps = task.partition(":")
+    found = []
+    for seed in range(seeds):
+        asked = json.dumps({"env_id": env_id, "env_steps": int(env_steps), "seed": seed})
+        result = json.loads(printed([python_of("sb3"), HERE / "peers" / "a2c.py", asked], env=ONE_THREAD))
+        found.append((result["return_mean"], int(env_steps), result["seconds"]))
+    return found
+
+
+def row(task: str, algorithm: str, runs: list[Trained]) -> str:
     """Return a row of the table."""
-    returns = [run["evaluation"]["return_mean"] for run in result["runs"]]
-    low, high = result["return_mean_ci95"] or (returns[0], returns[0])
+    returns = [one for one, *_ in runs]
+    low, high = t_interval(np.array(returns)) or (returns[0], returns[0])
     cells = [
         task.partition(":")[0],
         algorithm.upper(),
-        f"**{result['return_mean']:.1f}**",
+        f"**{mean(returns):.1f}**",
         f"{low:.1f} to {high:.1f}",
         ", ".join(f"{value:.1f}" for value in returns),
-        f"{result['runs'][0]['env_steps']:,}",
-        f"{median(run['wall_seconds'] for run in result['runs']):.1f} s",
+        f"{runs[0][1]:,}",
+        f"{median(seconds for *_, seconds in runs):.1f} s",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -68,8 +87,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for task in options.tasks:
             for algorithm in options.algorithms:
-                result = train(task, algorithm, options.seeds, options.runs_dir or scratch, options.set)
-                print(row(task, algorithm, result), flush=True)
+                if algorithm == "a2c":
+                    runs = a2c(task, options.seeds)
+                else:
+                    runs = train(task, algorithm, options.seeds, options.runs_dir or scratch, options.set)
+                print(row(task, algorithm, runs), flush=True)
 
 
 if __name__ == "__main__":
