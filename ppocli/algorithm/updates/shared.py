@@ -55,8 +55,8 @@ def moved(agent: Agent, obs: Tensor, before: Snapshot) -> Tensor:
 
 def fit_critic(
     agent: Agent, critic: Adam, batch: Batch, shared: UpdateConfig, learning_rate: float, rng: np.random.Generator
-) -> float:
-    """Let the critic learn the returns in `update_epochs` passes of minibatches; return its mean loss while it did."""
+) -> UpdateMetrics:
+    """Let the critic learn the returns in `update_epochs` passes of minibatches; return what the metrics say of it."""
     found = []
     for _ in range(shared.update_epochs):
         for minibatch in minibatches(batch, shared.minibatch_size, rng, norm_adv=False):
@@ -67,7 +67,12 @@ def fit_critic(
             critic.weights.clip_gradient(shared.max_grad_norm)
             critic.step(learning_rate)
             found.append(losses.value_loss(values, minibatch.returns))
-    return float(torch.stack(found).mean())
+    return UpdateMetrics(
+        learning_rate=learning_rate,
+        value_loss=float(torch.stack(found).mean()),
+        explained_variance=losses.explained_variance(batch.values, batch.returns),
+        value_target_std=float(batch.returns.std()),
+    )
 
 
 def check_finite(metrics: UpdateMetrics, *state: Tensor) -> None:

@@ -1,10 +1,11 @@
 """Trust region policy optimisation, arXiv:1502.05477."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ppocli.algorithm import losses
 from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.distributions import Snapshot
@@ -55,15 +56,12 @@ class TRPO:
         step = natural_step(self.agent, policy, batch.obs, self.own)
         tries, share = self._search(batch, before, step, ent_coef)
 
-        metrics = UpdateMetrics(
+        metrics = replace(
+            fit_critic(self.agent, self.critic, batch, shared, learning_rate, rng),
             policy_loss=float(surrogate(self.agent, batch)[0]),
-            value_loss=fit_critic(self.agent, self.critic, batch, shared, learning_rate, rng),
             entropy=float(entropies.mean()),
             kl=float(moved(self.agent, batch.obs, before)),
-            explained_variance=losses.explained_variance(batch.values, batch.returns),
-            value_target_std=float(batch.returns.std()),
             gradient_norm=float(norm),
-            learning_rate=learning_rate,
             step_length=share * float(torch.linalg.vector_norm(step)),
             line_search_steps=tries,
         )

@@ -1,5 +1,7 @@
 """The vanilla policy gradient: REINFORCE, Williams 1992, with a learned baseline."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,19 +47,15 @@ class VPG:
         norm = float(policy.clip_gradient(shared.max_grad_norm))
         self.actor.step(learning_rate)
 
-        value_loss = explained_variance = None
+        metrics = UpdateMetrics(learning_rate=learning_rate)
         if self.own.baseline:
-            value_loss = fit_critic(self.agent, self.critic, batch, shared, learning_rate, rng)
-            explained_variance = losses.explained_variance(batch.values, batch.returns)
-        metrics = UpdateMetrics(
+            metrics = fit_critic(self.agent, self.critic, batch, shared, learning_rate, rng)
+        metrics = replace(
+            metrics,
             policy_loss=float(losses.log_prob_loss(log_probs, batch.advantages)),
-            value_loss=value_loss,
             entropy=float(entropies.mean()),
             kl=float(moved(self.agent, batch.obs, before)),
-            explained_variance=explained_variance,
-            value_target_std=float(batch.returns.std()),
             gradient_norm=norm,
-            learning_rate=learning_rate,
         )
         check_finite(metrics, *self.state_dict().values(), policy.values, self.critic.weights.values)
         return metrics
