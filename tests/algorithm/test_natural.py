@@ -111,7 +111,9 @@ def test_a_fisher_product_is_that_of_the_matrix(spec, hidden_sizes):
 def test_both_products_with_the_jacobian_are_those_of_autograd(activation):
     """Written out, and by autograd, as any other network has them."""
     agent, obs = make_agent(Discrete(3), (4, 3), activation), draws(B, 3)
-    by_modules = Network(*agent.actor)
+    by_modules, by_outputs = Network(*agent.actor), draws(B, 3, seed=1)
+    for parameter in agent.actor.parameters():
+        parameter.grad = torch.zeros_like(parameter)
     direction = [draws(*parameter.shape, seed=5 + number) for number, parameter in enumerate(agent.actor.parameters())]
     names, weights = zip(*agent.actor.named_parameters(), strict=True)
 
@@ -123,10 +125,15 @@ def test_both_products_with_the_jacobian_are_those_of_autograd(activation):
     expected = torch.stack(parts).sum(0)
     with torch.no_grad():
         for network in (agent.actor, by_modules):
-            found, forward, _ = network.linearized(obs)
+            network.zero_grad(set_to_none=False)
+            found, forward, backward = network.linearized(obs)
             torch.testing.assert_close(found, outputs)
-            for _ in range(2):  # as often as one likes
+            for times in (1, 2):  # as often as one likes
                 torch.testing.assert_close(forward(direction), expected, rtol=1e-9, atol=1e-12)
+                backward(by_outputs)
+                for weight, jacobian in zip(network.parameters(), jacobians, strict=True):
+                    pulled_back = torch.einsum("bo,bo...->...", by_outputs, jacobian)
+                    torch.testing.assert_close(weight.grad, times * pulled_back, rtol=1e-9, atol=1e-12)
 
 
 def test_conjugate_gradients_solve_linear_equations():
