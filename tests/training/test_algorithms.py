@@ -88,3 +88,19 @@ def test_agents_are_kept_over_training(snapshots, hidden, kept, tmp_path):
             name: values.tolist() for name, values in last.part("agent").items()
         }
         assert all(path.stat().st_size < 1_100_000 for path in run.snapshots) == (hidden == 8)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env_steps", "worst"),  # to be trained; and after which the last of seeds 0 to 9 had solved it
+    [
+        ("ppo", 60_000, 18_432),
+        ("npg", 60_000, 16_384),
+        ("trpo", 60_000, 16_384),
+        pytest.param("vpg", 200_000, 74_752, marks=pytest.mark.slow),
+    ],
+)
+def test_cartpole_is_solved_with_defaults_alone(algorithm, env_steps, worst, tmp_path):
+    settings = {"algorithm": algorithm, "env": {"id": "CartPole-v1"}, "train": {"env_steps": env_steps}}
+    run = Run(tmp_path / "run")
+    *_, last = jobs.train(Config.model_validate(settings), run, stop_when_solved=True)
+    assert last.progress.solved_at_env_steps <= 1.25 * worst
