@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from ppocli.algorithm.adam import Adam
+from ppocli.algorithm.updates import ppo
 from ppocli.config.load import load_config
 from ppocli.envs.episodes import Episodes
 from ppocli.records import checkpoint
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     spent: dict[str, float] = defaultdict(float)
-    timed(Adam, "check_finite", spent)
+    timed(ppo, "check_finite", spent)
     timed(checkpoint, "save", spent)
     timed(RunWriter, "log", spent)
     timed(RunWriter, "sync", spent)

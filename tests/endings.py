@@ -21,7 +21,8 @@ def logs(run):
 def ending(run):
     """Everything about a finished run that must not depend on whether it was interrupted."""
     saved = {name: checkpoint.load(run.checkpoint(name)) for name in ("last", "best")}
-    tensors = {(name, key): tensor for name, one in saved.items() for key, tensor in one.arrays.items()}
+    kept = {path.name: checkpoint.load(path) for path in run.snapshots}
+    tensors = {(name, key): tensor for name, one in (saved | kept).items() for key, tensor in one.arrays.items()}
     timeless = {"seconds": 0, "solved_at_seconds": None, "metrics_bytes": 0, "episodes_bytes": 0}
     return tensors, {name: replace(one.progress, **timeless) for name, one in saved.items()}, logs(run)
 

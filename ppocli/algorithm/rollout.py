@@ -76,7 +76,7 @@ def make_batch(
 
     Rewards are multiplied by `reward_scale` here and nowhere else, so that whatever is reported stays raw. Without a
     `baseline` all values are 0 and advantages, with a `gae_lambda` of 1, are returns to go, REINFORCE's: known only of
-    episodes that have ended in the rollout, whose samples alone are in the batch then.
+    steps whose episode has ended in the same rollout, for whatever reason, and those alone are in the batch.
     """
     obs, actions = agent.tensor(rollout.obs), agent.tensor(rollout.actions)
     log_probs, _ = agent.log_prob_and_entropy(obs, actions)
@@ -92,8 +92,9 @@ def make_batch(
     batch = Batch(*(part.flatten(0, 1) for part in parts))
     if baseline:
         return batch
-    ended_later = np.logical_or.accumulate((rollout.terminated | rollout.truncated)[::-1])[::-1].flatten()
-    return Batch(*(part[torch.from_numpy(ended_later.copy()).to(obs.device)] for part in vars(batch).values()))
+    ended_later = np.logical_or.accumulate((rollout.terminated | rollout.truncated)[::-1])[::-1]
+    known = agent.tensor(ended_later.flatten())
+    return Batch(*(part[known] for part in vars(batch).values()))
 
 
 def minibatches(batch: Batch, size: int, rng: np.random.Generator, *, norm_adv: bool) -> Iterator[Batch]:

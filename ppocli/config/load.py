@@ -17,7 +17,7 @@ from ppocli.errors import UsageError
 
 _DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
 _KNOWN = " (known: "
-_OWN_WORDS = {name.rpartition(".")[2]: name for name in KEYS}
+_OWN_WORDS = {name.rpartition(".")[2]: name for name in reversed(KEYS)}  # the first of several is meant
 # What Stable-Baselines3 and CleanRL call keys that are called otherwise here.
 _ELSEWHERE = {"lr": "update.learning_rate", "num_steps": "rollout.horizon"} | {
     word: name for name, key in KEYS.items() if (word := key.sb3.rpartition(" ")[2]) not in _OWN_WORDS
@@ -109,7 +109,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 def _refuse_another_algorithms(key: str, algorithm: str) -> None:
     """Raise UsageError for a key that is set and that no update would read."""
-    section = RENAMED.get(key, key).partition(".")[0]
+    whole = ".".join(key.split(".")[:2])  # a part of a schedule is further in
+    section = RENAMED.get(whole, whole).partition(".")[0]
     if section in ALGORITHMS and section != algorithm:
         raise UsageError(f"--set {key}: only algorithm {section} has it, and this one is {algorithm}")
 

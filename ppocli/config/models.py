@@ -80,19 +80,19 @@ class UpdateConfig(values.Section):
     """How a batch is learned from, whatever the algorithm."""
 
     learning_rate: Annotated[values.NumberOrSchedule, Key("learning_rate")] = values.Schedule(start=6e-4, end=1e-4)
-    """Step size of Adam."""
+    """Step size of Adam: of all that is learned, but of the critic alone in npg and trpo."""
     minibatch_size: Annotated[int, values.whole_number(2, MAX_BATCH_SIZE), Key("batch_size")] = 64
     """Samples in one gradient step; divides horizon × num_envs."""
     update_epochs: Annotated[int, values.whole_number(1, 1000), Key("n_epochs")] = 10
-    """Passes over each batch."""
+    """Passes over each batch; of the critic alone in vpg, npg and trpo, whose policy takes one step."""
     max_grad_norm: Annotated[values.Positive | None, Key("max_grad_norm")] = 0.5
-    """Global norm that gradients are clipped to; null for no limit."""
+    """Global norm that gradients are clipped to, where Adam takes the step; null for no limit."""
     ent_coef: Annotated[values.NumberOrSchedule, Key("ent_coef")] = 0.0
     """Weight of the entropy bonus, which keeps the policy random."""
     vf_coef: Annotated[values.NonNegative, Key("vf_coef")] = 0.5
-    """Weight of the critic's loss beside the actor's."""
+    """Weight of the critic's loss beside the actor's; the other algorithms have an optimizer for each."""
     norm_adv: Annotated[values.Switch, Key("normalize_advantage")] = True
-    """Advantages to mean 0, standard deviation 1 in each minibatch."""
+    """Advantages to mean 0, standard deviation 1 in each minibatch; in vpg, npg and trpo in the batch."""
 
 
 class PPOConfig(values.Section):
@@ -110,7 +110,7 @@ class VPGConfig(values.Section):
     """What only the vanilla policy gradient knows."""
 
     baseline: Annotated[values.Switch, Key()] = True
-    """Learn values to measure advantages by; without, and with a gae_lambda of 1, this is REINFORCE."""
+    """Learn values to measure advantages by; without, with a gae_lambda of 1 and no norm_adv, this is REINFORCE."""
 
 
 class NPGConfig(values.Section):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.config.models import KEYS
+from ppocli.config.models import ALGORITHMS, KEYS
 from ppocli.errors import RunError, one_line
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.estimates import IQM_TRIM, iqm, t_interval
@@ -158,8 +158,18 @@ def _code(run: Run) -> tuple[str, ...]:
 
 
 def differing_keys(alike: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys in which the settings of some groups differ."""
-    return [key for key in alike[0] if len({_canonical(settings[key]) for settings in alike}) > 1]
+    """Return the keys in which the settings of some groups differ, of those whose algorithm reads them."""
+
+    def values(key: str) -> set[str]:
+        return {_canonical(settings[key]) for settings in alike if _reads(settings, key)}
+
+    return [key for key in alike[0] if len(values(key)) > 1]
+
+
+def _reads(settings: Mapping[str, Any], key: str) -> bool:
+    """Whether a key is not of the section of another algorithm."""
+    section = key.partition(".")[0]
+    return section not in ALGORITHMS or section == settings["algorithm"]
 
 
 def _canonical(value: Any) -> str:
@@ -178,16 +188,23 @@ def _title(runs: Sequence[Run], alone: bool) -> tuple[str, str]:
 
 
 def _differences(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
-    """Return the values that most of some configs have not: of all keys, or of as few as tell all apart."""
+    """Return the values that most of some configs have not: of all keys, or of as few as tell all apart.
+
+    By which algorithm each learned is always said, where they differ in it.
+    """
     values = {key: [_canonical(other[key]) for other in alike] for key in differing_keys(alike)}
 
     def told_apart(keys: Sequence[str]) -> int:
         return len(set(zip(*map(values.__getitem__, keys), strict=True)))
 
-    shown = list(values) if len(values) <= _KEYS_SHOWN else []
+    shown = list(values) if len(values) <= _KEYS_SHOWN else [key for key in values if key == "algorithm"]
     while told_apart(shown) < len(alike):
         shown.append(max(values, key=lambda key: told_apart([*shown, key])))
-    special = [key for key in values if 2 * values[key].count(_canonical(own[key])) <= len(alike)]
+    special = [
+        key
+        for key in values
+        if key == "algorithm" or (_reads(own, key) and 2 * values[key].count(_canonical(own[key])) <= len(alike))
+    ]
     told = [key for key in shown if key in special] or special[:_KEYS_SHOWN]
     parts = [_told(key, short(own[key])) for key in told]
     return ", ".join(parts) + (" …" if len(special) > len(told) else "")

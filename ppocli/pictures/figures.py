@@ -184,22 +184,21 @@ def _moves(axes: Axes, group: Group, place: int) -> None:
 
 def _shares(axes: Axes, members: Sequence[Group]) -> None:
     """Draw a bar a group, with the 95 % t interval over its runs."""
-    ends = [2 * moves.SIGNIFICANCE]
+    ends = [0.05]
     for place, group in enumerate(members):
-        share, interval = moves.share_made_worse(group.runs)
-        told, end = (" too few episodes", 0.0) if math.isnan(share) else (f" {share:.1%}", share)
+        share, interval, count = moves.share_made_worse(group.runs)
+        told, end = (f" {share:.1%} of {count:,}", share) if count else (" too few episodes", 0.0)
         axes.barh(place, end, color=COLORS[place % len(COLORS)], height=0.6)
         if interval is not None:
             low, end = np.clip(interval, 0, 1)
             axes.plot([low, end], [place, place], color="black", linewidth=1.5)
         axes.text(end, place, told, va="center", fontsize=9, in_layout=False)
         ends.append(end)
-    axes.axvline(moves.SIGNIFICANCE, color=TARGET, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(members)), [textwrap.fill(group.label, 18) for group in members], parse_math=False)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * max(ends))
+    axes.set_xlim(0, 1.6 * max(ends))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set(title="updates that made it worse", xlabel="share; dashed: by chance alone")
+    axes.set(title="updates that made it worse", xlabel="share")
 
 
 def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:

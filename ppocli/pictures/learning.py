@@ -32,7 +32,7 @@ class Stage:
 
 def stages(run: Run) -> list[Stage]:
     """Return the agents that a run has kept, and its best as the last. Raises RunError where it has kept none."""
-    kept = [checkpoint.load(path) for path in run.snapshots]
+    kept = [saved for path in run.snapshots if (saved := checkpoint.load(path)).is_of(run.config)]
     if not kept:
         raise RunError(f"{run.path}: no snapshots in it: it is of an earlier version, or train.snapshots left it none")
     total, best = run.config.total_env_steps, checkpoint.load(run.chosen_checkpoint())

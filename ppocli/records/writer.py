@@ -58,7 +58,11 @@ class RunWriter:
         self._open_logs(config, progress.metrics_bytes, progress.episodes_bytes)
         self._num_episodes = progress.episodes
         checkpoints = [self.run.checkpoint(name) for name in ("last", "previous", "best")]
-        for path in (self.run.path / "config.yaml", self.run.path / "run.json", *checkpoints):
+        for path in self.run.snapshots:
+            if path > self.run.snapshot(progress.env_steps):  # the run takes another way from here, perhaps
+                path.unlink()
+        snapshots = self.run.snapshots
+        for path in (self.run.path / "config.yaml", self.run.path / "run.json", *checkpoints, *snapshots):
             remove_leftovers(path)
         write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
         solved = None if progress.solved_at_env_steps is None else known.solved

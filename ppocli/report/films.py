@@ -50,11 +50,14 @@ def videos(environment: EnvironmentData) -> tuple[list[Video], str]:
         return [], f"There is no video: {text.without_folders(str(error))}"
 
 
-def learning(environment: EnvironmentData) -> list[Video]:
-    """Return an episode by the agents that a run has kept over training, and by its best; of the first run that has."""
+def learning(environment: EnvironmentData) -> tuple[list[Video], str]:
+    """Return an episode by the agents that the first run which has any has kept, and its best; or why there are none.
+
+    Runs of earlier versions have kept none, and nothing is said.
+    """
     run = next((run for run in environment.runs if run.run.snapshots), None)
     if run is None:
-        return []
+        return [], ""
     seed = evaluation_seeds(0, Purpose.EVALUATION, 1)[0]
     found = []
     try:
@@ -63,9 +66,9 @@ def learning(environment: EnvironmentData) -> list[Video]:
             length = text.count(episode.episode_length)
             caption = f"return {text.number(episode.episode_return)}, {length} env steps; {run.label}"
             found.append(Video(stage.name, caption, film, picture))
-    except (PpocliError, OSError):  # the page says below why there is no film
-        return []
-    return found
+    except (PpocliError, OSError) as error:
+        return [], f"There is no film of its learning: {text.without_folders(str(error))}"
+    return found, ""
 
 
 def _video(run: RunData, index: int, word: str) -> Video:

@@ -153,6 +153,16 @@ def test_conjugate_gradients_solve_linear_equations():
     assert len(asked) == 3
 
 
+def test_conjugate_gradients_know_no_scale_and_end_where_a_matrix_is_singular():
+    matrix, target = torch.diag(torch.tensor([1.0, 4.0, 0.0])), torch.tensor([1.0, 2.0, 0.0])
+    for scale in (1.0, 1e-12):
+        found = conjugate_gradients(matrix.mv, scale * target, iterations=10)
+        torch.testing.assert_close(found, scale * torch.tensor([1.0, 0.5, 0.0]), rtol=1e-5, atol=0.0)
+    # along what the matrix knows nothing of there is no end, and what was found before stays
+    found = conjugate_gradients(matrix.mv, torch.tensor([0.0, 0.0, 1.0]), iterations=10)
+    assert found.tolist() == [0.0, 0.0, 0.0]
+
+
 def test_without_a_gradient_there_is_no_step():
     agent = make_agent(Discrete(3))
     policy = Weights(agent.policy)

@@ -17,7 +17,9 @@ def test_a_state_that_is_not_finite_is_found(which):
     metrics, state = UpdateMetrics(learning_rate=1.0, policy_loss=1.0), [torch.zeros(9), torch.zeros(())]
     check_finite(metrics, *state)
     state[which].view(-1)[-1] = torch.inf
-    with pytest.raises(NonFiniteError, match=r"^no longer a finite number: weights; a lower update.learning_rate or "):
+    with pytest.raises(
+        NonFiniteError, match=r"^no longer a finite number: weights; a lower update.learning_rate, target_kl or "
+    ):
         check_finite(metrics, *state)
 
 

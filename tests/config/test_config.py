@@ -285,6 +285,7 @@ def test_another_algorithms_section_is_validated_and_ignored(config_file):
     )
     assert "clip_coef: -1 must be" in refusal({"algorithm": "trpo", "ppo": {"clip_coef": -1}})
     assert "npg.cg_dampening: unknown key, did you mean cg_damping?" in refusal({"npg": {"cg_dampening": 1}})
+    assert "update.target_kl: unknown key, did you mean ppo.target_kl?" in refusal({"update": {"target_kl": 1}})
 
 
 def test_another_algorithms_key_cannot_be_set(config_file):
@@ -295,7 +296,9 @@ def test_another_algorithms_key_cannot_be_set(config_file):
         UsageError, match=r"^--set ppo.clip_coef.start: only algorithm ppo has it, and this one is npg$"
     ):
         load_config(path, ["ppo.clip_coef.start=0.1", "algorithm=npg"])
-    config = load_config(path, ["trpo.target_kl=0.1", "algorithm=trpo", "ppo.gamma=0.9"])  # by the name it once had
+    by_old_names = ["ppo.gamma=0.9", "ppo.learning_rate.start=1e-3"]
+    config = load_config(path, ["trpo.target_kl=0.1", "algorithm=trpo", *by_old_names])
+    assert config.update.learning_rate == Schedule(start=1e-3, end=1e-4)
     assert (config.trpo.target_kl, config.rollout.gamma) == (0.1, 0.9)
 
 

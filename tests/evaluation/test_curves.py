@@ -158,6 +158,14 @@ def test_a_label_stays_short_and_yet_tells_all_apart(tmp_path):
     ]
 
 
+def test_an_algorithm_is_told_by_its_name_and_by_no_key_of_another(tmp_path):
+    sections = [{"ppo": {"clip_coef": 0.1}}, {"algorithm": "trpo", "trpo": {"target_kl": 0.02}}, {"algorithm": "trpo"}]
+    runs = [run_with(tmp_path / str(number), **changed) for number, changed in enumerate(sections)]
+    assert [group.label for group in groups(runs[:2])] == ["ppo", "trpo"]
+    labels = [group.label for group in groups(runs)]
+    assert labels == ["ppo", "trpo, target_kl 0.02", "trpo"]
+
+
 def test_of_many_configs_each_is_told_by_what_is_its_own(tmp_path):
     sections = [
         {},

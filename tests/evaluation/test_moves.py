@@ -40,7 +40,8 @@ def test_the_running_mean_is_geometric_and_at_most_ten_long():
 
 
 def test_a_policy_is_worse_where_its_next_episodes_return_less_than_chance_tells():
-    returns = [10, 12, 11, 9], [10, 12, 11, 9], [5, 6, 5.5, 6.5], [30, 31, 29], [29, 33, 20, 32]
+    noise = np.array([-1.0, 1.0, 0.5, -0.5, 0.0, 2.0])
+    returns = [10 + noise, 10 + noise[::-1], 5 + noise, 30 + 8 * noise, 29 + 8 * noise[:5]]
     found = made_worse(rows_of(5), episodes_of(*returns))
     expected = [
         stats.ttest_ind(later, before, equal_var=False, alternative="less").pvalue < 0.05
@@ -49,22 +50,28 @@ def test_a_policy_is_worse_where_its_next_episodes_return_less_than_chance_tells
     assert found.tolist() == expected == [False, True, False, False]
 
 
-def test_two_episodes_on_both_sides_are_needed_and_equal_ones_need_no_test():
-    assert made_worse(rows_of(4), episodes_of([500, 500], [500, 500], [9, 9], [9])).tolist() == [False, True]
+def test_five_episodes_on_both_sides_are_needed_and_equal_ones_need_no_test():
+    six, few = [0.7] * 6, [0.1] * 4
+    assert made_worse(rows_of(5), episodes_of(six, six[:5], [0.6] * 5, [0.9] * 11, few)).tolist() == [
+        False,
+        True,
+        False,
+    ]
     assert made_worse(rows_of(2), episodes_of([], [])).size == 0
     assert made_worse([], []).size == 0
 
 
 def test_shares_are_of_the_runs_that_have_any(tmp_path):
     runs = []
-    for number, returns in enumerate(([[1, 1], [0, 0], [0, 0]], [[1, 1], [1, 1], [1, 1]], [[], [], []])):
+    worse_once, never, empty = [[1] * 5, [0] * 5, [0] * 5], [[1] * 5] * 3, [[]] * 3
+    for number, returns in enumerate((worse_once, never, empty)):
         run = run_with(tmp_path / str(number), episodes_of(*returns))
         columns = columns_of(type(rows_of(1)[0]))
         lines = [",".join(columns), *(",".join(str(getattr(row, name)) for name in columns) for row in rows_of(3))]
         (run.path / "metrics.csv").write_text("\n".join([*lines, ""]))
         runs.append(run)
-    share, interval = share_made_worse(runs)
-    assert share == 0.25  # half of one's updates, and none of the other's
+    share, interval, count = share_made_worse(runs)
+    assert (share, count) == (0.25, 4)  # half of one's updates, and none of the other's
     assert interval == pytest.approx((0.25 - 12.7062 * 0.25, 0.25 + 12.7062 * 0.25), rel=1e-4)
-    assert share_made_worse(runs[:1]) == (0.5, None)
+    assert share_made_worse(runs[:1]) == (0.5, None, 2)
     assert np.isnan(share_made_worse(runs[2:])[0])

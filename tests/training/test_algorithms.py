@@ -90,6 +90,17 @@ def test_agents_are_kept_over_training(snapshots, hidden, kept, tmp_path):
         assert all(path.stat().st_size < 1_100_000 for path in run.snapshots) == (hidden == 8)
 
 
+def test_snapshots_after_the_moment_that_a_run_is_resumed_from_are_of_another_way(tmp_path):
+    train = {**TINY["train"], "snapshots": 9, "checkpoint_interval": 512}
+    config = config_of("ppo", env={"id": "CartPole-v1"} | TINY["env"], train=train)
+    run = Run(killed(config, tmp_path / "run", 7))  # its last checkpoint is of iteration 4
+    assert [checkpoint.load(path).progress.iterations for path in run.snapshots] == [0, 1, 2, 3, 4, 6]
+    iterations = jobs.resume(run, "train.snapshots=0", "train.env_steps=1536")
+    next(iterations)
+    iterations.close()
+    assert [checkpoint.load(path).progress.iterations for path in run.snapshots] == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("algorithm", "env_steps", "worst"),  # to be trained; and after which the last of seeds 0 to 9 had solved it
     [

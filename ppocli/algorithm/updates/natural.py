@@ -36,15 +36,20 @@ def conjugate_gradients(product: Product, target: Tensor, iterations: int, toler
     """Return x with A x = target nearly, for a positive definite A of which only products are known.
 
     Hestenes and Stiefel 1952; Nocedal and Wright, "Numerical Optimization", algorithm 5.2. Exact after as many
-    iterations as A has different eigenvalues, and near after fewer by far; ends where |A x − target|² < `tolerance`.
+    iterations as A has different eigenvalues, and near after fewer by far. Ends where |A x − target|² is no more than
+    `tolerance` of |target|², or where A shows to be singular.
     """
     solution, residual = torch.zeros_like(target), target.clone()
     direction, error = residual.clone(), residual.dot(residual)
+    small_enough = tolerance * error
     for _ in range(iterations):
-        if error < tolerance:
+        if error <= small_enough:
             break
         image = product(direction)
-        length = error / direction.dot(image)
+        curvature = direction.dot(image)
+        if not curvature > 0:
+            break
+        length = error / curvature
         solution += length * direction
         residual -= length * image
         before, error = error, residual.dot(residual)
@@ -55,8 +60,9 @@ def conjugate_gradients(product: Product, target: Tensor, iterations: int, toler
 def natural_step(agent: Agent, policy: Weights, obs: Tensor, settings: NPGConfig) -> Tensor:
     """Return the step of the weights along −F⁻¹ g, g the gradient that lies in `policy`, by which KL is `target_kl`.
 
-    arXiv:1502.05477, appendix C: s = √(2δ / xᵀ F x) · x with F x = g. KL is what its second derivative says, ½ sᵀ F s;
-    `cg_damping` · v is added to each product F v, which holds the step back where F knows next to nothing.
+    arXiv:1502.05477, appendix C: s = √(2δ / xᵀ F x) · x with F x = g. KL is what its second derivative says, ½ sᵀ F s.
+    `cg_damping` · v is added to each product F v, in both places, which holds the step back where F knows next to
+    nothing: KL is less than `target_kl` by as much.
     """
     gradient, fisher = policy.gradient.clone(), fisher_product(agent, policy, obs)
 

@@ -37,11 +37,11 @@ class NPG:
 
     @torch.no_grad()
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
-        """Learn from a batch: a step along F⁻¹ g, by which KL should become `target_kl`, then the critic's regression.
+        """Learn from a batch: a step along F⁻¹ g, by which KL should be `target_kl`, then the critic's regression.
 
-        g is the policy gradient, F the policy's Fisher information. A step of so much KL is the same whatever the
-        policy's weights are called or measured in; but KL is only what its second derivative says near the old policy,
-        and whether the policy has become better nobody asks.
+        g is the policy gradient, F the policy's Fisher information. But for the damping, a small step of so much KL is
+        the same however the policy's weights are written; a large one may be of any KL, as that is only what its second
+        derivative says at the old policy, and whether the policy has become better nobody asks.
         """
         shared, policy = self.shared, self.policy
         learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)

@@ -88,5 +88,5 @@ def check_finite(metrics: UpdateMetrics, *state: Tensor) -> None:
     if wrong or not all(bool(tensor.isfinite().all()) for tensor in state):
         raise NonFiniteError(
             f"no longer a finite number: {', '.join(wrong) or 'weights'}; "
-            "a lower update.learning_rate or rollout.reward_scale usually helps"
+            "a lower update.learning_rate, target_kl or rollout.reward_scale usually helps"
         )

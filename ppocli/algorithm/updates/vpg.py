@@ -31,8 +31,8 @@ class VPG:
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
         """Learn from a batch: one step of Adam on −E[log π(a) A] − ent_coef · E[H], then the critic's regression.
 
-        After that step the policy is another, of which the samples say nothing: they are used once. And nothing holds
-        the step back: the weights move as far as ever where the policy moves further by it than it should.
+        After that step the policy is another, and the gradient, which is right for the one that took the samples, is
+        used no more. Nothing holds the step back: the weights move as far as ever where the policy moves too far by it.
         """
         shared, policy = self.shared, self.actor.weights
         learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)
