@@ -1,6 +1,7 @@
 """Each algorithm in whole trainings: it learns, it resumes to the bit, and it says what it did."""
 
 import csv
+from itertools import product
 
 import pytest
 
@@ -33,12 +34,20 @@ def config_of(algorithm, **sections):
     return Config.model_validate({"algorithm": algorithm, **values})
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+ENVS = {
+    "one choice": {"id": "CartPole-v1"},
+    "choices": {"id": "Echo-v0", "kwargs": {"kind": "multi-discrete"}},
+    "numbers": {"id": "Pendulum-v1"},
+}
+DIAGONAL = [("vpg", "one choice"), ("npg", "choices"), ("trpo", "numbers")]
+OTHERS = [pair for pair in product(ALGORITHMS, ENVS) if pair not in DIAGONAL]
+
+
 @pytest.mark.parametrize(
-    "env", [{"id": "CartPole-v1"}, {"id": "Echo-v0", "kwargs": {"kind": "multi-discrete"}}, {"id": "Pendulum-v1"}]
+    ("algorithm", "actions"), [*DIAGONAL, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS)]
 )
-def test_a_killed_run_ends_like_one_that_never_was(algorithm, env, tmp_path):
-    config = config_of(algorithm, env=env | TINY["env"])
+def test_a_killed_run_ends_like_one_that_never_was(algorithm, actions, tmp_path):
+    config = config_of(algorithm, env=ENVS[actions] | TINY["env"])
     expected, _ = trained(config, tmp_path / "whole")
     run = Run(killed(config, tmp_path / "killed", 5))
     list(jobs.resume(run))
@@ -104,8 +113,8 @@ def test_snapshots_after_the_moment_that_a_run_is_resumed_from_are_of_another_wa
 @pytest.mark.parametrize(
     ("algorithm", "env_steps", "worst"),  # to be trained; and after which the last of seeds 0 to 9 had solved it
     [
-        ("ppo", 60_000, 18_432),
-        ("npg", 60_000, 16_384),
+        pytest.param("ppo", 60_000, 18_432, marks=pytest.mark.slow),
+        pytest.param("npg", 60_000, 16_384, marks=pytest.mark.slow),
         ("trpo", 60_000, 16_384),
         pytest.param("vpg", 200_000, 74_752, marks=pytest.mark.slow),
     ],
