@@ -1,9 +1,10 @@
 """What three errors in the advantages do to a learning curve: each is trained beside PPO as it should be.
 
-    python examples/notebook_errors.py --config lunar --env-steps 300000 --seeds 5
+    python examples/notebook_errors.py --config lunar --env-steps 300000 --seeds 5 --output errors.png
 
 The notebook that this tool grew from had all three. Each stands here for `compute_gae` while a run is trained, by a few
-lines that replace it in this process alone; the runs are named after them, so that `ppocli plot` tells them apart.
+lines that replace it in this process alone. To `ppocli plot` all of them would be runs of one config, and so the
+learning curves are drawn here, a curve each.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import numpy as np
 
 from ppocli.algorithm.advantages import compute_gae
 from ppocli.config.load import load_config
+from ppocli.evaluation.curves import Axis, Group, Statistic
+from ppocli.pictures.figures import learning_curves
 from ppocli.records.info import Command
 from ppocli.training.job import new_job
 from ppocli.training.loop import train
@@ -61,15 +64,23 @@ def main() -> None:
     parser.add_argument("--env-steps", type=int, default=300_000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs-dir", type=Path, default=Path("runs/notebook-errors"))
+    parser.add_argument("--output", type=Path, default=Path("notebook-errors.png"))
     options = parser.parse_args()
+    runs = {variant: [] for variant in (right, across_episodes, none_at_the_end, limit_is_death, all_three)}
     for seed in range(options.seeds):
         config = load_config(options.config, [f"train.env_steps={options.env_steps}"], seed)
-        for variant in (right, across_episodes, none_at_the_end, limit_is_death, all_three):
+        for variant, trained in runs.items():
             job = new_job(config, Command(), options.runs_dir, variant.__name__, stop_when_solved=False)
             with patch("ppocli.algorithm.rollout.compute_gae", variant):
                 *_, last = train(job)
+            trained.append(job.run)
             print(f"seed {seed}  {variant.__name__:16}  return {last.verdict.recent_return:8.1f}", flush=True)
-    print(f"ppocli plot {options.runs_dir}/*/*")
+    groups = [
+        Group(config.env.id, variant.__name__.replace("_", " "), job.run.info.target_return, tuple(trained))
+        for variant, trained in runs.items()
+    ]
+    learning_curves(groups, Axis.ENV_STEPS, Statistic.MEAN).savefig(options.output, dpi=150)
+    print(options.output)
 
 
 if __name__ == "__main__":
