@@ -34,7 +34,7 @@ env: {num_envs: 4}
 network: {hidden_sizes: [4]}
 rollout: {horizon: 8}
 update: {minibatch_size: 32, update_epochs: 1}
-train: {env_steps: 128, eval_interval: 1000, eval_episodes: 12}
+train: {env_steps: 128, eval_interval: 1000, eval_episodes: 12, snapshots: 0}
 """
 ARGUMENTS = {
     "train": ["train", "--config", "task.yaml", "--json"],

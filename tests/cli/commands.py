@@ -7,7 +7,7 @@ from contextlib import contextmanager
 FAST = (
     *("--set", "train.env_steps=2048", "--set", "train.eval_interval=1024", "--set", "train.eval_episodes=5"),
     *("--set", "env.num_envs=8", "--set", "rollout.horizon=32", "--set", "update.minibatch_size=256"),
-    *("--set", "update.learning_rate=1e-3"),
+    *("--set", "update.learning_rate=1e-3", "--set", "train.snapshots=2"),
 )
 """A training of a moment: for all that a run consists of, with an agent that does not make episodes long."""
 PATIENCE_SECONDS = 300
