@@ -183,7 +183,8 @@ def _title(runs: Sequence[Run], alone: bool) -> tuple[str, str]:
     if info.name and all(run.info.name == info.name for run in runs):
         return one_line(info.name), ""
     changes = [override for override in info.overrides if override.partition("=")[0] not in SAME_EXPERIMENT]
-    told = [one_line(_told(*override.split("=", 1))) for override in changes[:_KEYS_SHOWN]]
+    pairs = (override.partition("=") for override in changes[:_KEYS_SHOWN])  # in a stranger's run.json it may be none
+    told = [one_line(_told(key, value)) for key, _, value in pairs]
     return ("", "") if alone else (info.config_name, ", ".join(told) + (" …" if changes[_KEYS_SHOWN:] else ""))
 
 

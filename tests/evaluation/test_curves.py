@@ -166,6 +166,13 @@ def test_an_algorithm_is_told_by_its_name_and_by_no_key_of_another(tmp_path):
     assert labels == ["ppo", "trpo, target_kl 0.02", "trpo"]
 
 
+def test_overrides_of_a_stranger_that_are_no_keys_and_values_end_no_command(tmp_path):
+    runs = [run_with(tmp_path / str(number), rollout={"gamma": 1 - number / 10}) for number in range(2)]
+    for number, run in enumerate(runs):
+        (run.path / "run.json").write_text(json.dumps({"config_name": f"{number}", "overrides": ["nonsense"]}))
+    assert [group.label.partition(",")[0] for group in groups(runs)] == ["0", "1"]
+
+
 def test_of_many_configs_each_is_told_by_what_is_its_own(tmp_path):
     sections = [
         {},
