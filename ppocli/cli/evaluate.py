@@ -129,12 +129,7 @@ def render_command(
 
     A video needs no display; --human opens a window.
     """
-    if random_actions and (config is None or target is not None):
-        raise UsageError("render --random takes --config FILE|PRESET and no RUN")
-    if not random_actions and target is None:
-        raise UsageError("render takes a RUN or CHECKPOINT, or else --random with --config FILE|PRESET")
-    if not random_actions and (config is not None or overrides):
-        raise UsageError("a RUN or CHECKPOINT has its own config; --config and --set go with --random")
+    _refuse_mixtures(target, config, overrides, random_actions=random_actions)
     if learning and (random_actions or human or sampled or num_episodes > 1):
         raise UsageError(
             "render --learning writes one greedy episode; it takes no --random, --human, --stochastic, --episodes"
@@ -173,6 +168,18 @@ def render_command(
         console.out.print(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
     if video is not None:
         console.out.print(f"video: {console.short_path(video)}")
+
+
+def _refuse_mixtures(
+    target: str | None, config: str | None, overrides: list[str] | None, *, random_actions: bool
+) -> None:
+    """Raise UsageError unless it is either an agent that plays, or chance in the environment of a config."""
+    if random_actions and (config is None or target is not None):
+        raise UsageError("render --random takes --config FILE|PRESET and no RUN")
+    if not random_actions and target is None:
+        raise UsageError("render takes a RUN or CHECKPOINT, or else --random with --config FILE|PRESET")
+    if not random_actions and (config is not None or overrides):
+        raise UsageError("a RUN or CHECKPOINT has its own config; --config and --set go with --random")
 
 
 def _render_learning(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import model_validator
@@ -158,14 +158,15 @@ class TrainConfig(values.Section):
     """Mean return that counts as solved; null for the task's own threshold."""
 
 
-ALGORITHMS = ("ppo", "vpg", "npg", "trpo")
+Algorithm = Literal["ppo", "vpg", "npg", "trpo"]
 """Each has a section of its name, what only it knows."""
+ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 
 
 class Config(values.Section):
     """Everything a run depends on. Only `env.id` has no default."""
 
-    algorithm: Annotated[Literal["ppo", "vpg", "npg", "trpo"], Key()] = "ppo"
+    algorithm: Annotated[Algorithm, Key()] = "ppo"
     """Which update learns from a batch; the section of its name is its own, and those of others are ignored."""
     env: EnvConfig
     network: NetworkConfig = NetworkConfig()

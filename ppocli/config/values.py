@@ -32,10 +32,14 @@ def _is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bo
     return is_finite and low <= value <= high
 
 
-def whole_number(low: int, high: int) -> BeforeValidator:
-    """Accept an integer from `low` to `high`; `1e6` is one, `true` and `"3"` are not."""
-    words = f"a whole number from {low} to {high:,}"
-    return _must_be(words, lambda value: _is_number(value, low, high) and value == int(value))
+def whole_number(low: int, high: int, or_else: str = "") -> BeforeValidator:
+    """Accept an integer from `low` to `high`, or one word; `1e6` is an integer, `true` and `"3"` are not."""
+    words = (f"{or_else} or " if or_else else "") + f"a whole number from {low} to {high:,}"
+
+    def accepts(value: Any) -> bool:
+        return (_is_number(value, low, high) and value == int(value)) or bool(or_else and value == or_else)
+
+    return _must_be(words, accepts)
 
 
 def real_number(low: float, high: float) -> BeforeValidator:
@@ -101,20 +105,8 @@ InfoKeys = Annotated[
         ),
     ),
 ]
-Workers = Annotated[
-    int | Literal["auto"],
-    _must_be(
-        "auto or a whole number from 0 to 64",
-        lambda value: value == "auto" or (_is_number(value, 0, 64) and value == int(value)),
-    ),
-]
-Snapshots = Annotated[
-    int | Literal["auto"],
-    _must_be(
-        "auto or a whole number from 0 to 1,000",
-        lambda value: value == "auto" or (_is_number(value, 0, 1000) and value == int(value)),
-    ),
-]
+Workers = Annotated[int | Literal["auto"], whole_number(0, 64, or_else="auto")]
+Snapshots = Annotated[int | Literal["auto"], whole_number(0, 1000, or_else="auto")]
 HiddenSizes = Annotated[
     tuple[Annotated[int, whole_number(1, 8192)], ...],
     _must_be(

@@ -137,6 +137,11 @@ def learning_curves(found: Sequence[Group], axis: Axis, statistic: Statistic) ->
     return figure
 
 
+def _look(place: int) -> tuple[str, str]:
+    """Return the colour and the line style of so many-th a group of an environment."""
+    return COLORS[place % len(COLORS)], LINE_STYLES[place % len(LINE_STYLES)]
+
+
 def _returns(axes: Axes, members: Sequence[Group], axis: Axis, statistic: Statistic) -> None:
     """Draw the curve and the band of each group of an environment."""
     for place, group in enumerate(members):
@@ -174,7 +179,7 @@ def why(found: Sequence[Group], axis: Axis, statistic: Statistic) -> Figure:
 
 def _moves(axes: Axes, group: Group, place: int) -> None:
     """Draw each update of all runs of a group as a dot, and the running mean of each run as a line."""
-    color, style = COLORS[place % len(COLORS)], LINE_STYLES[place % len(LINE_STYLES)]
+    color, style = _look(place)
     for run in group.runs:
         env_steps, kl = moves.kl_of_updates(run.metrics())
         axes.scatter(env_steps, kl, s=3, color=color, alpha=0.15, linewidths=0, rasterized=True)
@@ -188,7 +193,7 @@ def _shares(axes: Axes, members: Sequence[Group]) -> None:
     for place, group in enumerate(members):
         share, interval, count = moves.share_made_worse(group.runs)
         told, end = (f" {share:.1%} of {count:,}", share) if count else (" too few episodes", 0.0)
-        axes.barh(place, end, color=COLORS[place % len(COLORS)], height=0.6)
+        axes.barh(place, end, color=_look(place)[0], height=0.6)
         if interval is not None:
             low, end = np.clip(interval, 0, 1)
             axes.plot([low, end], [place, place], color="black", linewidth=1.5)
@@ -202,7 +207,7 @@ def _shares(axes: Axes, members: Sequence[Group]) -> None:
 
 
 def _band(axes: Axes, drawn: Band, number: int, label: str) -> None:
-    color, style = COLORS[number % len(COLORS)], LINE_STYLES[number % len(LINE_STYLES)]
+    color, style = _look(number)
     point = "o" if drawn.x[0] == drawn.x[-1] else None  # where all episodes have ended at once
     axes.plot(drawn.x, drawn.center, color=color, linestyle=style, marker=point, label=label)
     if drawn.interval is not None:

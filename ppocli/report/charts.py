@@ -224,14 +224,11 @@ def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] =
 
 def health_charts(environment: EnvironmentData) -> list[Chart]:
     """Return a small chart for each number that tells how training goes, where any run has it."""
-    known = {
-        name
-        for run in environment.runs
-        for row in run.metrics
-        for name, value in vars(row).items()
-        if value is not None
-    }
-    return [_health_chart(environment, *sign) for sign in _SIGNS if sign[0] in known]
+
+    def is_known(sign: str) -> bool:
+        return any(getattr(row, sign) is not None for run in environment.runs for row in run.metrics)
+
+    return [_health_chart(environment, *sign) for sign in _SIGNS if is_known(sign[0])]
 
 
 def _health_chart(environment: EnvironmentData, sign: str, heading: str, limit: float | None) -> Chart:

@@ -63,9 +63,7 @@ def learning(environment: EnvironmentData) -> tuple[list[Video], str]:
     try:
         for stage in stages(run.run):
             episode, film, picture = _filmed(stage.saved, seed)
-            length = text.count(episode.episode_length)
-            caption = f"return {text.number(episode.episode_return)}, {length} env steps; {run.label}"
-            found.append(Video(stage.name, caption, film, picture))
+            found.append(Video(stage.name, _came_to(run, episode.episode_return, episode), film, picture))
     except (PpocliError, OSError) as error:
         return [], f"There is no film of its learning: {text.without_folders(str(error))}"
     return found, ""
@@ -75,11 +73,14 @@ def _video(run: RunData, index: int, word: str) -> Video:
     assert run.evaluation is not None
     seed, recorded = run.evaluation.episode_seeds[index], run.returns[index]
     episode, film, picture = _filmed(checkpoint.load(run.run.chosen_checkpoint()), seed)
-    length = text.count(episode.episode_length)
-    caption = f"return {text.number(recorded)}, {length} env steps; {run.label}, episode seed {seed}"
+    caption = f"{_came_to(run, recorded, episode)}, episode seed {seed}"
     if episode.episode_return != recorded:  # an environment that depends on more than its seed
         caption += f" (played again, it returned {text.number(episode.episode_return)})"
     return Video(f"{word} episode", caption, film, picture)
+
+
+def _came_to(run: RunData, episode_return: float, episode: Episode) -> str:
+    return f"return {text.number(episode_return)}, {text.count(episode.episode_length)} env steps; {run.label}"
 
 
 def _filmed(saved: Checkpoint, seed: int) -> tuple[Episode, str, str]:
