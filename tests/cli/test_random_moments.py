@@ -171,7 +171,7 @@ def two_runs(trained_once, tmp_path_factory):
 @pytest.mark.parametrize(
     ("command", "number"),
     [
-        *((command, 40) for command in FIRST),  # which have 20 of them
+        *((command, 16) for command in FIRST),  # which have two each of them
         *(pytest.param(command, 200, marks=pytest.mark.slow) for command in COMMANDS),
     ],
 )
