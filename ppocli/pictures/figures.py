@@ -159,12 +159,12 @@ def why(found: Sequence[Group], axis: Axis, statistic: Statistic) -> Figure:
     env_ids = list(dict.fromkeys(group.env_id for group in found))
     with rc_context(STYLE):
         figure = Figure(figsize=(13, 4.2 * len(env_ids)), layout="constrained")
-        rows = figure.subplots(len(env_ids), 3, squeeze=False, width_ratios=[5, 5, 3])
+        rows, below = figure.subplots(len(env_ids), 3, squeeze=False, width_ratios=[5, 5, 3]), 0.0
         for (returns, distances, shares), env_id in zip(rows, env_ids, strict=True):
             members = [group for group in found if group.env_id == env_id]
             _returns(returns, members, axis, statistic)
             returns.set_title(f"{env_id}: what it earned")
-            _legend(returns)
+            below += _legend(returns)
             for place, group in enumerate(members):
                 _moves(distances, group, place)
             distances.set(
@@ -174,6 +174,7 @@ def why(found: Sequence[Group], axis: Axis, statistic: Statistic) -> Figure:
             distances.set_xlim(left=0)
             distances.xaxis.set_major_formatter(EngFormatter(sep=""))
             _shares(shares, members)
+        figure.set_figheight(4.2 * len(env_ids) + below)
     return figure
 
 

@@ -251,6 +251,12 @@ def test_why_shows_returns_moves_and_the_share_of_updates_that_made_it_worse(tmp
     assert [bar.get_width() for bar in shares.patches] == pytest.approx([1 / 3, 0])
     assert [label.get_text() for label in shares.get_yticklabels()] == ["ppo", "trpo"]
     assert [text.get_text() for text in shares.texts] == [" 33.3% of 3", " 0.0% of 6"]
+    many = [
+        run_with_updates(tmp_path / f"many-{tenths}", steady, [0.01], rollout={"gamma": tenths / 10})
+        for tenths in range(6)
+    ]
+    taller = figures.why(groups(many), Axis.ENV_STEPS, Statistic.MEAN)  # by its legend, which stands below
+    assert taller.get_figheight() > returns.figure.get_figheight()
 
 
 def test_why_says_where_updates_cannot_be_judged(tmp_path):
