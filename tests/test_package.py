@@ -30,3 +30,6 @@ def test_an_installed_wheel_trains_from_a_preset_with_no_checkout(tmp_path):
     command = [sys.executable, "-c", program, "report", "latest"]  # whose template comes along
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
     assert (run / "report.html").stat().st_size > 1_000_000
+    command = [sys.executable, "-c", program, "new-env", "boat"]  # and the one for environments
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "boat" / "boat" / "env.py").exists()
