@@ -52,8 +52,22 @@ def handle(handler: Callable[[int, FrameType | None], Any]) -> dict[int, Any]:
 
 @cache
 def _watch_forks() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: [signal.signal(*known) for known in _not_ours.items()])
+    if not hasattr(os, "register_at_fork"):
+        return
+    held_back: list[Any] = []  # a signal that comes before the child has its own handlers would be lost
+
+    def hold_back() -> None:
+        held_back.append(signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS))
+
+    def let_in() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back.pop())
+
+    def begin_child() -> None:
+        for known in _not_ours.items():
+            signal.signal(*known)
+        let_in()
+
+    os.register_at_fork(before=hold_back, after_in_parent=let_in, after_in_child=begin_child)
 
 
 @contextmanager

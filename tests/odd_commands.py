@@ -43,6 +43,7 @@ ARGUMENTS = {
     "render": ["render", "latest"],
     "resume": ["train", "--resume", "latest", "--set", "train.env_steps=256", "--json"],
     "report": ["report", "latest"],
+    "check": ["check-env", "--config", "task.yaml", "--json"],
 }
 _NOT_THE_USERS = re.compile(
     r'File "[^"]*(/ppocli/(?!tests/)[^"]*|/gymnasium/[^"]*|importlib[^"]*)"'
@@ -71,8 +72,8 @@ def attempt(case, mode: str, folder: Path, commands: Sequence[str] = COMMANDS, b
     shutil.copy(odd_environments.__file__, folder)
     (folder / "odd_module.py").write_text(case.module)
     (folder / "task.yaml").write_text(CONFIG)
-    for command in [*commands, *(["report"] if case.report and commands == COMMANDS else [])]:
-        if command != "train" and not list(folder.glob("runs/**/last.safetensors")):
+    for command in [*commands, *(["report"] if case.report and set(COMMANDS) <= set(commands) else [])]:
+        if command not in ("train", "check") and not list(folder.glob("runs/**/last.safetensors")):
             shutil.rmtree(folder / "runs", ignore_errors=True)
             ending = _run("train", case, mode, folder, bound, ODD_HEALTHY="1")
             if ending.code != 0:
@@ -89,7 +90,7 @@ def _run(command: str, case, mode: str, folder: Path, bound: float, **variables:
     arguments = [*ARGUMENTS[command], *imports]
     if command == "render" and case.film != "mp4":
         arguments += ["--output", f"runs/film.{case.film}"]
-    if command == "train":
+    if command in ("train", "check"):
         settings = [f"env.id={case.env_id}", f"env.workers={mode}"]
         if mode == "auto":
             settings += ["env.num_envs=16"]  # enough for a worker
@@ -160,6 +161,9 @@ def _deviations(case, command: str, mode: str, ending: Ending, folder: Path) -> 
             yield f"stderr has {noise!r}"
     if ending.left_behind and not case.leaves_processes:
         yield f"left behind: {ending.left_behind}"
+    if command == "check" and not (case.module and ending.code == 2):
+        yield from _checked(case, ending)
+        return
     expected = case.expected(command, mode)
     refusals = [regex for regex in expected if regex != odd_environments.WORKS]
     if ending.code != 0:
@@ -229,6 +233,26 @@ def _worked(case, command: str, mode: str, ending: Ending, folder: Path) -> Iter
             yield f"a return of {result['return_mean']} in {result['length_mean']} steps that pay {case.pays} each"
 
 
+def _checked(case, ending: Ending) -> Iterator[str]:
+    level, says = case.finding
+    try:
+        findings = json.loads(ending.stdout)["findings"]
+    except ValueError:
+        yield f"stdout is not one JSON object: {ending.stdout[:200]!r}: {ending.last_line!r}"
+        return
+    if ending.code != (level == "error"):
+        yield f"exit code {ending.code}"
+    found = [(one["level"], f"{case.env_id}: {one['message']}; {one['advice']}") for one in findings]
+    worst = [text for its_level, text in found if its_level == level]
+    grave = [text for its_level, text in found if its_level != "hint"]
+    if level and (found[:1] or [("", "")])[0][0] != level:
+        yield f"no {level} is the gravest: {found}"
+    elif level and not any(re.match(says.replace("ENV", re.escape(case.env_id)), text) for text in worst):
+        yield f"none of {worst} matches {says}"
+    elif not level and grave:
+        yield f"found: {grave}"
+
+
 def main() -> None:
     """Try the environments that the command line names, or all; print how each ended."""
     parser = argparse.ArgumentParser(description="Try the odd environments by the command line, as a user would.")
@@ -243,7 +267,8 @@ def main() -> None:
 
     def try_out(case, mode: str) -> tuple[str, bool]:
         with tempfile.TemporaryDirectory() as folder:
-            results = list(attempt(case, mode, Path(folder, case.name), bound=options.bound))
+            commands = (*COMMANDS, "check") if mode == case.modes[0] else COMMANDS
+            results = list(attempt(case, mode, Path(folder, case.name), commands, options.bound))
         lines = [f"    {command}: {wrong}" for command, _, wrong in results if wrong]
         if options.verbose:
             lines += [f"    {command} | {line}" for command, end, _ in results for line in end.stderr.splitlines()]
@@ -252,7 +277,8 @@ def main() -> None:
         row = f"{case.name:20} {mode:4}  {'  '.join(f'{outcome:7}' for outcome in outcomes)}"
         return "\n".join([f"{row}  {'PASS' if passed else 'FAIL'}", *lines]), passed
 
-    print(f"{'environment':20} {'workers':4} {'  '.join(f'{command:7}' for command in COMMANDS)}")
+    header = "  ".join(f"{command:7}" for command in (*COMMANDS, "check"))
+    print(f"{'environment':20} {'workers':4} {header}")
     with ThreadPoolExecutor(options.jobs) as pool:
         passed = []
         for text, well in pool.map(lambda one: try_out(*one), tries):

@@ -61,6 +61,7 @@ class Case:
     colour: tuple[int, int, int] = COLOUR  # of its film
     film: str = "mp4"  # or gif
     report: Expectation = ""  # of a fifth command, which only those are tried with that are drawn oddly
+    check: str = ""  # "LEVEL: regex" of the gravest that check-env finds; by default nothing, or what training refuses
     config: tuple[str, ...] = ()  # what the user sets
     modes: tuple[str, ...] = ("0", "1")  # values of env.workers
     module: str = ""  # what stands in odd_module.py, which is imported, too
@@ -73,6 +74,13 @@ class Case:
     @property
     def env_id(self) -> str:
         return f"odd/{self.name}-v0"
+
+    @property
+    def finding(self) -> tuple[str, str]:
+        """The level of the gravest that is found, and a regex of how; empty where nothing is."""
+        refused = self.in_worker or (self.train if isinstance(self.train, str) else self.train[0])
+        level, _, says = (self.check or ("" if refused == WORKS else f"error: {refused}")).partition(": ")
+        return level, says
 
     def expected(self, command: str, mode: str) -> tuple[str, ...]:
         """Return how a command may end."""
@@ -195,10 +203,15 @@ def in_worker() -> bool:
 # --- how it is made ---------------------------------------------------------------------------------------------------
 
 UNPICKLED = r"(?=.*(lambda|LocalClass))(?=.*env\.workers=0)"
-ALONE = {"in_worker": UNPICKLED, "auto_warns": "warning: .*(lambda|LocalClass)", "modes": ("0", "1", "auto")}
+ALONE = {
+    "in_worker": UNPICKLED,
+    "auto_warns": "warning: .*(lambda|LocalClass)",
+    "modes": ("0", "1", "auto"),
+    "check": r"warning: .*(lambda|LocalClass).*env\.workers=0",
+}
 
 
-@expect(render=MADE + "(?=.*render_mode)", report=WORKS)
+@expect(render=MADE + "(?=.*render_mode)", report=WORKS, check="warning: .*cannot be drawn.*render_mode")
 class NoRenderMode(Line):
     """`__init__` takes no render_mode: nothing but rendering needs one."""
 
@@ -251,9 +264,19 @@ class RichKwargs(Line):
 
 
 odd("Threshold", "It says when it is solved.", register={"reward_threshold": 1.0}, reports='"solved_fraction": 1.0')
-odd("NoMetadata", "It says nothing of how it is drawn.", metadata={})
-odd("OldMetadata", "Its metadata are old Gym's.", metadata={"render.modes": ["human"], "video.frames_per_second": 50})
-odd("NoFrameRate", "It draws 0 frames a second.", metadata={"render_modes": ["rgb_array"], "render_fps": 0})
+odd("NoMetadata", "It says nothing of how it is drawn.", metadata={}, check="hint: .*render_modes")
+odd(
+    "OldMetadata",
+    "Its metadata are old Gym's.",
+    metadata={"render.modes": ["human"], "video.frames_per_second": 50},
+    check="hint: .*render_modes",
+)
+odd(
+    "NoFrameRate",
+    "It draws 0 frames a second.",
+    metadata={"render_modes": ["rgb_array"], "render_fps": 0},
+    check="hint: .*render_fps",
+)
 odd("Bär走", "Neither its name nor the folder that it is trained in is of ASCII.")
 odd("NoSpaces", "It has forgotten its observation space.", MADE + "(?=.*observation)", observation_space=None)
 odd("UnsupportedSpace", "It speaks.", MADE + "(?=.*supported)", observation_space=Text(5))
@@ -294,11 +317,21 @@ class SpacesThatDiffer(Line):
 
 # --- what it shows ----------------------------------------------------------------------------------------------------
 
-odd("ListObs", "Its observations are lists of whole numbers.", obs=lambda self: [self.steps, 1])
+odd(
+    "ListObs",
+    "Its observations are lists of whole numbers.",
+    obs=lambda self: [self.steps, 1],
+    check="hint: .*numpy array.*list",
+)
 odd("Float64Obs", "Its observations have twice the digits.", observation_space=Box(-np.inf, np.inf, (2,), np.float64))
 odd("ColumnObs", "Its observations are columns.", observation_space=Box(0, 100, (3, 1)))
 odd("ScalarBox", "Its observations are numbers without any dimension.", observation_space=Box(0, 100, ()))
-odd("HugeObs", "Its observations are far from 1.", obs=lambda self: np.full(2, 1e30, np.float32))
+odd(
+    "HugeObs",
+    "Its observations are far from 1.",
+    obs=lambda self: np.full(2, 1e30, np.float32),
+    check=r"warning: .*left its space: 1e\+30",
+)
 odd("DiscreteObs", "Its observations are a choice that starts at 3.", observation_space=Discrete(4, start=3))
 odd(
     "TableObs",
@@ -322,6 +355,7 @@ odd(
     "Its observations are pictures, which are flattened, and that is said.",
     observation_space=Box(0, 255, (12, 12, 3), np.uint8),
     warns="(?i)warning.*flatten",
+    check="warning: .*pictures",
 )
 odd(
     "NanObs",
@@ -368,7 +402,7 @@ odd(
 )
 
 
-@expect()
+@expect(check="hint: .*share an object")
 class ReusedObs(Line):
     """All its observations are the same array, which it writes into."""
 
@@ -413,7 +447,13 @@ odd(
     STEP + "(?=.*terminated)(?=.*truncated)",
     step=lambda self, action: None,
 )
-odd("OneStep", "Each episode has one step.", ends=lambda self: True, reports='"length_mean": 1.0')
+odd(
+    "OneStep",
+    "Each episode has one step.",
+    ends=lambda self: True,
+    reports='"length_mean": 1.0',
+    check="hint: .*returned 1;",
+)
 odd("BothFlags", "Its episodes end in both ways at once.", flags=lambda self: (self.ends(),) * 2)
 odd(
     "NeverEnds",
@@ -427,6 +467,7 @@ odd(
     "Its episodes never end, and nobody has thought of it: after 10,000 steps they do, and that is said.",
     ends=lambda self: False,
     warns=r"env\.max_episode_steps",
+    check=r"warning: .*no episode has ended; set env\.max_episode_steps",
     reports='"length_mean": 10000.0',
 )
 odd(
@@ -441,6 +482,7 @@ odd(
     "Its random numbers are NumPy's global ones, which no seed of an episode brings back.",
     obs=lambda self: np.random.random(2).astype(np.float32),
     warns="(?i)warning.*(random|seed|replay|reproduc)",
+    check=r"warning: .*same seed.*instead of np\.random",
     resume=OTHERWISE,
 )
 odd(
@@ -452,7 +494,7 @@ odd(
 odd("OddInfo", "Its info can be given to no other process.", info=lambda self: {"lock": threading.Lock()})
 
 
-@expect(resume=OTHERWISE)
+@expect(resume=OTHERWISE, check="warning: .*depends on those before it")
 class NeverForgets(Line):
     """It tells in each episode how many there were before."""
 
@@ -509,7 +551,7 @@ for name, oddity, space in (
     odd(name, f"Its actions are {oddity}, and it minds their type.", base=Strict, action_space=space)
 
 
-@expect()
+@expect(check="warning: .*left its space")
 class ActionOverwritten(Line):
     """It clears the action that it was given."""
 
@@ -556,8 +598,20 @@ for name, oddity, reward, pays in (
     ("DecimalReward", "a decimal number, as in finance", decimal.Decimal("1.5"), 1.5),
     ("BoolReward", "True", True, 1.0),
 ):
-    odd(name, f"Its reward is {oddity}.", reward=lambda self, reward=reward: reward, pays=pays)
-odd("TensorReward", "Its reward is a tensor that has a gradient.", reward=lambda self: _tensor(1.5), pays=1.5)
+    odd(
+        name,
+        f"Its reward is {oddity}.",
+        reward=lambda self, reward=reward: reward,
+        pays=pays,
+        check="hint: .*must be a float",
+    )
+odd(
+    "TensorReward",
+    "Its reward is a tensor that has a gradient.",
+    reward=lambda self: _tensor(1.5),
+    pays=1.5,
+    check="hint: .*must be a float",
+)
 for name, oddity, reward, said in (
     ("TextReward", "text", "1", "(?=.*'1')"),
     ("NoReward", "None", None, "(?=.*None)(?!.*(?i:nan))"),
@@ -583,6 +637,7 @@ odd(
     "FlagsOfOtherTypes",
     "Its flags are NumPy's, and 0 and 1.",
     flags=lambda self: (np.bool_(self.ends()), int(self.ends())),
+    check="hint: .*`truncated` signal",
 )
 
 # --- what it does to the process --------------------------------------------------------------------------------------
@@ -605,8 +660,18 @@ def _silence():
 odd("MovesWhenMade", "`__init__` changes the working directory.", set_up=_move)
 odd("MovesInReset", "reset() changes the working directory.", begin=_move)
 odd("MovesInStep", "step() changes the working directory.", act=_move)
-odd("PrintsPastPython", "It prints as a library in C does.", act=lambda self, action: os.write(1, b"stepped\n"))
-odd("PrintsByAnother", "A program that it runs prints.", begin=lambda self: subprocess.run(["echo", "a"], check=True))
+odd(
+    "PrintsPastPython",
+    "It prints as a library in C does.",
+    act=lambda self, action: os.write(1, b"stepped\n"),
+    check="warning: .*printed .*'stepped'",
+)
+odd(
+    "PrintsByAnother",
+    "A program that it runs prints.",
+    begin=lambda self: subprocess.run(["echo", "a"], check=True),
+    check="warning: .*printed .*'a'",
+)
 odd("TorchFloat64", "It makes float64 torch's default.", set_up=lambda self: _torch("set_default_dtype", "float64"))
 odd("TorchSwitchedOff", "It switches autograd off.", begin=lambda self: _torch("set_grad_enabled", False))
 odd(
@@ -615,6 +680,7 @@ odd(
     set_up=lambda self: np.seterr(all="raise"),
     obs=lambda self: np.full(2, 1e-30, np.float32),
     config=("network.normalize_obs=true", "rollout.normalize_rewards=true"),
+    check="warning: .*never changed",
 )
 odd("WarningsRaise", "It makes errors of warnings.", set_up=lambda self: warnings.simplefilter("error"))
 odd("Silences", "It silences all that is printed.", set_up=lambda self: _silence())
@@ -629,7 +695,7 @@ odd(
 )
 
 
-@expect()
+@expect(check="warning: .*printed .*'made'")
 class Prints(Line):
     """It prints whatever it does."""
 
@@ -650,7 +716,7 @@ class Prints(Line):
         print("closed")
 
 
-@expect()
+@expect(check="warning: .*printed .*'still here'")
 class PrintsInThread(Line):
     """A thread of its own prints all the while."""
 
@@ -694,38 +760,64 @@ class OwnHandlers(Line):
 
 # --- how it is drawn --------------------------------------------------------------------------------------------------
 
-for name, oddity, frame, drawn in (
-    ("NoFrame", "are None", lambda env: None, FRAME + "(?=.*None)"),
-    ("TextFrame", "are text", lambda env: "x...\n", FRAME),
-    ("FloatFrame", "have colours from 0 to 1", lambda env: Line.frame(env) / 255, WORKS),
-    ("TransparentFrame", "have an alpha channel", lambda env: np.full((64, 64, 4), (*COLOUR, 255), np.uint8), WORKS),
-    ("OddFrame", "have odd sizes", lambda env: np.full((63, 61, 3), COLOUR, np.uint8), WORKS),
-    ("ListFrame", "are lists of lists of lists", lambda env: Line.frame(env).tolist(), (WORKS, FRAME)),
-    ("TensorFrame", "are tensors", lambda env: sys.modules["torch"].from_numpy(Line.frame(env)), (WORKS, FRAME)),
-    ("GrowingFrame", "grow", lambda env: Line.frame(env)[: 32 + 2 * env.steps], (WORKS, FRAME, MADE + "(?=.*size)")),
+UNDRAWN = "warning: .*cannot be drawn"
+for name, oddity, frame, drawn, check in (
+    ("NoFrame", "are None", lambda env: None, FRAME + "(?=.*None)", UNDRAWN),
+    ("TextFrame", "are text", lambda env: "x...\n", FRAME, UNDRAWN),
+    ("FloatFrame", "have colours from 0 to 1", lambda env: Line.frame(env) / 255, WORKS, "hint: .*got float64"),
+    (
+        "TransparentFrame",
+        "have an alpha channel",
+        lambda env: np.full((64, 64, 4), (*COLOUR, 255), np.uint8),
+        WORKS,
+        "hint: .*last axis.*got 4",
+    ),
+    ("OddFrame", "have odd sizes", lambda env: np.full((63, 61, 3), COLOUR, np.uint8), WORKS, ""),
+    (
+        "ListFrame",
+        "are lists of lists of lists",
+        lambda env: Line.frame(env).tolist(),
+        (WORKS, FRAME),
+        "hint: .*numpy array.*list",
+    ),
+    (
+        "TensorFrame",
+        "are tensors",
+        lambda env: sys.modules["torch"].from_numpy(Line.frame(env)),
+        (WORKS, FRAME),
+        UNDRAWN,  # as there is no torch
+    ),
+    (
+        "GrowingFrame",
+        "grow",
+        lambda env: Line.frame(env)[: 32 + 2 * env.steps],
+        (WORKS, FRAME, MADE + "(?=.*size)"),
+        "warning: .*change their size",
+    ),
 ):
-    odd(name, f"Its frames {oddity}.", render=drawn, frame=frame, report=WORKS, modes=("0",))
+    odd(name, f"Its frames {oddity}.", render=drawn, frame=frame, report=WORKS, modes=("0",), check=check)
     if drawn == WORKS:
-        odd(f"{name}Gif", f"Its frames {oddity}, and become a GIF.", frame=frame, film="gif", modes=("0",))
+        odd(f"{name}Gif", f"Its frames {oddity}, and become a GIF.", frame=frame, film="gif", modes=("0",), check=check)
 odd(
     "GreyFrame",
     "Its frames know no colours.",
     render=(WORKS, FRAME),
     frame=lambda self: np.full((64, 64), 128, np.uint8),
     colour=(128, 128, 128),
+    check="hint: .*three axes",
     report=WORKS,
     modes=("0",),
 )
 
 
-@expect(render=MADE + "(?!.*MuJoCo)(?=.*render)", report=WORKS)
+@expect(render=MADE + "(?!.*MuJoCo)(?=.*render)", report=WORKS, check="warning: .*no method render")
 class NoRender(Line):
     """It cannot be drawn."""
 
     render = gym.Env.render
 
 
-@expect(render=MADE + "(?=.*rgb_array)", report=WORKS, place=True)
+@expect(render=MADE + "(?=.*rgb_array)", report=WORKS, place=True, check="hint: .*no render mode rgb_array")
 class WindowOnly(Line):
     """It minds its render modes, and has but a window."""
 
@@ -735,7 +827,12 @@ class WindowOnly(Line):
         assert render_mode is None or render_mode in self.metadata["render_modes"], f"{render_mode} is not for me"
 
 
-@expect(render=MADE + "(?!.*MuJoCo)(?=.*the brush is dry)", report=WORKS, place=True)
+@expect(
+    render=MADE + "(?!.*MuJoCo)(?=.*the brush is dry)",
+    report=WORKS,
+    place=True,
+    check="warning: .*the brush is dry",
+)
 class RenderRaises(Line):
     """render() raises."""
 
@@ -880,7 +977,7 @@ class OnlyOne(Line):
         self.socket.close()
 
 
-@expect(warns="(?i)close")
+@expect(warns="(?i)close", check="warning: .*door is stuck.*when it was closed")
 class CloseRaises(Line):
     """close() raises: results are results, and a line says so."""
 
@@ -888,7 +985,12 @@ class CloseRaises(Line):
         raise RuntimeError("the door is stuck")
 
 
-odd("CloseHangs", "close() never ends, but the command does.", end=lambda self: time.sleep(1e6))
+odd(
+    "CloseHangs",
+    "close() never ends, but the command does.",
+    end=lambda self: time.sleep(1e6),
+    check="warning: .*has not ended",
+)
 
 
 @expect()
@@ -902,7 +1004,7 @@ class ClosesOnce(Line):
         self.closed = True
 
 
-@expect()
+@expect(check="warning: .*leaves the thread")
 class ThreadLeft(Line):
     """A thread of its own never ends."""
 
@@ -942,8 +1044,9 @@ def _nothing(self):
     pass
 
 
-odd("ProgramLeft", "It runs a program, and forgets it.", base=RunsProgram, end=_nothing, leaves_processes=True)
-odd("ChildLeft", "It forks, and forgets it.", CHILDREN, base=ForksChild, end=_nothing, leaves_processes=True)
+LEFT = {"end": _nothing, "leaves_processes": True, "check": "warning: .*leaves the process"}
+odd("ProgramLeft", "It runs a program, and forgets it.", base=RunsProgram, **LEFT)
+odd("ChildLeft", "It forks, and forgets it.", CHILDREN, base=ForksChild, **LEFT)
 
 # --- what stands in a module that is imported -------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ SAMPLE = [
     ("RunsProgram", "1", ("train",)),
     ("FloatFrameGif", "0", ("train", "render")),
     ("ImportTypeError", "0", ("train",)),
+    ("ObsAlone", "0", ("check",)),
+    ("WorkerKilled", "0", ("check",)),
 ]
 """One of each kind, so that a run of all tests stays short: `pytest -m slow` tries all, in every way."""
 
@@ -36,7 +38,9 @@ def test_each_says_in_one_line_what_is_odd():
     assert [name for name, case in CASES.items() if "\n" in case.cls.__doc__] == []
 
 
-@pytest.mark.parametrize(("name", "mode", "commands"), SAMPLE, ids=[name for name, *_ in SAMPLE])
+@pytest.mark.parametrize(
+    ("name", "mode", "commands"), SAMPLE, ids=[f"{name}-{commands[-1]}" for name, _, commands in SAMPLE]
+)
 def test_a_sample_of_odd_environments(tmp_path, name, mode, commands):
     assert deviations(name, mode, tmp_path, commands) == []
 
@@ -45,3 +49,9 @@ def test_a_sample_of_odd_environments(tmp_path, name, mode, commands):
 @pytest.mark.parametrize(("name", "mode"), [(name, mode) for name, case in CASES.items() for mode in case.modes])
 def test_every_odd_environment(tmp_path, name, mode):
     assert deviations(name, mode, tmp_path, COMMANDS) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_oddity_is_found_before_training(tmp_path, name):
+    assert deviations(name, CASES[name].modes[0], tmp_path, ("check",)) == []

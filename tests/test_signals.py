@@ -32,3 +32,15 @@ def test_a_terminal_that_is_gone_does_not_matter(monkeypatch):
         monkeypatch.setattr(os, "write", gone)
         signal.raise_signal(signal.SIGTERM)
         assert stop
+
+
+def test_what_is_forked_ends_when_it_is_told_to_at_once():
+    with stop_request():
+        for _ in range(10):
+            child = os.fork()
+            if not child:
+                signal.alarm(60)
+                signal.pause()
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM

@@ -1,0 +1,3 @@
+"""What `check` asks: by what an environment shows when chance plays, by trying it out, by Gymnasium's checkers."""
+
+__all__ = ["gymnasium", "shown", "trial", "tried"]
