@@ -164,7 +164,7 @@ def ours(trial: Trial, settings: Sequence[str]) -> tuple[float, float]:
         for _ in train(Job(config, RunWriter(run))):
             pass
         seconds = time.perf_counter() - began
-        envs = evaluation_envs(config.env)
+        envs = evaluation_envs(config.evaluated_in)
         agent = load_agent(checkpoint.load(run.checkpoint("last")), envs)
         seeds = range(FIRST_SEED_OF_EPISODES, FIRST_SEED_OF_EPISODES + EPISODES)
         with one_thread():

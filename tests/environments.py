@@ -211,6 +211,53 @@ class Echo(gym.Env[Any, Any]):
         return self.observation_space.sample(), 1.0, len(self.done) == 20, False, {}
 
 
+class Gated(Counting):
+    """A choice whose turn it is, by steps and seed, is forbidden, and not survived; `how` is how the others are told.
+
+    "method", "info"; "parts" has two choices in an action, and a mask for each; of what is wrong, "nothing" allows
+    nothing in the second step, "short" has a number too few, "half" is not sure, "silent" says nothing after the reset.
+    """
+
+    def __init__(self, how: str = "info", length: int = 20, render_mode: str | None = None) -> None:
+        super().__init__(length, render_mode)
+        self.how, self.choices = how, (2, 3) if how == "parts" else (4,)
+        self.action_space = gym.spaces.MultiDiscrete([2, 3]) if how == "parts" else gym.spaces.Discrete(4)
+        if how == "method":
+            self.action_masks = self.mask
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        obs, _ = super().reset(seed=seed)
+        return obs, self.told()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        for part, mask in zip(np.ravel(action), self.masks(), strict=True):
+            assert mask[part], "forbidden"
+        obs, reward, *ended, _ = super().step(action)
+        return obs, reward, *ended, {} if self.how == "silent" else self.told()
+
+    def masks(self) -> list[Any]:
+        turn = self.steps + self.seed_mark
+        return [np.arange(choices) != turn % choices for choices in self.choices]
+
+    def mask(self) -> Any:
+        return [bool(allowed) for allowed in self.masks()[0]]
+
+    def told(self) -> dict[str, Any]:
+        mask = self.masks()[0].astype(np.int8)
+        match self.how:
+            case "method":
+                return {}
+            case "parts":
+                return {"action_mask": tuple(self.masks())}
+            case "nothing" if self.steps == 2:
+                mask[:] = 0
+            case "short":
+                mask = mask[1:]
+            case "half":
+                mask = mask * 0.5
+        return {"action_mask": mask}
+
+
 def register() -> None:
     """Make the environments known to Gymnasium."""
     gym.register("Counting-v0", Counting)
@@ -225,5 +272,6 @@ def register() -> None:
     gym.register("Broken-v0", Broken)
     gym.register("Chance-v0", Chance)
     gym.register("Informed-v0", Informed)
+    gym.register("Gated-v0", Gated)
     gym.register("Unbuilt-v0", Unbuilt)
     gym.register("Unimportable-v0", Unimportable)

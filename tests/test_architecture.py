@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "ppocli"
 # From the ground up: a room imports from lower floors only.
 FLOORS = [
     {"ppocli", "errors"},
-    {"seeds", "files", "signals", "guests", "cores"},
+    {"seeds", "files", "signals", "guests", "cores", "starter"},
     {"children", "device"},
     {"config"},
     {"envs"},
@@ -168,6 +168,12 @@ def test_help_loads_nothing_heavy():
     text, loaded = loaded_by("--help")
     assert "random-baseline" in text
     assert not loaded & {"torch", "numpy", "gymnasium", "scipy", "pydantic", "yaml", "imageio", "safetensors", "rich"}
+
+
+def test_checking_an_environment_loads_no_torch():
+    text, loaded = loaded_by("check-env", "CartPole-v1", "--json")
+    assert '"env_id": "CartPole-v1"' in text
+    assert not loaded & {"torch", "matplotlib", "scipy"}
 
 
 def test_listing_runs_loads_no_torch_and_no_gymnasium(tmp_path):

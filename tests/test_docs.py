@@ -128,7 +128,7 @@ def test_the_readme_leads_to_every_page_and_some_page_shows_every_picture():
 @pytest.mark.parametrize("page", PAGES)
 def test_every_key_that_is_named_exists(page):
     sections = "|".join(name for name in Config.model_fields if name != "algorithm")
-    for name in re.findall(rf"(?<![\w/.-])(?:{sections})\.(?!py\b)[a-z]\w+", PAGES[page]):
+    for name in re.findall(rf"(?<![\w/.-])(?:{sections})\.(?!(?:py|json)\b)[a-z]\w+", PAGES[page]):
         assert name in KEYS or name in RENAMED, f"{page}: {name}"
 
 

@@ -69,6 +69,7 @@ def test_mountain_car_continuous_is_learned(ppocli):
     assert greedy_return(ppocli, "mountain_car_continuous", "--stop-when-solved") >= 90
 
 
+@pytest.mark.slow
 def test_lunar_lander_is_learned(ppocli):
     """Solved is a mean of 200, but on other episodes than these."""
     assert greedy_return(ppocli, "lunar_fast", "--stop-when-solved") >= 180

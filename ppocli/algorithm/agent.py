@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ppocli.algorithm.distributions import distribution_of
-from ppocli.algorithm.networks import make_network
+from ppocli.algorithm.networks import make_actor, make_critic
 from ppocli.algorithm.normalize import ObsNormalizer
 from ppocli.config.models import NetworkConfig
 from ppocli.envs.api import ActionSpec, ObsSpec
@@ -31,9 +31,9 @@ class Agent(nn.Module):
     ) -> None:
         super().__init__()
         self.distribution = distribution_of(action_spec, config.log_std_init)
-        self.normalizer = ObsNormalizer(obs_spec.shape) if config.normalize_obs else None
-        self.actor = make_network(obs_spec, self.distribution.num_outputs, 0.01, config, generator)
-        self.critic = make_network(obs_spec, 1, 1.0, config, generator)
+        self.normalizer = ObsNormalizer(obs_spec) if config.normalize_obs else None
+        self.actor = make_actor(obs_spec, self.distribution.num_outputs, config, generator)
+        self.critic = make_critic(obs_spec, config, generator)
 
     @property
     def policy(self) -> nn.Module:

@@ -110,23 +110,69 @@ class MLP(Network):
         return F.linear(inputs[-1], **self._weights[-1]), forward, backward
 
 
+FORBIDDEN = -1e8
+"""The logit of what is not allowed: its probability is 0 to the last bit, and no product with it is NaN."""
+
+
+class Masked(Network):
+    """Another network, which does not see the mask at the end of an observation, `num_masked` numbers.
+
+    With `forbids` its outputs are logits, a number of the mask for each, and what it says is not allowed is FORBIDDEN:
+    a constant, so that nothing of any gradient comes of it. arXiv:2006.14171.
+    """
+
+    def __init__(self, network: Network, num_masked: int, *, forbids: bool) -> None:
+        super().__init__(network)
+        self._num_masked, self._forbids = num_masked, forbids
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Return the outputs (B, num_outputs) at obs (B, size + num_masked)."""
+        return self._masked(self[0](obs[..., : -self._num_masked]), obs)
+
+    def linearized(self, obs: Tensor) -> tuple[Tensor, Forward, Backward]:
+        """Do what `Network.linearized` does; distributions ask for no derivative of what has a probability of 0."""
+        outputs, forward, backward = cast("Network", self[0]).linearized(obs[..., : -self._num_masked])
+        return self._masked(outputs, obs), forward, backward
+
+    def _masked(self, outputs: Tensor, obs: Tensor) -> Tensor:
+        return outputs.masked_fill(obs[..., -self._num_masked :] == 0, FORBIDDEN) if self._forbids else outputs
+
+
 def _gradient_of(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None, "an optimizer makes gradients to add to"
     return parameter.grad
 
 
-def make_network(
-    spec: ObsSpec, num_outputs: int, head_gain: float, config: NetworkConfig, generator: torch.Generator | None
+def make_actor(spec: ObsSpec, num_outputs: int, config: NetworkConfig, generator: torch.Generator | None) -> Network:
+    """Return a network from observations (B, *spec.shape) to (B, num_outputs), what an action's distribution takes."""
+    network = _make_network(spec, num_outputs, 0.01, config.hidden_sizes, config, generator)
+    return Masked(network, spec.num_masked, forbids=True) if spec.num_masked else network
+
+
+def make_critic(spec: ObsSpec, config: NetworkConfig, generator: torch.Generator | None) -> Network:
+    """Return a network from observations (B, *spec.shape) to values (B, 1)."""
+    sizes = config.hidden_sizes if config.critic_hidden_sizes is None else config.critic_hidden_sizes
+    network = _make_network(spec, 1, 1.0, sizes, config, generator)
+    return Masked(network, spec.num_masked, forbids=False) if spec.num_masked else network
+
+
+def _make_network(
+    spec: ObsSpec,
+    num_outputs: int,
+    head_gain: float,
+    hidden_sizes: Sequence[int],
+    config: NetworkConfig,
+    generator: torch.Generator | None,
 ) -> Network:
-    """Return a network from observations (B, *spec.shape) to (B, num_outputs).
+    """Return a network from observations, without a mask, to (B, num_outputs).
 
     With `init: orthogonal` weights are orthogonal with gain √2, the last layer's with `head_gain`, and biases are zero;
     with `uniform` all are drawn from ±1/√inputs, as PyTorch does by itself. All randomness comes from `generator`.
     """
     match spec:
         case Vector():
-            sizes = itertools.pairwise((spec.size, *config.hidden_sizes, num_outputs))
-            gains = (*(sqrt(2) for _ in config.hidden_sizes), head_gain)
+            sizes = itertools.pairwise((spec.size, *hidden_sizes, num_outputs))
+            gains = (*(sqrt(2) for _ in hidden_sizes), head_gain)
             layers = [_linear(*size, gain, config.init, generator) for size, gain in zip(sizes, gains, strict=True)]
             return MLP(layers, ACTIVATIONS[config.activation])
 

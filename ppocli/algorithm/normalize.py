@@ -1,11 +1,11 @@
 """Inputs and rewards of ordinary size: running statistics, and what is scaled by them."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from ppocli.envs.api import ObsSpec
 
 OBS_LIMIT = 10.0
 RESOLUTION = 1e-6  # of the mean: a smaller standard deviation is the rounding of float32, and no spread at all
@@ -45,30 +45,36 @@ class RunningStatistics(nn.Module):
 
 
 class ObsNormalizer(nn.Module):
-    """Observations (..., *shape) less their running mean, over their running standard deviation, clipped at ± 10.
+    """Observations (..., *spec.shape) less their running mean, over their running standard deviation, clipped at ± 10.
 
-    What observations are shifted and divided by is kept from one change of the statistics to the next: a rollout asks
-    for it in each of its steps.
+    A mask stays as it is. What observations are shifted and divided by is kept from one change of the statistics to the
+    next: a rollout asks for it in each of its steps.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, shape: Sequence[int]) -> None:
+    def __init__(self, spec: ObsSpec) -> None:
         super().__init__()
-        self.statistics = RunningStatistics(*shape)
+        self._size, self._has_mask = spec.size, spec.num_masked > 0
+        self.statistics = RunningStatistics(spec.size)
         self._take_over()
         hook = self.register_load_state_dict_post_hook  # which PyTorch has left without types
         hook(lambda module, _: module._take_over())  # type: ignore[no-untyped-call]
 
     def learn(self, obs: Tensor) -> None:
-        """Let observations (..., *shape) count."""
-        self.statistics.add(obs)
+        """Let observations (..., *spec.shape) count."""
+        self.statistics.add(obs[..., : self._size])
         self._take_over()
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return normalised observations; the statistics stay as they are."""
-        return ((obs - self.mean) / self.std).clamp(-OBS_LIMIT, OBS_LIMIT)
+        if self._has_mask:
+            return torch.cat([self._scaled(obs[..., : self._size]), obs[..., self._size :]], -1)
+        return self._scaled(obs)
+
+    def _scaled(self, numbers: Tensor) -> Tensor:
+        return ((numbers - self.mean) / self.std).clamp(-OBS_LIMIT, OBS_LIMIT)
 
     def _take_over(self) -> None:
         self.register_buffer("mean", self.statistics.mean.float(), persistent=False)

@@ -20,6 +20,7 @@ def evaluate_command(
     seed: options.EpisodesSeed = 0,
     sampled: options.Stochastic = False,
     target_return: Annotated[float | None, option("--target RETURN", "What counts as solved, if not the own.")] = None,
+    overrides: Annotated[list[str] | None, option("--set KEY=VALUE", "Another env.kwargs.NAME. Repeatable.")] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     imports: options.Import = None,
     as_json: options.Json = False,
@@ -29,16 +30,18 @@ def evaluate_command(
     Both play the same episodes, which no training run has seen.
     """
     with importing():
-        from ppocli.config.load import parse_config
+        from ppocli.config.load import measured_otherwise, parse_config
         from ppocli.evaluation.results import evaluate_checkpoint
         from ppocli.files import is_writable
         from ppocli.views import console, results
     saved, run = _found(target, runs_dir, imports)
+    saved = replace(saved, config=measured_otherwise(saved.config, overrides or ()))
+    output = None if run is None else run.evaluation_in(saved.config.evaluated_in)
     if run is not None and not is_writable(run.path):
-        console.info(f"warning: the run is read-only: not written to {run.evaluation}")
+        console.info(f"warning: the run is read-only: not written to {output}")
         run = None
-    elif run is not None and run.info.code_now:
-        name = run.evaluation.name
+    elif output is not None and run.info.code_now:
+        name = output.name
         console.info(f"warning: the task's code is another than in training: its result is kept apart, in {name}")
     if target_return is not None:
         asked = saved.config.changed("train", target_return=target_return)
@@ -52,11 +55,12 @@ def evaluate_command(
         console.as_json(result)
         return
     console.out.print(console.short_path(saved.path))
-    console.out.print(f"{num_episodes} unseen episodes of {saved.config.env.id}, seed {seed}")
+    otherwise = f", {' '.join(overrides)}" if overrides else ""
+    console.out.print(f"{num_episodes} unseen episodes of {saved.config.env.id}, seed {seed}{otherwise}")
     agent = "agent, stochastic" if sampled else "agent, greedy"
     results.statistics({agent: result, "random policy": result.random_baseline})
     if run is not None:
-        console.info(f"written to {run.evaluation}")
+        console.info(f"written to {output}")
 
 
 def _found(target: str, runs_dir: Path, imports: list[str] | None) -> tuple[Any, Any]:
@@ -120,7 +124,9 @@ def render_command(
     ] = False,
     random_actions: Annotated[bool, option("--random", "Watch random actions; takes --config.")] = False,
     config: Annotated[str | None, option("--config FILE|PRESET", "With --random: what to play.")] = None,
-    overrides: Annotated[list[str] | None, option("--set KEY=VALUE", "With --random: override a key.")] = None,
+    overrides: Annotated[
+        list[str] | None, option("--set KEY=VALUE", "Another env.kwargs.NAME; with --random, any key.")
+    ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     imports: options.Import = None,
     as_json: options.Json = False,
@@ -129,11 +135,10 @@ def render_command(
 
     A video needs no display; --human opens a window.
     """
-    _refuse_mixtures(target, config, overrides, random_actions=random_actions)
-    if learning and (random_actions or human or sampled or num_episodes > 1):
-        raise UsageError(
-            "render --learning writes one greedy episode; it takes no --random, --human, --stochastic, --episodes"
-        )
+    _refuse_mixtures(target, config, random_actions=random_actions)
+    if learning and (random_actions or human or sampled or overrides or num_episodes > 1):
+        takes_no = "it takes no --random, --human, --stochastic, --episodes, --set"
+        raise UsageError(f"render --learning writes one greedy episode; {takes_no}")
     if human and output is not None:
         raise UsageError("--human shows a window and --output writes a file; choose one")
     if learning:
@@ -141,7 +146,7 @@ def render_command(
         return
     here = Path.cwd()  # before what is imported may go elsewhere
     with importing():
-        from ppocli.config.load import load_config
+        from ppocli.config.load import load_config, measured_otherwise
         from ppocli.pictures import films
         from ppocli.records.run import baseline_folder
         from ppocli.views import console
@@ -152,7 +157,7 @@ def render_command(
         folder, stem = baseline_folder(runs_dir, settings.env.id) / "videos", "random"
     else:
         saved, run = _found(target, runs_dir, imports)
-        settings = saved.config
+        settings = measured_otherwise(saved.config, overrides or ())
         folder = here if run is None else run.path / "videos"
         stem = f"{saved.path.stem}-stochastic" if sampled else saved.path.stem
     video = None if human else output or folder / f"{stem}-seed{seed}.mp4"
@@ -160,7 +165,7 @@ def render_command(
         films.check_display()
     else:
         check_output(video, films.FORMATS)
-    episodes = _play(saved, settings.env, video, num_episodes, seed, sampled)
+    episodes = _play(saved, settings.evaluated_in, video, num_episodes, seed, sampled)
     if as_json:
         console.as_json({"video": video, "episodes": episodes})
         return
@@ -170,16 +175,14 @@ def render_command(
         console.out.print(f"video: {console.short_path(video)}")
 
 
-def _refuse_mixtures(
-    target: str | None, config: str | None, overrides: list[str] | None, *, random_actions: bool
-) -> None:
+def _refuse_mixtures(target: str | None, config: str | None, *, random_actions: bool) -> None:
     """Raise UsageError unless it is either an agent that plays, or chance in the environment of a config."""
     if random_actions and (config is None or target is not None):
         raise UsageError("render --random takes --config FILE|PRESET and no RUN")
     if not random_actions and target is None:
         raise UsageError("render takes a RUN or CHECKPOINT, or else --random with --config FILE|PRESET")
-    if not random_actions and (config is not None or overrides):
-        raise UsageError("a RUN or CHECKPOINT has its own config; --config and --set go with --random")
+    if not random_actions and config is not None:
+        raise UsageError("a RUN or CHECKPOINT has its own config; --config goes with --random")
 
 
 def _render_learning(
@@ -221,7 +224,7 @@ def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int
 
     with closing(drawn_envs(env, "rgb_array" if video else "human")) as envs:
         if saved is None:
-            policy = play.random(envs.action_spec)
+            policy = play.random(envs.action_spec, envs.obs_spec.num_masked)
         else:
             policy = (play.stochastic if sampled else play.greedy)(load_agent(saved, envs))
         seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import tempfile
 import threading
 import tomllib
 import warnings
@@ -18,6 +19,8 @@ import typer
 from ppocli.errors import PpocliError, PpocliWarning, UsageError
 from ppocli.guests import IMPORTED
 from ppocli.signals import SIGPIPE, end_at_once, handling
+
+_MOST_PRINTED = 10_000_000  # bytes that are looked at
 
 
 def fail(message: str, exit_code: int, frames: str = "") -> int:
@@ -128,6 +131,27 @@ def _stdout_for_results() -> Iterator[None]:
                     os.dup2(descriptor, stdout.fileno())
                 os.close(descriptor)
                 results.close()
+
+
+@contextmanager
+def what_is_printed() -> Iterator[Callable[[], str]]:
+    """Within the block keep what environments, or programs of theirs, print; yield what returns it so far."""
+    before, descriptor = sys.stdout, os.dup(1)
+    with tempfile.TemporaryFile("a+b") as kept, os.fdopen(os.dup(kept.fileno()), "w", errors="replace") as stdout:
+
+        def printed() -> str:
+            stdout.flush()
+            kept.seek(0)  # for reading: what is written goes to the end
+            return kept.read(_MOST_PRINTED).decode(errors="replace")
+
+        os.dup2(kept.fileno(), 1)
+        sys.stdout = stdout
+        try:
+            yield printed
+        finally:
+            sys.stdout = before
+            os.dup2(descriptor, 1)
+            os.close(descriptor)
 
 
 def imports_of(named: Sequence[str] | None) -> list[str]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -16,12 +16,20 @@ from ppocli.errors import PpocliError, UsageError
 from ppocli.guests import import_modules
 from ppocli.signals import StopRequest, end_in_order, ending_after, handling, stop_request
 
+if TYPE_CHECKING:
+    from ppocli.config.models import Config
+    from ppocli.records.info import Command
+    from ppocli.training.job import Job
+
+_from = option("--from RUN", "Begin with the agent of a run or checkpoint.", autocompletion=options.complete_run)
 _resume = option("--resume RUN", "Resume a run that was stopped, or killed.", autocompletion=options.complete_run)
 
 
 def train_command(
     config: options.OptionalConfig = None,
     resume: Annotated[str | None, _resume] = None,
+    begin_from: Annotated[str | None, _from] = None,
+    keep_optimizer: Annotated[bool, option("--keep-optimizer", "With --from: go on with its optimizer, too.")] = False,
     overrides: options.Set = None,
     algorithm: Annotated[str | None, option("--algorithm NAME", "ppo, vpg, npg or trpo; overrides algorithm.")] = None,
     seed: Annotated[int | None, option("--seed N", "Overrides train.seed.", min=0)] = None,
@@ -46,11 +54,15 @@ def train_command(
     """
     if resume is None and config is None:
         raise UsageError("Missing option '--config' (or '--resume', to resume a run); ppocli train --help tells more")
-    if resume is not None and (config or algorithm or seeds or name or stop_when_solved or seed is not None):
-        takes_no = "it takes no --config, --algorithm, --seed, --seeds, --name or --stop-when-solved"
+    if resume is not None and (
+        config or algorithm or seeds or name or stop_when_solved or begin_from or seed is not None
+    ):
+        takes_no = "it takes no --config, --from, --algorithm, --seed, --seeds, --name or --stop-when-solved"
         raise UsageError(f"--resume continues a run as it began; {takes_no}")
     if allow_inexact and resume is None:
         raise UsageError("--allow-inexact goes with --resume")
+    if keep_optimizer and begin_from is None:
+        raise UsageError("--keep-optimizer goes with --from")
     if seed is not None and seeds is not None:
         raise UsageError("--seed trains one run and --seeds several; choose one")
     if jobs is not None and seeds is None:
@@ -65,6 +77,8 @@ def train_command(
         imports_of(imports),
         quiet,
         as_json,
+        begin_from,
+        keep_optimizer,
     )
     if seeds is not None:
         _train_several(launch, seeds, jobs)
@@ -83,6 +97,21 @@ class Launch:
     imports: list[str]
     quiet: bool
     as_json: bool
+    begin_from: str | None
+    keep_optimizer: bool
+
+    def job(self, config: "Config", command: "Command", workers: int | None = None) -> "Job":
+        """Return the job of training a new run. Raises UsageError, CheckpointError."""
+        from ppocli.records import catalog, checkpoint
+        from ppocli.training.job import Origin, new_job
+
+        job = new_job(
+            config, command, self.runs_dir, self.name, stop_when_solved=self.stop_when_solved, workers=workers
+        )
+        if self.begin_from is None:
+            return job
+        path, _ = catalog.find_checkpoint(self.begin_from, self.runs_dir)
+        return replace(job, origin=Origin(checkpoint.load(path), self.keep_optimizer))
 
 
 def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexact: bool) -> NoReturn:
@@ -91,13 +120,12 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         from ppocli.config.load import load_config
         from ppocli.envs import make
         from ppocli.records import catalog, info
-        from ppocli.training.job import new_job
         from ppocli.training.resume import moved_schedules, resume_job
 
         command = info.command_of(sys.argv, launch.config, launch.overrides)
         if resume is None:
             settings = load_config(launch.config, launch.overrides, seed)
-            job = new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=launch.stop_when_solved)
+            job = launch.job(settings, command)
         else:
             job = resume_job(catalog.find_run(resume, launch.runs_dir), command, allow_inexact=allow_inexact)
         import_modules(launch.imports)
@@ -140,7 +168,6 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     with importing():
         from ppocli.config.load import load_config
         from ppocli.records.info import command_of
-        from ppocli.training.job import new_job
         from ppocli.training.outcome import follow
         from ppocli.training.seeds import Failure, Message, over_seeds, parse_seeds, share_out, train_seeds
         from ppocli.views import progress, results
@@ -149,11 +176,7 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     shared = load_config(launch.config, launch.overrides)
     import_modules(launch.imports)
     at_a_time, workers = share_out(shared, len(numbers), jobs)
-    ends = launch.stop_when_solved
-    each = [
-        new_job(settings, command, launch.runs_dir, launch.name, stop_when_solved=ends, workers=workers)
-        for settings in (shared.changed("train", seed=number) for number in numbers)
-    ]
+    each = [launch.job(shared.changed("train", seed=number), command, workers) for number in numbers]
     ended: dict[int, Message] = {}
     with stop_request() as stop, progress.SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:
         messages = train_seeds(each, at_a_time, imports=launch.imports, should_stop=stop.__bool__)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from yaml.constructor import ConstructorError
 
-from ppocli.config.models import ALGORITHMS, KEYS, RENAMED, Config, EnvConfig, by_todays_names
+from ppocli.config.models import ALGORITHMS, KEYS, RENAMED, Config, EnvConfig, as_it_was, by_todays_names
 from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Given, Schedule
 from ppocli.errors import UsageError
 
@@ -50,7 +50,21 @@ def config_path(name: str) -> Path:
 
 def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
     """Read the config that `--config`, `--set` and `--seed` describe. Raises UsageError."""
-    path = config_path(name)
+    seeded = [] if seed is None else [f"train.seed={seed}"]
+    return _with_overrides(_read(config_path(name), name), name, [*overrides, *seeded])
+
+
+def default_config(env_id: str, overrides: Sequence[str] = ()) -> Config:
+    """Return what a task that nothing is known of is trained with, changed as `--set` would. Raises UsageError."""
+    return _with_overrides({"env": {"id": env_id}}, "env.id", overrides)
+
+
+def load_stored_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the config that a run has stored, of any version, changed as `--set` would. Raises UsageError."""
+    return _with_overrides(as_it_was(_read(path, str(path))), str(path), overrides)
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -61,12 +75,13 @@ def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = Non
     if not isinstance(values, dict):
         raise UsageError(f"{name}: a config is a mapping with some of {', '.join(Config.model_fields)}")
     # A section with nothing below its name is an empty one.
-    values = by_todays_names({name: {} if section is None else section for name, section in values.items()})
+    return by_todays_names({name: {} if section is None else section for name, section in values.items()})
+
+
+def _with_overrides(values: dict[str, Any], name: str, overrides: Sequence[str]) -> Config:
     for override in overrides:
         _apply_override(values, override)
-    if seed is not None:
-        _apply_override(values, f"train.seed={seed}")
-    config = parse_config(values, str(name))
+    config = parse_config(values, name)
     for override in overrides:
         _refuse_another_algorithms(override.partition("=")[0], config.algorithm)
     return config
@@ -103,8 +118,25 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         target[parent] = dict(value)
         target = target[parent]
     target[last] = parse_yaml(text, f"--set {key}")
-    if whole == "env.kwargs":
+    if whole in ("env.kwargs", "evaluation.env_kwargs"):
         target[last] = _given(target[last])
+
+
+def measured_otherwise(config: Config, overrides: Sequence[str]) -> Config:
+    """Return the config of a trained agent that is to be measured in another form of its task. Raises UsageError."""
+    values = config.as_written()
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if key == "env.max_episode_steps":
+            _apply_override(values, override)
+        elif key.startswith("env.kwargs."):  # which those of the evaluation replace
+            _apply_override(values, f"evaluation.env_kwargs.{key.removeprefix('env.kwargs.')}{separator}{value}")
+        else:
+            raise UsageError(
+                f"--set {key}: an agent stays as it was trained; here only env.kwargs.NAME and "
+                "env.max_episode_steps may be set"
+            )
+    return parse_config(values, "--set") if overrides else config
 
 
 def _refuse_another_algorithms(key: str, algorithm: str) -> None:

@@ -34,16 +34,30 @@ class EnvConfig(values.Section):
     """The Gymnasium id of the task."""
     kwargs: Annotated[values.EnvKwargs, Key("env_kwargs")] = {}  # noqa: RUF012 - copied
     """Arguments of the environment."""
+    wrappers: Annotated[values.Wrappers, Key("env_wrapper")] = ()
+    """What is put around the environment, one around the other: Gymnasium's wrappers, or module:Class; with
+    `training_only` not in evaluations."""
     max_episode_steps: Annotated[values.Count | None, Key("TimeLimit")] = None
     """Env steps after which an episode is truncated; null for the task's own limit, or 10,000 where it has none."""
     info_keys: Annotated[values.InfoKeys, Key("Monitor info_keywords", same_experiment=True)] = ("is_success",)
     """Numbers in the info of an episode's last step that are logged, and averaged by evaluate."""
+    action_masks: Annotated[values.Switch, Key("MaskablePPO")] = True
+    """Whether actions that the environment says are not allowed are never taken."""
     num_envs: Annotated[int, values.whole_number(1, 10_000), Key("n_envs")] = 8
     """Copies of the environment that play side by side."""
+    single_instance: Annotated[values.Switch, Key()] = False
+    """Never make a second one, as of a simulator with a port: training and evaluations take turns; num_envs is 1."""
     backend: Annotated[Literal["gymnasium", "envpool"], Key()] = "gymnasium"
     """What steps them: Gymnasium, or EnvPool's threads of C++ (an extra)."""
     workers: Annotated[values.Workers, Key(may_change=True, same_experiment=True)] = "auto"
     """Processes that share the environments with the main one."""
+
+
+class EvaluationConfig(values.Section):
+    """What is otherwise wherever the agent is measured or watched: evaluations, solved checks, baselines, films."""
+
+    env_kwargs: Annotated[values.EnvKwargs, Key()] = {}  # noqa: RUF012 - copied
+    """Arguments of the environment that replace those of training, or are added to them."""
 
 
 class NetworkConfig(values.Section):
@@ -51,6 +65,8 @@ class NetworkConfig(values.Section):
 
     hidden_sizes: Annotated[values.HiddenSizes, Key("net_arch")] = (64, 64)
     """Units of each hidden layer."""
+    critic_hidden_sizes: Annotated[values.HiddenSizes | None, Key("net_arch vf")] = None
+    """Units of each of the critic's hidden layers; null for as many as the actor has."""
     activation: Annotated[Literal["tanh", "relu", "elu", "gelu", "silu"], Key("activation_fn")] = "tanh"
     """What each hidden layer ends with."""
     init: Annotated[Literal["orthogonal", "uniform"], Key("ortho_init")] = "orthogonal"
@@ -148,6 +164,10 @@ class TrainConfig(values.Section):
     """Env steps from one evaluation of the greedy policy to the next."""
     eval_episodes: Annotated[int, values.whole_number(1, 10_000), Key("EvalCallback n_eval_episodes")] = 20
     """Episodes of such an evaluation."""
+    patience: Annotated[values.Count | None, Key("StopTrainingOnNoModelImprovement", may_change=True)] = None
+    """Evaluations in a row without a better one after which training ends; null for no end but its own."""
+    max_seconds: Annotated[values.Positive | None, Key(may_change=True, same_experiment=True)] = None
+    """Seconds of training after which it ends, with the iteration that is under way; null for no such limit."""
     checkpoint_interval: Annotated[
         values.Count, Key("CheckpointCallback save_freq", may_change=True, same_experiment=True)
     ] = 100_000
@@ -177,6 +197,14 @@ class Config(values.Section):
     npg: NPGConfig = NPGConfig()
     trpo: TRPOConfig = TRPOConfig()
     train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def evaluated_in(self) -> EnvConfig:
+        """The task as the agent is measured and watched in it."""
+        lasting = tuple(wrapper for wrapper in self.env.wrappers if not wrapper.get("training_only"))
+        kwargs = self.env.kwargs | self.evaluation.env_kwargs
+        return self.env.model_copy(update={"kwargs": kwargs, "wrappers": lasting})
 
     @property
     def batch_size(self) -> int:
@@ -228,12 +256,26 @@ class Config(values.Section):
         return self
 
     @model_validator(mode="after")
-    def _network_is_small(self) -> "Config":
-        weights = sum(inputs * outputs for inputs, outputs in itertools.pairwise(self.network.hidden_sizes))
-        if weights > MAX_WEIGHTS:
+    def _has_one_instance(self) -> "Config":
+        env = self.env
+        if env.single_instance and (env.num_envs > 1 or env.workers not in ("auto", 0) or env.backend != "gymnasium"):
             raise ValueError(
-                f"network.hidden_sizes: {weights:,} weights between them; at most {MAX_WEIGHTS:,} are allowed"
+                "env.single_instance: goes with env.num_envs: 1, env.backend: gymnasium and no env.workers"
             )
+        if env.single_instance and self.evaluated_in != env:
+            raise ValueError(
+                "env.single_instance: takes no evaluation.env_kwargs, and no wrapper that is training_only"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _network_is_small(self) -> "Config":
+        for name in ("hidden_sizes", "critic_hidden_sizes"):
+            weights = sum(inputs * units for inputs, units in itertools.pairwise(getattr(self.network, name) or ()))
+            if weights > MAX_WEIGHTS:
+                raise ValueError(
+                    f"network.{name}: {weights:,} weights between them; at most {MAX_WEIGHTS:,} are allowed"
+                )
         return self
 
     @model_validator(mode="after")
@@ -293,3 +335,12 @@ def by_todays_names(written: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(source, dict) and key in source and isinstance(target, dict) and key not in target:
             found[section] = target | {key: source.pop(key)}
     return found
+
+
+def as_it_was(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config that a run has stored with the keys that there were not yet, as what was done without them."""
+    before = {"env": {"action_masks": False}}
+    return {
+        name: before.get(name, {}) | section if isinstance(section, dict) else section
+        for name, section in written.items()
+    }

@@ -54,10 +54,25 @@ class Given(str):
 
 
 def _check_env_kwargs(value: Any) -> dict[str, Any]:
+    checked = _check_arguments(value)
+    if "render_mode" in checked:
+        raise ValueError("must not set render_mode: training never draws, and `ppocli render` chooses its own")
+    return checked
+
+
+def _check_wrappers(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of wrappers, such as [{id: FrameStackObservation, stack_size: 4}]")
+    for wrapper in value:
+        _check_arguments(wrapper)
+        if not isinstance(wrapper.get("id"), str) or not isinstance(wrapper.get("training_only", False), bool):
+            raise ValueError("must have for each wrapper an id, a text, and perhaps training_only, true or false")
+    return tuple(value)
+
+
+def _check_arguments(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) and key.isidentifier() for key in value):
         raise ValueError("must be a mapping of argument names to values")
-    if "render_mode" in value:
-        raise ValueError("must not set render_mode: training never draws, and `ppocli render` chooses its own")
     for key, item in value.items():
         if not all(leaf is None or isinstance(leaf, bool | str) or _is_number(leaf) for leaf in leaves(item)):
             kinds = "numbers, true or false, null, text, and lists and mappings of these"
@@ -96,6 +111,9 @@ EnvId = Annotated[
     ),
 ]
 EnvKwargs = Annotated[dict[str, Any], BeforeValidator(_check_env_kwargs)]
+Wrapper = dict[str, Any]
+"""The `id` of a class, whether it is `training_only`, and its arguments."""
+Wrappers = Annotated[tuple[Wrapper, ...], BeforeValidator(_check_wrappers)]
 InfoKeys = Annotated[
     tuple[str, ...],
     _must_be(

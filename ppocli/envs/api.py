@@ -10,14 +10,19 @@ from numpy.typing import DTypeLike, NDArray
 
 @dataclass(frozen=True)
 class Vector:
-    """An observation is so many real numbers."""
+    """An observation is so many real numbers, and after them, where some actions are not always allowed, a mask.
+
+    A mask has a number for each choice that there is, 1 for what is allowed now and 0 for what is not. It is a part of
+    what an environment shows, and goes wherever that goes; networks, all but a policy's outputs, see the rest alone.
+    """
 
     size: int
     dtype: DTypeLike = np.float32
+    num_masked: int = 0  # length of the mask
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.size,)
+        return (self.size + self.num_masked,)
 
 
 ObsSpec = Vector
@@ -60,13 +65,6 @@ class Continuous:
 ActionSpec = Discrete | MultiDiscrete | Continuous
 
 
-class Observations(NamedTuple):
-    """What N environments show."""
-
-    obs: NDArray[Any]  # (N, *obs_spec.shape)
-    action_masks: NDArray[np.bool_] | None = None  # (N, choices): which actions are allowed; None where all always are
-
-
 class Step(NamedTuple):
     """What one action in each of N environments led to, before any reset."""
 
@@ -74,7 +72,6 @@ class Step(NamedTuple):
     rewards: NDArray[np.float64]  # (N,)
     terminated: NDArray[np.bool_]  # (N,): the task itself ended the episode
     truncated: NDArray[np.bool_]  # (N,): a time limit ended the episode, and its value lives on
-    action_masks: NDArray[np.bool_] | None = None  # (N, choices): which actions are allowed; None where all always are
     infos: NDArray[np.float64] | None = None  # (N, len(info_keys)): the last ones of episodes, or NaN
 
 
@@ -90,8 +87,8 @@ class VectorEnv(Protocol):
     limit_is_assumed: bool  # as neither task nor config has one
     reward_threshold: float | None  # the mean return at which its makers call it solved, None where they name none
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
-        """Start an episode with its seed in each of the environments `indices`; return what all environments show.
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[Any]:
+        """Start an episode with its seed in each of the environments `indices`; return what all N show.
 
         An episode depends on nothing but its seed and its actions.
         """

@@ -9,7 +9,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv as Dynamic
 from numpy.typing import NDArray
 
 from ppocli.config.models import EnvConfig
-from ppocli.envs.api import ActionSpec, Discrete, Observations, ObsSpec, Step, Vector
+from ppocli.envs.api import ActionSpec, Discrete, ObsSpec, Step, Vector
 
 
 class CartPoleVectorEnv:
@@ -28,7 +28,7 @@ class CartPoleVectorEnv:
     @staticmethod
     def covers(config: EnvConfig) -> bool:
         """Whether this is the environment that `config` describes."""
-        return config.id == CartPoleVectorEnv.env_id and not config.kwargs
+        return config.id == CartPoleVectorEnv.env_id and not config.kwargs and not config.wrappers
 
     def __init__(self, num_envs: int, max_episode_steps: int | None = None) -> None:
         self.num_envs = num_envs
@@ -39,14 +39,14 @@ class CartPoleVectorEnv:
         self._dynamics.reset()
         self._playing = np.zeros(num_envs, dtype=bool)
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[Any]:
         state = self._dynamics.state
         for index, seed in zip(indices, seeds, strict=True):
             rng, _ = gym.utils.seeding.np_random(seed)
             state[:, index] = rng.uniform(-0.05, 0.05, size=4)  # as `reset` of Gymnasium's single environment does
         self._dynamics.steps[list(indices)] = 0
         self._playing[list(indices)] = True
-        return Observations(state.T.astype(np.float32))
+        return np.asarray(state.T, np.float32)
 
     def step(self, actions: NDArray[Any]) -> Step:
         waiting = np.flatnonzero(~self._playing)

@@ -15,7 +15,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from ppocli import children
@@ -52,7 +51,7 @@ def row_of(envs: GymnasiumVectorEnv) -> np.dtype[Any]:
 class Share:
     """What a worker is told: which environments, and where it finds what concerns them."""
 
-    spec: bytes
+    made_from: bytes
     config: EnvConfig
     buffer: Any
     row: np.dtype[Any]
@@ -160,11 +159,12 @@ def _none(error: OSError) -> NoWorkersError:
     return NoWorkersError(f"no shared memory, or no worker processes: {error.strerror or error}")
 
 
-def pickled(spec: EnvSpec | None) -> bytes:
+def pickled(envs: GymnasiumVectorEnv) -> bytes:
     """Return what a worker makes the same environments from. Raises NoWorkersError."""
+    spec = envs.spec
     try:
         with children.main_module_hidden():  # as it is from a worker, which could not find what stands there
-            return pickle.dumps(spec)
+            return pickle.dumps((spec, envs.wraps))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         code = spec.entry_point if spec else None
         name = f"{getattr(code, '__module__', '?')}.{getattr(code, '__qualname__', code)}"
@@ -193,19 +193,19 @@ def _work(connection: Connection, turns: Any, shares: Sequence[Share]) -> None:
 
 def _envs(share: Share, num_envs: int) -> GymnasiumVectorEnv:
     try:
-        spec = pickle.loads(share.spec)
+        spec, wraps = pickle.loads(share.made_from)
     except Exception as error:
         raise NoWorkersError(f"a worker process does not find the environment: {error}") from error
     if spec is not None:  # of an environment that perhaps only the parent has registered
         gym.registry.setdefault(spec.id, spec)
-    return GymnasiumVectorEnv(share.config, num_envs)
+    return GymnasiumVectorEnv(share.config, num_envs, wraps=wraps)
 
 
 def _do(envs: GymnasiumVectorEnv, rows: NDArray[Any]) -> None:
     """Start an episode in each environment whose row has a seed for one; where none has, step them all."""
     starting = np.flatnonzero(rows["seed"] >= 0)
     if len(starting):
-        rows["obs"] = envs.reset(starting.tolist(), rows["seed"][starting].tolist()).obs
+        rows["obs"] = envs.reset(starting.tolist(), rows["seed"][starting].tolist())
         rows["seed"] = NO_RESET
     else:
         step = envs.step(rows["action"])

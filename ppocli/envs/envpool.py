@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ppocli.config.models import EnvConfig
 from ppocli.cores import usable_cores
 from ppocli.envs import spaces
-from ppocli.envs.api import Observations, Step
+from ppocli.envs.api import Step
 from ppocli.errors import PpocliError, UsageError
 
 
@@ -58,7 +58,7 @@ class EnvPoolVectorEnv:
         self._obs = self._flat(self._envs.reset()[0])
         self._playing, self._used = np.zeros((2, num_envs), dtype=bool)
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[Any]:
         named = np.zeros(self.num_envs, dtype=bool)
         named[list(indices)] = True
         again = named & self._used  # the others show their first observation already
@@ -66,7 +66,7 @@ class EnvPoolVectorEnv:
             self._obs[again] = self._flat(self._envs.reset(options={"reset_mask": again})[0])
         self._used |= named
         self._playing |= named
-        return Observations(self._obs.copy())
+        return self._obs.copy()
 
     def step(self, actions: NDArray[Any]) -> Step:
         rewards = np.zeros(self.num_envs)

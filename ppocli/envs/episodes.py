@@ -134,6 +134,13 @@ class Episodes:
             if len(self._actions) > 2 * self._lengths.max():
                 self._forget_old_actions()
 
+    def begin_anew(self) -> None:
+        """Start the next episode everywhere, as others have played in these environments. Those under way are lost."""
+        if self._lengths.any():
+            warn(f"{self.envs.env_id}: an evaluation has ended the training episode under way, which is not counted")
+        self.obs = self._start(list(range(self.envs.num_envs)))
+        self._forget_old_actions()
+
     def snapshot(self) -> "Episodes":
         """Return a twin that knows how the episodes stand now, for its `state_dict` later; it cannot play."""
         twin = copy.copy(self)
@@ -166,7 +173,7 @@ class Episodes:
         for left in reversed(range(int(lengths.max()) + 1)):
             starting = np.flatnonzero(lengths == left).tolist()
             if starting:
-                self.obs = self.envs.reset(starting, [self._seed(index) for index in starting]).obs
+                self.obs = self.envs.reset(starting, [self._seed(index) for index in starting])
                 self._playing[starting] = True
             if left:
                 actions = np.zeros(self._no_actions().shape[1:], dtype=self.envs.action_spec.dtype)
@@ -214,7 +221,7 @@ class Episodes:
         self._returns[environments], self._lengths[environments] = 0.0, 0
         self._give_up_at[environments] = _NEVER
         starting = [index for index in environments if self._playing[index]]
-        obs = self.envs.reset(starting, [self._seed(index) for index in starting]).obs
+        obs = self.envs.reset(starting, [self._seed(index) for index in starting])
         self._check_finite("observation", obs)
         return obs
 

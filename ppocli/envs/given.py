@@ -21,11 +21,11 @@ def described(value: Any) -> str:
     return f"{reprlib.repr(value)} of shape {np.shape(value)}" if np.isscalar(value) else reprlib.repr(value)
 
 
-def first_obs(given: Any) -> Any:
-    """Return the observation of what `reset` gave. Raises UnexpectedError."""
+def begun(given: Any) -> tuple[Any, Mapping[str, Any]]:
+    """Return the observation and the info that `reset` gave. Raises UnexpectedError."""
     if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
         raise UnexpectedError(f"reset() gave {reprlib.repr(given)}")
-    return given[0]
+    return given
 
 
 def number(value: Any, name: str) -> float:

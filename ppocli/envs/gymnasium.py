@@ -1,19 +1,24 @@
 """The backend `gymnasium`: Gymnasium's own environments, stepped one after the other in this process."""
 
 import copy
+import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from ppocli.config.models import EnvConfig
-from ppocli.envs import spaces
-from ppocli.envs.api import Discrete, Observations, Step
-from ppocli.envs.given import first_obs, flag, number, number_or_nan, picture
+from ppocli.envs import masks, spaces
+from ppocli.envs.api import Discrete, Step
+from ppocli.envs.given import begun, flag, number, number_or_nan, picture
+from ppocli.envs.wrappers import Wrap, wraps_of
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import FAILURES, blame
 from ppocli.signals import TimeIsUp, at_most
@@ -24,6 +29,19 @@ KEEP_THEIR_WORLD = {"BipedalWalker", "BipedalWalkerHardcore", "CarRacing"}
 """Environments whose `reset` builds into the world of the episode before: each episode gets an object of its own."""
 
 
+REGISTERED_BY = {"ALE/": "ale_py", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
+"""Packages, known and harmless to import, that register the ids that begin so."""
+
+
+def register(env_id: str) -> None:
+    """Have a well-known package register an id that Gymnasium does not know yet, where it is installed."""
+    packages = [package for prefix, package in REGISTERED_BY.items() if env_id.startswith(prefix)]
+    if env_id not in gym.registry:
+        for package in packages:
+            with suppress(ImportError):
+                importlib.import_module(package)
+
+
 def package_of(env_id: str) -> str:
     """Return the package that an environment's code is from, "" for one that is not known."""
     spec = gym.registry.get(env_id)
@@ -31,17 +49,20 @@ def package_of(env_id: str) -> str:
     return (code if isinstance(code, str) else getattr(code, "__module__", "")).partition(":")[0].partition(".")[0]
 
 
-def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
-    """Make one environment. Raises UsageError for what Gymnasium does not know, PpocliError for what it raises.
+def make_env(config: EnvConfig, wraps: Sequence[Wrap] = (), render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """Make one environment, with what belongs around it.
+
+    Raises UsageError for what Gymnasium does not know, PpocliError for what it raises.
 
     Without a render mode it draws nothing and keeps nothing to draw (LunarLander would keep every puff of exhaust).
     """
+    register(config.id)
     kwargs = copy.deepcopy(config.kwargs) | ({"render_mode": render_mode} if render_mode else {})
     try:
         with warnings.catch_warnings():
             # An outdated id is an error with Gymnasium's own advice, or works; its warnings would only repeat that.
             warnings.simplefilter("ignore")
-            return gym.make(config.id, config.max_episode_steps, disable_env_checker=True, **kwargs)
+            env = gym.make(config.id, config.max_episode_steps, disable_env_checker=True, **kwargs)
     except gym.error.DependencyNotInstalled as error:
         raise PpocliError(f"{config.id}: {error}") from error
     except gym.error.Error as error:
@@ -58,6 +79,12 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
         if config.kwargs and isinstance(error, TypeError | ValueError | LookupError):
             raise UsageError(f"env.kwargs: {config.id} does not take {config.kwargs}: {blamed}") from error
         raise blamed from error
+    for wrap, wrapper in zip(wraps, config.wrappers, strict=True):
+        try:
+            env = wrap(env)
+        except FAILURES as error:
+            raise UsageError(f"env.wrappers: {blame(error, wrapper['id'], f'around {config.id}')}") from error
+    return env
 
 
 class GymnasiumVectorEnv:
@@ -67,40 +94,49 @@ class GymnasiumVectorEnv:
     that it should not, with when it did.
     """
 
-    def __init__(self, config: EnvConfig, num_envs: int, render_mode: str | None = None) -> None:
+    def __init__(
+        self, config: EnvConfig, num_envs: int, render_mode: str | None = None, wraps: Sequence[Wrap] | None = None
+    ) -> None:
         self.env_id, self.num_envs, self.info_keys = config.id, num_envs, config.info_keys
         self._config = config
         self._render_mode = render_mode
-        first = make_env(config, render_mode)
-        self.spec = first.spec  # what Gymnasium made the environments from
+        self.wraps = wraps_of(config.wrappers) if wraps is None else wraps
+        first = make_env(config, self.wraps, render_mode)
+        self.spec = _spec_within(first, len(self.wraps))  # what Gymnasium made the environments from
         self.obs_spec, self._flatten = spaces.observations(config.id, first.observation_space)
         self.action_spec, self._to_env = spaces.actions(config.id, first.action_space)
         # Gymnasium's own reckon faster with Python's numbers; others expect NumPy's, which others give them.
         self._takes_ints = isinstance(self.action_spec, Discrete) and package_of(config.id) == "gymnasium"
+        self.observation_space = first.observation_space
         self.reward_threshold = self.spec.reward_threshold if self.spec else None
         limit = self.spec.max_episode_steps if self.spec else None
         self.episode_limit, self.limit_is_assumed = limit or ASSUMED_LIMIT, not limit
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)  # steps in a second of its own time
         self._made_anew = self.spec is not None and self.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
+        self._mask_source: masks.Source | None = None
+        if config.action_masks and masks.choices_of(self.action_spec):
+            self._mask_source = masks.source(first)
+        if self._mask_source is not None:
+            self.obs_spec = replace(self.obs_spec, num_masked=sum(masks.choices_of(self.action_spec)))
         self._playing = np.zeros(num_envs, dtype=bool)
         self._seeds = [0] * num_envs
         self._steps = np.zeros(num_envs, dtype=int)
         self._obs = np.zeros((num_envs, *self.obs_spec.shape), self.obs_spec.dtype)
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[Any]:
         for index, seed in zip(indices, seeds, strict=True):
             if self._made_anew and index in self._envs:
-                self._close(self._envs.pop(index))
+                _close(self.env_id, self._envs.pop(index))
             if index not in self._envs:
-                self._envs[index] = make_env(self._config, self._render_mode)
+                self._envs[index] = make_env(self._config, self.wraps, self._render_mode)
             self._seeds[index], self._steps[index] = seed, 0
             try:
-                self._obs[index] = self._flatten(first_obs(self._envs[index].reset(seed=seed)))
+                self._show(index, *begun(self._envs[index].reset(seed=seed)))
             except FAILURES as error:
                 raise self._blame(error, index, "reset") from error
             self._playing[index] = True
-        return Observations(self._obs.copy())
+        return self._obs.copy()
 
     def step(self, actions: NDArray[Any]) -> Step:
         rewards = np.zeros(self.num_envs)
@@ -114,16 +150,26 @@ class GymnasiumVectorEnv:
         try:
             for index in np.flatnonzero(self._playing).tolist():
                 obs, reward, terminates, truncates, info = self._envs[index].step(chosen[index])
-                self._obs[index] = self._flatten(obs)
                 rewards[index] = number(reward, "reward")
                 terminates, truncates = flag(terminates, "terminated"), flag(truncates, "truncated")
-                if terminates or truncates or truncated[index]:
+                ends = terminates or truncates or truncated[index]
+                self._show(index, obs, info, goes_on=not ends)
+                if ends:
                     terminated[index], truncated[index] = terminates, truncates or truncated[index]
                     infos[index] = [number_or_nan(info.get(key)) for key in self.info_keys]
         except FAILURES as error:
             raise self._blame(error, index, "step") from error
         self._playing &= ~(terminated | truncated)
         return Step(self._obs.copy(), rewards, terminated, truncated, infos=infos)
+
+    def _show(self, index: int, obs: Any, info: Mapping[str, Any], *, goes_on: bool = True) -> None:
+        """Note what an environment shows now."""
+        if self._mask_source is None:
+            self._obs[index] = self._flatten(obs)
+        else:
+            given, size = self._mask_source(self._envs[index], info), self.obs_spec.size
+            self._obs[index, :size] = self._flatten(obs)
+            self._obs[index, size:] = masks.mask(given, self.action_spec, goes_on=goes_on)
 
     def _blame(self, error: BaseException, index: int, method: str) -> PpocliError:
         """Return the error to raise, with how to come to that point again."""
@@ -148,19 +194,32 @@ class GymnasiumVectorEnv:
 
     def close(self) -> None:
         """See `VectorEnv.close`. Whatever one of them does, this comes to its end."""
-        try:
-            with at_most(CLOSE_SECONDS):
-                for env in self._envs.values():
-                    self._close(env)
-        except TimeIsUp:
-            warn(f"{self.env_id}: close() has not ended after {CLOSE_SECONDS:g} s, and is left alone")
+        close_envs(self.env_id, self._envs.values())
         self._envs.clear()
 
-    def _close(self, env: gym.Env[Any, Any]) -> None:
-        try:
-            env.close()
-        except FAILURES as error:  # what was found out in it is worth keeping all the same
-            warn(str(blame(error, self.env_id, "when it was closed")))
+
+def close_envs(env_id: str, envs: Iterable[gym.Env[Any, Any]]) -> None:
+    """Close environments, and warn of those that cannot be closed, or not in time."""
+    try:
+        with at_most(CLOSE_SECONDS):
+            for env in envs:
+                _close(env_id, env)
+    except TimeIsUp:
+        warn(f"{env_id}: close() has not ended after {CLOSE_SECONDS:g} s, and is left alone")
+
+
+def _close(env_id: str, env: gym.Env[Any, Any]) -> None:
+    try:
+        env.close()
+    except FAILURES as error:  # what was found out in it is worth keeping all the same
+        warn(str(blame(error, env_id, "when it was closed")))
+
+
+def _spec_within(env: gym.Env[Any, Any], num_wrappers: int) -> EnvSpec | None:
+    for _ in range(num_wrappers):
+        assert isinstance(env, gym.Wrapper)
+        env = env.env
+    return env.spec
 
 
 _EXPECTED = {

@@ -4,9 +4,10 @@ import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ppocli.config.models import Config, EnvConfig
 from ppocli.config.values import SHORT, Given, leaves
@@ -16,6 +17,7 @@ from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.crew import Crew, NoWorkersError
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv, package_of
+from ppocli.envs.masks import draw_allowed
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import IMPORTED, import_modules
@@ -53,11 +55,16 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
             seed = training_seeds(config.train.seed)(0, iterations)
             training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
             made.callback(training.close)
-            evaluation = evaluation_envs(config.env)
-        else:
-            training, evaluation = _gymnasium_envs(config.env, config.env.num_envs, NUM_EVAL_ENVS)
+            evaluation = evaluation_envs(config.evaluated_in)
+            made.callback(evaluation.close)
+        elif config.env.single_instance:
+            training = evaluation = evaluation_envs(config.env)
             made.callback(training.close)
-        made.callback(evaluation.close)
+        else:
+            both = (config.env, config.env.num_envs), (config.evaluated_in, NUM_EVAL_ENVS)
+            training, evaluation = _gymnasium_envs(*both)
+            made.callback(training.close)
+            made.callback(evaluation.close)
         if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
             if config.env.backend == "gymnasium":
                 raise PpocliError(
@@ -75,61 +82,84 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
 
 def evaluation_envs(config: EnvConfig) -> VectorEnv:
     """Return the environments to evaluate in: Gymnasium's own, whatever backend trained."""
-    return _gymnasium_envs(config, NUM_EVAL_ENVS)[0]
+    return _gymnasium_envs((config, _num_eval_envs(config)))[0]
 
 
 def _warn_if_not_reproducible(envs: VectorEnv) -> None:
     """Play the beginning of an episode twice, and say so where it comes to something else."""
     seen = []
     for _ in range(2):
-        obs = envs.reset([0], [0]).obs
-        step = envs.step(np.zeros((envs.num_envs, *envs.action_spec.shape), envs.action_spec.dtype))
+        obs = envs.reset([0], [0])
+        step = envs.step(_first_actions(envs, obs))
         seen.append([obs[0], step.obs[0], step.rewards[0]])
     if not all(np.array_equal(first, again, equal_nan=True) for first, again in zip(*seen, strict=True)):
         advice = "draw from self.np_random, after super().reset(seed=seed)"
         warn(f"{envs.env_id}: an episode depends on more than its seed, and a run cannot be reproduced; {advice}")
 
 
+def _first_actions(envs: VectorEnv, obs: NDArray[Any]) -> NDArray[Any]:
+    """Return an action for each environment that it allows, the same ones each time."""
+    spec = envs.action_spec
+    if not envs.obs_spec.num_masked:
+        return np.zeros((envs.num_envs, *spec.shape), spec.dtype)
+    rng = np.random.default_rng(0)
+    return np.array([draw_allowed(mask, spec, rng) for mask in obs[:, envs.obs_spec.size :]], spec.dtype)
+
+
+def stepped_envs(config: EnvConfig, workers: int) -> VectorEnv:
+    """Return the environments of a training run as Gymnasium has them, with so many worker processes if they may pay.
+
+    Raises PpocliError, caused by NoWorkersError where there can be none.
+    """
+    return _gymnasium_envs((config.model_copy(update={"workers": workers}), config.num_envs))[0]
+
+
 def drawn_envs(config: EnvConfig, render_mode: Literal["human", "rgb_array"]) -> GymnasiumVectorEnv:
     """Return the environments to watch an agent in: as many as an evaluation has, so that it acts as it does there."""
-    _refuse_foreign_paths(config)
-    return GymnasiumVectorEnv(config, NUM_EVAL_ENVS, render_mode)
+    refuse_foreign_paths(config)
+    return GymnasiumVectorEnv(config, _num_eval_envs(config), render_mode)
+
+
+def _num_eval_envs(config: EnvConfig) -> int:
+    return 1 if config.single_instance else NUM_EVAL_ENVS
 
 
 def action_spec_of(config: EnvConfig) -> ActionSpec:
     """Return what actions an environment takes. Raises UsageError and PpocliError as the backends do."""
-    _refuse_foreign_paths(config)
+    refuse_foreign_paths(config)
     with closing(GymnasiumVectorEnv(config, 1)) as envs:
         return envs.action_spec
 
 
-def _gymnasium_envs(config: EnvConfig, *sizes: int) -> list[VectorEnv]:
+def _gymnasium_envs(*tasks: tuple[EnvConfig, int]) -> list[VectorEnv]:
     """Return several vectors of so many environments each, of which the same worker processes play a share."""
-    _refuse_foreign_paths(config)
-    if CartPoleVectorEnv.covers(config):
-        return [CartPoleVectorEnv(size, config.max_episode_steps) for size in sizes]
     crew = Crew()
     with ExitStack() as made:
         envs: list[VectorEnv] = []
         try:
-            for size in sizes:
-                num_workers = automatic_workers(size) if config.workers == "auto" else min(config.workers, size - 1)
-                if num_workers:
-                    envs.append(WorkerVectorEnv(config, size, num_workers, crew))
-                else:
-                    envs.append(GymnasiumVectorEnv(config, size))
+            for config, size in tasks:
+                refuse_foreign_paths(config)
+                envs.append(_vector(config, size, crew))
                 made.callback(envs[-1].close)
             crew.start()
         except NoWorkersError as error:
             if config.workers != "auto":
                 raise PpocliError(f"env.workers: {error}; env.workers=0 needs none") from error
             warn(f"{error}; all environments are stepped in one process")
-            return [GymnasiumVectorEnv(config, size) for size in sizes]
+            return [GymnasiumVectorEnv(config, size) for config, size in tasks]
         made.pop_all()
     return envs
 
 
-def _refuse_foreign_paths(config: EnvConfig) -> None:
+def _vector(config: EnvConfig, size: int, crew: Crew) -> VectorEnv:
+    """Return so many environments, of which the crew's workers, to be started, play a share where that pays."""
+    if CartPoleVectorEnv.covers(config):
+        return CartPoleVectorEnv(size, config.max_episode_steps)
+    num_workers = automatic_workers(size) if config.workers == "auto" else min(config.workers, size - 1)
+    return WorkerVectorEnv(config, size, num_workers, crew) if num_workers else GymnasiumVectorEnv(config, size)
+
+
+def refuse_foreign_paths(config: EnvConfig) -> None:
     """Raise UsageError for a path that a config, perhaps a stranger's, has an environment open that nobody imported.
 
     One that was given on the command line is the user's own choice, and as good as an import of that package: so it

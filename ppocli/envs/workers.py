@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppocli.config.models import EnvConfig
-from ppocli.envs.api import Observations, Step
+from ppocli.envs.api import Step
 from ppocli.envs.crew import NO_RESET, OUTCOME, Crew, Share, pickled, row_of, shared_array
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 
@@ -41,17 +41,17 @@ class WorkerVectorEnv:
         self._lag, self._alone_until, self._alone_seconds = 0.0, 0.0, _ALONE_SECONDS[0]
         atexit.register(self.close)  # before multiprocessing's own, which would wait for the workers
         try:
-            spec, row = pickled(own.spec), row_of(own)
+            made_from, row = pickled(own), row_of(own)
             buffer = shared_array("b", num_envs * row.itemsize)
             self._rows = np.frombuffer(buffer, row)
             self._rows["seed"] = NO_RESET
             parts = [slice(first, None, processes) for first in range(1, processes)]
-            self._shares = crew.take([Share(spec, config, buffer, row, part) for part in parts])
+            self._shares = crew.take([Share(made_from, config, buffer, row, part) for part in parts])
         except BaseException:
             self.close()
             raise
 
-    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> Observations:
+    def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> NDArray[Any]:
         named, given = np.array(indices, dtype=int), np.array(seeds, dtype=np.int64)
         begun = named[~self._playing[named]]  # whose episode is given up stays with the process that plays it
         self._theirs[begun] = ~self._own_share[begun] & (time.perf_counter() >= self._alone_until)
@@ -61,11 +61,11 @@ class WorkerVectorEnv:
         concerned = [share for share in self._shares if (self._rows["seed"][share.part] >= 0).any()]
         for share in concerned:
             share.begin()
-        obs = self._own.reset(named[~theirs].tolist(), given[~theirs].tolist()).obs
+        obs = self._own.reset(named[~theirs].tolist(), given[~theirs].tolist())
         for share in concerned:
             share.worker.wait()
         obs[self._theirs] = self._rows["obs"][self._theirs]
-        return Observations(obs)
+        return obs
 
     def step(self, actions: NDArray[Any]) -> Step:
         rows = self._rows

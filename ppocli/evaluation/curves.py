@@ -149,6 +149,8 @@ def settings_of(run: Run) -> dict[str, Any]:
     leaves = run.first_config.leaves()
     if leaves["train.schedule_env_steps"] == leaves["train.env_steps"]:  # as when the run was prolonged without them
         leaves["train.schedule_env_steps"] = None
+    leaves["train.from"] = run.info.begun_from and run.info.begun_from.name
+    leaves["env.action_masks"] = run.info.masks_actions  # what it would do with masks is no matter where there are none
     return {key: value for key, value in leaves.items() if key not in SAME_EXPERIMENT}
 
 

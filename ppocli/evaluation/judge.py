@@ -85,12 +85,13 @@ class Judge:
         """Forget that the task was solved, as it has another target now."""
         self._solved, self._next_check, self._asks_at = False, 0, None
 
-    def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode]) -> Verdict:
-        """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended."""
+    def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode], *, out_of_time: bool = False) -> Verdict:
+        """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended; the last one always."""
+        final = out_of_time or iteration + 1 == self._config.num_iterations
         self._recent_returns.extend(episode.episode_return for episode in episodes)
-        final = iteration + 1 == self._config.num_iterations
         batch_size, interval = self._config.batch_size, self._config.train.eval_interval
         is_due = (iteration + 1) * batch_size // interval > iteration * batch_size // interval  # at another multiple
+        checks = self._checks
         solved_return, eval_return, is_best = self._check_solved(agent, iteration, final), None, False
         if solved_return is not None and self._first_solver_wins:
             self.best_return, is_best = solved_return, True
@@ -102,7 +103,8 @@ class Judge:
             is_best = self.best_return is None or eval_return >= self.best_return
             self.best_return = eval_return if is_best else self.best_return
         recent_return = float(np.mean(self._recent_returns)) if self._recent_returns else None
-        return Verdict(solved_return, eval_return, is_best, recent_return, self.target)
+        played = eval_return is not None or self._checks > checks
+        return Verdict(solved_return, eval_return, is_best, recent_return, self.target, played)
 
     def _check_solved(self, agent: Agent, iteration: int, final: bool) -> float | None:
         """Return the mean return of the check that finds the task solved, None when it is not, or was before.

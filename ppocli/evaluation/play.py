@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from ppocli.algorithm.agent import Agent
-from ppocli.envs.api import ActionSpec, Continuous, VectorEnv
+from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.episodes import Episode, Episodes
+from ppocli.envs.masks import draw
 from ppocli.seeds import Stream, generator
 
 Policy = Callable[[NDArray[Any], Sequence[np.random.Generator]], NDArray[Any]]
@@ -44,19 +45,16 @@ def stochastic(agent: Agent) -> Policy:
     return policy
 
 
-def random(spec: ActionSpec) -> Policy:
+def random(spec: ActionSpec, num_masked: int = 0) -> Policy:
     """Return the policy that draws every action alike, each episode from its own stream.
 
-    Real numbers are uniform over their bounds, standard normal where there are none.
+    Where observations end in a mask, of `num_masked` numbers, it draws from what that allows. Real numbers are uniform
+    over their bounds, standard normal where there are none.
     """
 
-    def draw(rng: np.random.Generator) -> Any:
-        if isinstance(spec, Continuous):
-            return np.where(spec.bounded, rng.uniform(-1, 1, spec.shape), rng.standard_normal(spec.shape))
-        return rng.integers(spec.num_choices)
-
     def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
-        return np.array([draw(rng) for rng in generators], dtype=spec.dtype)
+        masks = obs[:, obs.shape[1] - num_masked :]
+        return np.array([draw(spec, *both) for both in zip(masks, generators, strict=True)], dtype=spec.dtype)
 
     return policy
 

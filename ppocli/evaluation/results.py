@@ -42,10 +42,10 @@ def _evaluate(
 ) -> tuple[AgentResult, kept.Evaluation]:
     """Do what `evaluate_checkpoint` does; return each episode, too."""
     env_id = saved.config.env.id
-    with closing(evaluation_envs(saved.config.env)) as envs, one_thread():
+    with closing(evaluation_envs(saved.config.evaluated_in)) as envs, one_thread():
         agent, target = load_agent(saved, envs), target_return(saved.config, envs)
         episodes = _play(envs, stochastic(agent) if sampled else greedy(agent), num_episodes, seed, tell)
-        random_episodes = _play(envs, random(envs.action_spec), num_episodes, seed, tell)
+        random_episodes = _play(envs, _random(envs), num_episodes, seed, tell)
     returns = [episode.episode_return for episode in episodes]
     trained = [*saved.part("judge").get("recent_returns", ())]  # of the last training episodes until then
     baseline = statistics(env_id, random_episodes, target, seed=seed, deterministic=False)
@@ -53,6 +53,7 @@ def _evaluate(
         **vars(statistics(env_id, episodes, target, seed=seed, deterministic=not sampled)),
         checkpoint=saved.path.absolute(),
         checkpoint_env_steps=saved.progress.env_steps,
+        env_kwargs=saved.config.evaluated_in.kwargs,
         random_baseline=baseline,
         greedy_shortfall=None if sampled else greedy_shortfall(returns, trained, baseline.return_mean),
     )
@@ -65,7 +66,7 @@ def _evaluate(
         random_episode_returns=[episode.episode_return for episode in random_episodes],
     )
     if run is not None and is_writable(run.path):
-        kept.write_evaluation(run.evaluation, vars(result), evaluation)
+        kept.write_evaluation(run.evaluation_in(saved.config.evaluated_in), vars(result), evaluation)
     return result, evaluation
 
 
@@ -90,8 +91,8 @@ def make_baseline(
 ) -> BaselineResult:
     """Keep random episodes in a folder; return their statistics. Raises what the environments raise, OSError."""
     started = time.perf_counter()
-    with closing(evaluation_envs(config.env)) as envs:
-        episodes = _play(envs, random(envs.action_spec), num_episodes, seed, tell)
+    with closing(evaluation_envs(config.evaluated_in)) as envs:
+        episodes = _play(envs, _random(envs), num_episodes, seed, tell)
         target = target_return(config, envs)
     result = BaselineResult(
         **vars(statistics(config.env.id, episodes, target, seed=seed, deterministic=False)), run_dir=folder.absolute()
@@ -106,14 +107,18 @@ def baseline_returns(config: Config, folder: Path) -> list[float]:
     One with other arguments is left as it is, and so is a read-only folder. Raises what `make_baseline` raises.
     """
     empty = not (folder / "evaluation.json").exists()  # but for the videos of `render --random`
-    returns = kept.read_baseline(folder, config.env)
+    returns = kept.read_baseline(folder, config.evaluated_in)
     if returns is None and empty and is_writable(folder if folder.exists() else folder.parent):
         make_baseline(config, folder)
-        returns = kept.read_baseline(folder, config.env)
+        returns = kept.read_baseline(folder, config.evaluated_in)
     if returns is not None:
         return returns
-    with closing(evaluation_envs(config.env)) as envs:
-        return [episode.episode_return for episode in _play(envs, random(envs.action_spec), NUM_EPISODES, 0)]
+    with closing(evaluation_envs(config.evaluated_in)) as envs:
+        return [episode.episode_return for episode in _play(envs, _random(envs), NUM_EPISODES, 0)]
+
+
+def _random(envs: VectorEnv) -> Policy:
+    return random(envs.action_spec, envs.obs_spec.num_masked)
 
 
 def _play(envs: VectorEnv, policy: Policy, num_episodes: int, seed: int, tell: Tell = tell_nobody) -> list[Episode]:

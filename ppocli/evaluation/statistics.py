@@ -1,9 +1,10 @@
 """What the episodes of an evaluation amount to. Knows no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class AgentResult(Statistics):
     checkpoint_env_steps: int  # how many env steps the agent had learned from
     random_baseline: Statistics
     greedy_shortfall: float | None = None  # below the training episodes just before, None where that may be chance
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # what the environment was made with
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Verdict:
     is_best: bool  # whether this agent is the best so far
     recent_return: float | None  # mean return of the last 100 training episodes, None before the first has ended
     target: float | None  # the mean return that counts as solved, if the task or the config names one
+    played: bool = False  # whether episodes were played to find it out
 
 
 def target_return(config: Config, envs: VectorEnv) -> float | None:

@@ -56,7 +56,7 @@ def film(shown: Sequence[Stage], seed: int, output: Path) -> list[Episode]:
     with ExitStack() as made:
         scenes = []
         for stage in shown:
-            envs = made.enter_context(closing(drawn_envs(stage.saved.config.env, "rgb_array")))
+            envs = made.enter_context(closing(drawn_envs(stage.saved.config.evaluated_in, "rgb_array")))
             scenes.append(Scene(stage.name, envs, greedy(load_agent(stage.saved, envs))))
         record_beside(scenes, evaluation_seeds(seed, Purpose.EVALUATION, 1)[0], output)
     return [scene.episodes[0] for scene in scenes]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ppocli.config.load import did_you_mean
 from ppocli.errors import RunError
-from ppocli.records.info import State
+from ppocli.records.info import End, State
 from ppocli.records.kept import read_evaluation
 from ppocli.records.run import Run
 
@@ -32,6 +32,8 @@ class RunSummary:
     started: str  # UTC, ISO 8601
     error: str | None  # what a failed run failed of
     evaluated_return: float | None = None  # mean of the last `ppocli evaluate`, None unless it was of the best agent
+    ended_by: End = ""
+    begun_from: str | None = None  # the run whose agent it began with
 
     @property
     def shown_return(self) -> float | None:
@@ -79,6 +81,8 @@ def summarize_run(run: Run) -> RunSummary:
         started=info.started,
         error=info.error,
         evaluated_return=fmean(kept.episode_returns) if kept and fits else None,
+        ended_by=info.ended_by,
+        begun_from=info.begun_from.name if info.begun_from else None,
     )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, StringConstraints
 
 from ppocli.config.load import parse_config
-from ppocli.config.models import KEYS, Config
+from ppocli.config.models import KEYS, Config, as_it_was
 from ppocli.errors import CheckpointError, UsageError
 from ppocli.files import write_atomically
 
@@ -43,6 +43,7 @@ class Progress:
     seconds: FiniteFloat = 0.0
     episodes: NonNegativeInt = 0
     best_return: FiniteFloat | None = None
+    evaluations_without_better: NonNegativeInt = 0  # in a row
     solved_at_env_steps: NonNegativeInt | None = None
     solved_at_seconds: FiniteFloat | None = None
     metrics_bytes: NonNegativeInt = 0  # how long `metrics.csv` was; what stands after it, a resumed run writes again
@@ -125,7 +126,7 @@ def load(path: Path) -> Checkpoint:
         if not np.isfinite(values).all():
             raise CheckpointError(f"{path}: {name} has numbers that are not finite")
     try:
-        config = parse_config(header.config, str(path))
+        config = parse_config(as_it_was(header.config), str(path))
     except UsageError as error:
         raise CheckpointError(f"the config inside {error}") from error
     return Checkpoint(path, config, header.progress, header.versions, arrays, header.digest)

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Sequence
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +15,9 @@ from ppocli.records.logs import LARGEST
 
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+End = Literal["", "env_steps", "solved", "patience", "max_seconds"]
+"""What ends a training: nothing yet, that it has solved its task, or the key of `train` that says when."""
+EARLY = ("patience", "max_seconds")  # where it has not had all its env steps
 State = Literal["running", "finished", "interrupted", "failed"]
 
 
@@ -60,6 +63,20 @@ class Resumed(Command):
         return bool(self.overrides) or not self.exact
 
 
+class Ancestor(BaseModel):
+    """The checkpoint that a run has begun with."""
+
+    checkpoint: str
+    digest: str
+    env_steps: Count  # that its agent had learned from
+
+    @property
+    def name(self) -> str:
+        """What its run is called, or its file where it is of none."""
+        path = Path(self.checkpoint)
+        return path.parents[1].name if path.parent.name in ("checkpoints", "snapshots") else path.stem
+
+
 class RunInfo(Command):
     """What `run.json` says of a run."""
 
@@ -68,9 +85,12 @@ class RunInfo(Command):
     began_with_env_steps: Count | None = None  # `train.env_steps` when it began; None: what `config.yaml` says
     target_return: Number | None = None  # the mean return that counts as solved, None where the task has none
     stop_when_solved: bool = False
+    begun_from: Ancestor | None = None  # None: from an agent that knew nothing
+    masks_actions: bool = False  # whether its environment says which actions are allowed, and no others are taken
     state: State = "interrupted"  # `running` stays there for ever when the process is killed
     solved: Solved | None = None
     ended: str | None = None
+    ended_by: End = ""
     error: str | None = None  # what a failed run failed of
     git_commit: str | None = None
     imports: list[Imported] = []

@@ -45,8 +45,9 @@ def write_evaluation(path: Path, result: Mapping[str, Any], evaluation: Evaluati
 def read_baseline(folder: Path, env: EnvConfig) -> list[float] | None:
     """Return the episode returns of the baseline in a folder, None where there is none of this environment."""
     try:
-        stored = load_config(str(regular(folder / "config.yaml"))).env
-        if (stored.id, stored.kwargs) != (env.id, env.kwargs):
+        stored = load_config(str(regular(folder / "config.yaml"))).evaluated_in
+        told = {"id", "kwargs", "wrappers", "action_masks"} & stored.model_fields_set  # an older one says less
+        if any(getattr(stored, name) != getattr(env, name) for name in told):
             return None
         return [row.episode_return for row in read_log(folder / "episodes.csv", LoggedEpisode)] or None
     except PpocliError:

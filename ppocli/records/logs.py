@@ -51,6 +51,7 @@ class Metrics:
     kl: float | None = None  # from the policy before the update to that after it
     step_length: float | None = None  # of the policy's weights in a natural gradient's step
     line_search_steps: int | None = None  # how often TRPO tried it out
+    info: Mapping[str, float] = field(default_factory=dict)  # means of the info keys, each a column; see success_rate
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def logged_episodes(episodes: Sequence[Episode], before: int, seconds: float) ->
 
 
 R = TypeVar("R", Metrics, LoggedEpisode)
+_INFO = "info."  # what the column of an info key is called begins with it
 
 
 def _number(kind: type, text: str) -> Any:
@@ -103,7 +105,14 @@ def read_log(path: Path, row: type[R]) -> list[R]:
             return []
         header, *lines = csv.reader(text.rpartition("\n")[0].splitlines() or [""])
         columns = [(known.name, header.index(known.name), _READERS[known.type]) for known in _known(header, row)]
-        return [row(**{name: read(line[column]) for name, column, read in columns}) for line in lines]
+        infos = [(name.removeprefix(_INFO), place) for place, name in enumerate(header) if name.startswith(_INFO)]
+        return [
+            row(
+                **{name: read(line[place]) for name, place, read in columns},
+                info={key: _number(float, line[place]) for key, place in infos if line[place]},
+            )
+            for line in lines
+        ]
 
 
 def _known(header: Sequence[str], row: type[R]) -> list[Field[Any]]:
@@ -133,7 +142,7 @@ class Log:
 
     def __init__(self, path: Path, row: type[R], length: int, info_keys: Sequence[str] = ()) -> None:
         """Open a log to append to, truncated to `length` bytes; with 0, begin it anew. Raises RunError."""
-        self._columns = [*(known.name for known in _columns(row)), *(f"info.{key}" for key in info_keys)]
+        self._columns = [*(known.name for known in _columns(row)), *(f"{_INFO}{key}" for key in info_keys)]
         self._file = open_log(path)
         try:
             if (now := os.fstat(self._file.fileno()).st_size) < length:
@@ -154,7 +163,7 @@ class Log:
 
     def append(self, rows: Sequence[Metrics | LoggedEpisode]) -> None:
         """Write rows to its end, and hand them to the system. A column that only later versions know stays empty."""
-        cells = [{f"info.{key}": value for key, value in getattr(row, "info", {}).items()} | vars(row) for row in rows]
+        cells = [{f"{_INFO}{key}": value for key, value in row.info.items()} | vars(row) for row in rows]
         csv.writer(self._file).writerows([own.get(name, "") for name in self._columns] for own in cells)
         self._file.flush()
 

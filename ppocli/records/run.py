@@ -1,5 +1,6 @@
 """A run's directory: where it lies, and what is in it."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,8 +9,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ppocli.config.load import load_config
-from ppocli.config.models import Config
+from ppocli.config.load import load_stored_config
+from ppocli.config.models import Config, EnvConfig
 from ppocli.errors import RunError, UsageError
 from ppocli.files import regular
 from ppocli.guests import IMPORTED
@@ -28,8 +29,14 @@ class Run:
     @property
     def evaluation(self) -> Path:
         """The file with the last evaluation's result; one of its own where the task's code is no longer the same."""
-        code = self.info.code_now if IMPORTED and self.exists else ""
-        return self.path / (f"evaluation-{code}.json" if code else "evaluation.json")
+        return self.evaluation_in(None)
+
+    def evaluation_in(self, task: EnvConfig | None) -> Path:
+        """Return the file of evaluations in a task; one of its own where that is not the run's."""
+        parts = [self.info.code_now if IMPORTED and self.exists else ""]
+        if task is not None and task != self.config.evaluated_in:
+            parts.append(hashlib.sha256(task.model_dump_json().encode()).hexdigest()[:8])
+        return self.path / ("-".join(["evaluation", *filter(None, parts)]) + ".json")
 
     @property
     def baseline(self) -> Path:
@@ -92,7 +99,7 @@ class Run:
 
     def config_with(self, overrides: Sequence[str]) -> Config:
         """Return what `config.yaml` says, changed as `--set` would. Raises UsageError, RunError where it is no file."""
-        return load_config(str(regular(self.path / "config.yaml")), overrides)
+        return load_stored_config(regular(self.path / "config.yaml"), overrides)
 
     @property
     def first_config(self) -> Config:

@@ -17,7 +17,7 @@ from ppocli.errors import RunError, one_line
 from ppocli.files import naming, remove_leftovers, sync_folder, write_atomically, write_json
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress, State
-from ppocli.records.info import Resumed, RunInfo
+from ppocli.records.info import End, Resumed, RunInfo
 from ppocli.records.logs import Log, LoggedEpisode, Metrics, logged_episodes
 from ppocli.records.run import Run
 
@@ -102,13 +102,16 @@ class RunWriter:
         """Write what has become of the run to `run.json`. Raises RunError, OSError."""
         write_json(self.run.path / "run.json", self.run.info.model_copy(update=changed).model_dump())
 
-    def end(self, finished: bool, error: Exception | None) -> None:
-        """Write to `run.json` how training ended. A kill does not: such a run says for ever that it is running.
+    def end(self, ended_by: End, error: Exception | None) -> None:
+        """Write to `run.json` what ended training; nothing did where it was interrupted.
+
+        A kill does not: such a run says for ever that it is running.
 
         Raises RunError, OSError, but not where an `error` is to be reported that may well have the same cause.
         """
         if error is None:
-            self.record(state="finished" if finished else "interrupted", error=None, ended=_now())
+            state = "finished" if ended_by else "interrupted"
+            self.record(state=state, error=None, ended=_now(), ended_by=ended_by)
             return
         with suppress(OSError, RunError):
             self.record(state="failed", error=one_line(str(error)), ended=_now())
@@ -122,8 +125,9 @@ class RunWriter:
             self._lock.release()
 
     def _open_logs(self, config: Config, metrics_bytes: int, episodes_bytes: int) -> None:
-        self._logs.append(Log(self.run.path / "metrics.csv", Metrics, metrics_bytes))
         info_keys = config.env.info_keys
+        means = [key for key in info_keys if key != "is_success"]  # whose mean is the success_rate
+        self._logs.append(Log(self.run.path / "metrics.csv", Metrics, metrics_bytes, means))
         self._logs.append(Log(self.run.path / "episodes.csv", LoggedEpisode, episodes_bytes, info_keys))
 
     def _claim_directory(self) -> None:

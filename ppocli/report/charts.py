@@ -3,15 +3,19 @@
 import html
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from ppocli.errors import one_line
 from ppocli.evaluation import curves, health
 from ppocli.pictures.figures import COLORS, RANDOM
+from ppocli.records.logs import Metrics
 from ppocli.records.run import Run
 from ppocli.report.data import EnvironmentData, GroupData, RunData
 from ppocli.views import text
@@ -40,14 +44,25 @@ _LAYOUT: Any = {
 }
 _BOX = {"orientation": "h", "boxpoints": "all", "jitter": 0.6, "pointpos": 0, "boxmean": True, "hoveron": "points"}
 _ENV_STEPS = {"tickformat": "~s", "hoverformat": ",d", "rangemode": "tozero"}
-# The columns of `metrics.csv` that tell how training goes, each with its heading and the limit that is drawn.
+
+
+@dataclass(frozen=True)
+class _Sign:
+    """A number of an iteration that tells how training goes."""
+
+    heading: str
+    of: Callable[[Metrics], float | None]
+    limit: float | None = None  # that is drawn
+
+
+_EXPLAINED = "Explained variance"
 _SIGNS = (
-    ("approx_kl", "Approximate KL divergence", health.LARGEST_APPROX_KL),
-    ("entropy", "Entropy", None),
-    ("explained_variance", "Explained variance", health.SMALLEST_EXPLAINED_VARIANCE),
-    ("clip_fraction", "Clip fraction", health.LARGEST_CLIP_FRACTION),
-    ("kl", "KL divergence of an update", health.LARGEST_KL),
-    ("line_search_steps", "Line search steps", None),
+    _Sign("Approximate KL divergence", attrgetter("approx_kl"), health.LARGEST_APPROX_KL),
+    _Sign("Entropy", attrgetter("entropy")),
+    _Sign(_EXPLAINED, attrgetter("explained_variance"), health.SMALLEST_EXPLAINED_VARIANCE),
+    _Sign("Clip fraction", attrgetter("clip_fraction"), health.LARGEST_CLIP_FRACTION),
+    _Sign("KL divergence of an update", attrgetter("kl"), health.LARGEST_KL),
+    _Sign("Line search steps", attrgetter("line_search_steps")),
 )
 
 
@@ -225,26 +240,32 @@ def _box(name: str, returns: Sequence[float], color: str, seeds: Sequence[int] =
 def health_charts(environment: EnvironmentData) -> list[Chart]:
     """Return a small chart for each number that tells how training goes, where any run has it."""
 
-    def is_known(sign: str) -> bool:
-        return any(getattr(row, sign) is not None for run in environment.runs for row in run.metrics)
+    rows = [row for run in environment.runs for row in run.metrics]
+    asked = [
+        _Sign(one_line(key), partial(_info, key)) for key in dict.fromkeys(key for row in rows for key in row.info)
+    ]
+    known = [sign for sign in (*_SIGNS, *asked) if any(sign.of(row) is not None for row in rows)]
+    return [_health_chart(environment, sign) for sign in known]
 
-    return [_health_chart(environment, *sign) for sign in _SIGNS if is_known(sign[0])]
+
+def _info(key: str, row: Metrics) -> float | None:
+    return row.info.get(key)
 
 
-def _health_chart(environment: EnvironmentData, sign: str, heading: str, limit: float | None) -> Chart:
+def _health_chart(environment: EnvironmentData, sign: _Sign) -> Chart:
     traces, y_axis = [], _axis("", tickformat="~g")
     for number, group in enumerate(environment.groups):
         for seed, run in enumerate(group.runs):
-            rows = [row for row in thinned(run.metrics)[0] if getattr(row, sign) is not None]
-            points = [row.env_steps for row in rows], [getattr(row, sign) for row in rows]
+            rows = [row for row in thinned(run.metrics)[0] if sign.of(row) is not None]
+            points = [row.env_steps for row in rows], [sign.of(row) for row in rows]
             # A colour stands for a config, as in the learning chart, or for a seed of the only one.
             look = _look(seed if len(environment.groups) == 1 else number) | {"width": 1.5}
             traces.append(_line(points, _text(run.label), look, "%{y:.4~g}"))
     note = _thinning_note([run.metrics for run in environment.runs], "iteration")
-    if sign == "explained_variance" and min(min(trace.y, default=0.0) for trace in traces) < -1:
+    if sign.heading == _EXPLAINED and min(min(trace.y, default=0.0) for trace in traces) < -1:
         y_axis["range"] = [-1.05, 1.05]
         note += " What lies below −1 is out of sight; a double click on the chart shows it."
-    levels = [] if limit is None else [_level(limit, "", _TARGET)]
+    levels = [] if sign.limit is None else [_level(sign.limit, "", _TARGET)]
     axes = {"xaxis": _axis("", **_ENV_STEPS), "yaxis": y_axis}
     figure = _figure(traces, **axes, shapes=levels, showlegend=len(environment.groups) == 1 < len(traces))
-    return Chart(figure, f"{heading} over env steps, {environment.env_id}", 260, note, heading)
+    return Chart(figure, f"{sign.heading} over env steps, {environment.env_id}", 260, note, sign.heading)

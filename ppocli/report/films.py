@@ -85,7 +85,7 @@ def _came_to(run: RunData, episode_return: float, episode: Episode) -> str:
 
 def _filmed(saved: Checkpoint, seed: int) -> tuple[Episode, str, str]:
     """Let an agent play an episode; return it, its film, and the picture of how it ended, as data: URLs."""
-    with tempfile.TemporaryDirectory() as folder, closing(drawn_envs(saved.config.env, "rgb_array")) as envs:
+    with tempfile.TemporaryDirectory() as folder, closing(drawn_envs(saved.config.evaluated_in, "rgb_array")) as envs:
         output = Path(folder) / "episode.mp4"
         (episode,), frame = record(envs, greedy(load_agent(saved, envs)), [seed], output, small=True)
         film, picture, content = output.read_bytes(), Image.fromarray(frame), io.BytesIO()

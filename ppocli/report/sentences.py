@@ -1,6 +1,6 @@
 """What a report says in sentences: what was trained, how well it does, what has not ended, how healthy it looks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from ppocli.errors import PpocliError
 from ppocli.evaluation import health
 from ppocli.evaluation.estimates import t_interval
 from ppocli.records.catalog import RunSummary
+from ppocli.records.info import EARLY
 from ppocli.records.run import Run
 from ppocli.report.data import EnvironmentData, GroupData, RunData
 from ppocli.views import text
@@ -74,13 +75,24 @@ def _solved_words(data: GroupData) -> str:
 
 
 def standing_sentences(environment: EnvironmentData) -> list[str]:
-    """Return a sentence for each run that has not come to its end."""
+    """Return sentences for each run that has not come to its end, ended early, or began with another's agent."""
     who = "The run with {}" if len(environment.runs) > 1 else "The run"
-    unfinished = [run for run in environment.runs if run.summary.state != "finished"]
-    return [f"{who.format(run.label)} {_standing(run.summary)}" for run in unfinished]
+    return [f"{who.format(run.label)} {told}" for run in environment.runs for told in _standing(run)]
 
 
-def _standing(summary: RunSummary) -> str:
+def _standing(run: RunData) -> Iterator[str]:
+    summary, ancestor = run.summary, run.info.begun_from
+    if ancestor is not None:
+        learned = f"which had learned from {text.count(ancestor.env_steps)} env steps"
+        yield f"began with the agent of {text.without_folders(ancestor.name)}, {learned}."
+    if summary.state != "finished":
+        yield _unfinished(summary)
+    elif summary.ended_by in EARLY:
+        ended_at = f"{text.count(summary.env_steps)} of {text.count(summary.total_env_steps)} env steps"
+        yield f"was ended by train.{summary.ended_by}, at {ended_at}."
+
+
+def _unfinished(summary: RunSummary) -> str:
     where = f"{text.count(summary.env_steps)} of {text.count(summary.total_env_steps)} env steps"
     if summary.state == "failed":
         return f"failed at {where}: {text.without_folders(summary.error or 'it is not known of what')}"

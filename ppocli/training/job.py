@@ -5,9 +5,23 @@ from pathlib import Path
 
 from ppocli.config.models import Config
 from ppocli.records.checkpoint import Checkpoint, Progress
-from ppocli.records.info import Command
+from ppocli.records.info import Ancestor, Command, End
 from ppocli.records.run import Run, new_run
 from ppocli.records.writer import RunWriter
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a new run begins with instead of knowing nothing."""
+
+    saved: Checkpoint
+    keeps_optimizer: bool = False
+
+    @property
+    def ancestor(self) -> Ancestor:
+        """What the new run's `run.json` says of it."""
+        saved = self.saved
+        return Ancestor(checkpoint=str(saved.path.absolute()), digest=saved.digest, env_steps=saved.progress.env_steps)
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,7 @@ class Job:
     command: Command = field(default_factory=Command)  # who asked for it
     resumes: bool = False  # whether the run exists already
     saved: Checkpoint | None = None  # what a resumed run is continued from; without one it begins again
+    origin: Origin | None = None  # what a new run begins with
     workers: int | None = None  # processes to share environments with, where other jobs are done beside this one
     allow_inexact: bool = False  # whether environments may begin new episodes where the old ones cannot be continued
 
@@ -36,8 +51,20 @@ class Job:
 
     def is_finished(self, progress: Progress) -> bool:
         """Whether nothing is left to train after so much progress."""
-        solved = progress.solved_at_env_steps is not None
-        return progress.iterations >= self.config.num_iterations or (self.stop_when_solved and solved)
+        return bool(self.ended_by(progress))
+
+    def ended_by(self, progress: Progress) -> End:
+        """Return what ends training after so much progress, nothing where it goes on."""
+        settings = self.config.train
+        if self.stop_when_solved and progress.solved_at_env_steps is not None:
+            return "solved"
+        if progress.iterations >= self.config.num_iterations:
+            return "env_steps"
+        if settings.patience is not None and progress.evaluations_without_better >= settings.patience:
+            return "patience"
+        if settings.max_seconds is not None and progress.seconds >= settings.max_seconds:
+            return "max_seconds"
+        return ""
 
     @property
     def played_in(self) -> Config:

@@ -55,7 +55,7 @@ def train(
             error = raised
             raise
         finally:
-            writer.end(job.is_finished(training.progress), error)
+            writer.end(job.ended_by(training.progress), error)
 
 
 def _open(job: Job, training: Training, exact: bool) -> None:
@@ -69,6 +69,8 @@ def _open(job: Job, training: Training, exact: bool) -> None:
             **known,
             name=job.name,
             target_return=target,
+            begun_from=None if job.origin is None else job.origin.ancestor,
+            masks_actions=training.episodes.envs.obs_spec.num_masked > 0,
             versions=versions(),
             machine=machine(device),
             workers=job.workers,
@@ -92,6 +94,8 @@ def _iterate(job: Job, training: Training) -> Generator[Iteration]:
             writer.keep(job.config, training.progress, versions(), training.agent_alone())
 
     keep()
+    if job.origin is not None:
+        save("last")  # by which the run is resumed, wherever what it began with has gone
     while not job.is_finished(training.progress):
         before = training.snapshot()
         try:

@@ -14,6 +14,7 @@ from ppocli.envs.api import ActionSpec, Continuous
 from ppocli.envs.episodes import Episode
 from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress
+from ppocli.records.info import End
 from ppocli.records.logs import Metrics
 from ppocli.training.job import Job
 
@@ -36,14 +37,16 @@ def episode_metrics(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Return the columns of `Metrics` that sum up the episodes of an iteration."""
     returns = [episode.episode_return for episode in episodes]
     lengths = [episode.episode_length for episode in episodes]
-    successes = [episode.info["is_success"] for episode in episodes if "is_success" in episode.info]
+    known = dict.fromkeys(key for episode in episodes for key in episode.info)
+    means = {key: fmean(episode.info[key] for episode in episodes if key in episode.info) for key in known}
     return {
         "episodes": len(episodes),
         "return_mean": fmean(returns) if returns else None,
         "return_min": min(returns, default=None),
         "return_max": max(returns, default=None),
         "length_mean": fmean(lengths) if lengths else None,
-        "success_rate": fmean(successes) if successes else None,
+        "success_rate": means.pop("is_success", None),
+        "info": means,
     }
 
 
@@ -88,6 +91,7 @@ class TrainingResult:
     best_return: float | None  # greedy policy's best mean return while training, None before the first evaluation
     checkpoint: Path
     interrupted: bool
+    ended_by: End
 
 
 class Outcome:
@@ -128,4 +132,5 @@ class Outcome:
             best_return=progress.best_return,
             checkpoint=run.chosen_checkpoint().absolute(),
             interrupted=interrupted,
+            ended_by=self._job.ended_by(progress),
         )

@@ -21,6 +21,10 @@ def resume_job(run: Run, command: Command, *, allow_inexact: bool = False) -> Jo
     writer = RunWriter(run)
     writer.lock()
     saved = newest_checkpoint(run)
+    if saved is None and run.exists and run.info.begun_from is not None:
+        raise RunError(
+            f"{run.path}: it ended before its first checkpoint; train it anew, from the run that it began with"
+        )
     config = resumed_config(run, saved, command.overrides)
     ends = stops_when_solved(run, saved, config)
     return Job(config, writer, None, ends, command, resumes=True, saved=saved, allow_inexact=allow_inexact)

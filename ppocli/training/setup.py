@@ -1,27 +1,29 @@
 """What training begins with, everything new or as it was saved, and what its results depend on."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
+from torch import Tensor
 
 from ppocli import __version__
 from ppocli.algorithm.agent import new_agent, on_device
 from ppocli.algorithm.normalize import RewardNormalizer
+from ppocli.algorithm.updates.api import Update
 from ppocli.algorithm.updates.make import make_update
 from ppocli.config.models import Config
 from ppocli.device import choose_device
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episodes
 from ppocli.errors import ReplayError
-from ppocli.evaluation.agents import fitting, load_agent
+from ppocli.evaluation.agents import agent_from, fitting, load_agent
 from ppocli.evaluation.judge import Judge
 from ppocli.records.checkpoint import Checkpoint
 from ppocli.seeds import Stream, generator, training_seeds
-from ppocli.training.job import Job
+from ppocli.training.job import Job, Origin
 from ppocli.training.state import Training
 
 
@@ -31,13 +33,18 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
     Raises CheckpointError where what was saved is not for such a config, ReplayError, PpocliError for lack of a device.
     """
     config, saved, device = job.config, job.saved, choose_device(job.config.train.device)
-    if saved is None:
+    origin = job.origin if saved is None else None
+    if saved is not None:
+        agent = on_device(load_agent(saved, envs), device)
+    elif origin is not None:
+        agent = on_device(agent_from(origin.saved, config.network, envs), device)
+    else:
         rng = generator(config.train.seed, Stream.WEIGHTS)
         agent = new_agent(envs.obs_spec, envs.action_spec, config.network, rng, device)
-    else:
-        agent = on_device(load_agent(saved, envs), device)
     update = make_update(config, agent)
     rewards = RewardNormalizer(config.env.num_envs, config.rollout.gamma)
+    if origin is not None:
+        _take_over(origin, update, rewards)
     if saved is not None:
         for part, own in (("optimizer", update.state_dict()), ("rewards", rewards.state_dict())):
             for name, values in fitting(saved, part, own).items():
@@ -51,6 +58,22 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
         judge.ask_again()
         progress = replace(progress, solved_at_env_steps=None, solved_at_seconds=None)
     return Training(config, agent, update, rewards, episodes, judge, progress, clock), exact
+
+
+def _take_over(origin: Origin, update: Update, rewards: RewardNormalizer) -> None:
+    """Let a new run begin with the scale of rewards that its critic has learned, and perhaps with its optimizer."""
+    saved = origin.saved
+    if known := saved.part("rewards"):  # a snapshot has none
+        own: Mapping[str, Tensor] = {  # but for the returns, which are of other environments
+            **rewards.state_dict(),
+            "returns": torch.tensor(known.get("returns", ())),
+        }
+        for name, values in fitting(saved, "rewards", own).items():
+            own[name].copy_(values)
+    if origin.keeps_optimizer:
+        own = update.state_dict()
+        for name, values in fitting(saved, "optimizer", own).items():
+            own[name].copy_(values)
 
 
 def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_inexact: bool) -> tuple[Episodes, bool]:

@@ -1,5 +1,6 @@
 """What one iteration of training hands on to the next, and the iteration itself."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from ppocli.algorithm.updates.api import Update
 from ppocli.config.models import Config
 from ppocli.envs.episodes import Episodes
 from ppocli.evaluation.judge import Judge
+from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress, State
 from ppocli.records.logs import Metrics
 from ppocli.seeds import Stream, generator
@@ -55,7 +57,11 @@ class Training:
         agent.learn_obs(agent.tensor(rollout.obs))
         updated = self.clock()
 
-        verdict = self.judge.judge(agent, iteration, rollout.episodes)
+        out_of_time = updated >= (config.train.max_seconds or math.inf)
+        verdict = self.judge.judge(agent, iteration, rollout.episodes, out_of_time=out_of_time)
+        if verdict.played and config.env.single_instance:
+            self.episodes.begin_anew()
+            self.rewards.returns[:] = 0.0
         judged = self.clock()
 
         env_steps, before = self.episodes.env_steps, self.progress
@@ -67,6 +73,7 @@ class Training:
             seconds=judged,
             episodes=before.episodes + len(rollout.episodes),
             best_return=self.judge.best_return,
+            evaluations_without_better=_without_better(before, verdict),
             solved_at_env_steps=env_steps if solved else before.solved_at_env_steps,
             solved_at_seconds=judged if solved else before.solved_at_seconds,
         )
@@ -114,6 +121,14 @@ class Training:
             "rewards": _arrays(self.rewards.state_dict()),
             "judge": self.judge.state_dict(),
         }
+
+
+def _without_better(before: Progress, verdict: Verdict) -> int:
+    """Return how many evaluations in a row have not been better than one before."""
+    if verdict.eval_return is None:
+        return before.evaluations_without_better
+    is_better = before.best_return is None or verdict.eval_return > before.best_return
+    return 0 if is_better else before.evaluations_without_better + 1
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, NDArray[Any]]:

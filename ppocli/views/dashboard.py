@@ -55,6 +55,7 @@ class Dashboard:
         self._iteration: Iteration | None = None
         self._solved_return: float | None = None  # of the check that found the task solved
         self._episode_length: float | None = None  # of the last iteration in which an episode ended
+        self._info: dict[str, float] = {}  # means of the info keys, each of the last iteration that has one
         self._phase_seconds = dict.fromkeys(PHASES, 0.0)
         self._training_began = 0.0
         self._curve = Curve(self._total)
@@ -108,6 +109,7 @@ class Dashboard:
     def _remember(self, row: Metrics) -> None:
         self._curve.add(row)
         self._health.add(row)
+        self._info |= row.info
         if row.length_mean is not None:
             self._episode_length = row.length_mean
 
@@ -149,7 +151,7 @@ class Dashboard:
         else:
             numbers = [*_grid(standing, width), Text(), *_grid(learning, width)]
         above = [Text(self._title, "bold"), self._progress(iteration.metrics, width)]
-        below = [Text(), *numbers, self._hint(iteration), self._last_line(width)]
+        below = [Text(), *numbers, *self._asked_for(), self._hint(iteration), self._last_line(width)]
         return [*above, *self._curve_lines(iteration, width, rows - len(above) - len(below)), *below]
 
     def _essentials(self, iteration: Iteration, width: int, rows: int) -> list[Text]:
@@ -224,6 +226,11 @@ class Dashboard:
             "explained variance": _fixed(explained, 2 if explained is None or explained > -10 else 0),
             "iteration": f"{metrics.iteration:,} of {self._iterations:,}",
         }
+
+    def _asked_for(self) -> list[Text]:
+        """Return a line of the info keys, where there are any beside the success that all may have."""
+        cells = [part for key, mean in self._info.items() for part in ((f"{one_line(key)} ", "dim"), f"{mean:.4g}   ")]
+        return [Text.assemble(*cells)] if cells else []
 
     def _hint(self, iteration: Iteration) -> Text:
         if found := self._health.findings(iteration.verdict.target):

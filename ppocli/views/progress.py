@@ -35,7 +35,7 @@ def training_progress(
         return
     from ppocli.views.dashboard import Dashboard, Known  # and what draws curves, which nobody else needs
 
-    baseline = read_baseline(job.run.baseline, job.config.env)
+    baseline = read_baseline(job.run.baseline, job.config.evaluated_in)
     history = job.run.metrics() if job.run.exists else ()
     known = Known(job.progress, history, None if baseline is None else fmean(baseline), action_spec)
     with Dashboard(job.config, job.run.path.name, console.err, known, stop) as dashboard:

@@ -10,6 +10,7 @@ from ppocli.errors import one_line
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.statistics import Statistics
 from ppocli.records.catalog import RunSummary
+from ppocli.records.info import EARLY
 from ppocli.training.outcome import TrainingResult
 from ppocli.training.seeds import SeedResult, SeedsResult
 from ppocli.views.console import command, info, out, shell_path, shell_paths, short_path
@@ -47,12 +48,13 @@ def _solved(result: TrainingResult) -> str:
 
 def _trained(result: TrainingResult) -> str:
     steps, before = result.env_steps, result.resumed_at_env_steps
+    early = f"; ended by train.{result.ended_by}" if result.ended_by in EARLY else ""
     if steps == before and not result.interrupted:
-        return f"nothing: it has its {steps:,} env steps; more with --set train.env_steps=N"
+        return f"nothing: it has its {steps:,} env steps; more with --set train.env_steps=N{early}"
     seconds, rate = f"{result.wall_seconds:.1f} s", f"{result.env_steps_per_second:,.0f} env steps/s"
     if before is None:
-        return f"{steps:,} env steps in {seconds}, {rate}"
-    return f"{steps - before:,} env steps more in {seconds}; {steps:,} in all, {rate}"
+        return f"{steps:,} env steps in {seconds}, {rate}{early}"
+    return f"{steps - before:,} env steps more in {seconds}; {steps:,} in all, {rate}{early}"
 
 
 def seeds_result(together: SeedsResult) -> None:
@@ -178,6 +180,9 @@ def runs_table(found: Sequence[RunSummary]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+    for run in found:
+        if run.begun_from is not None:
+            out.print(f"{one_line(run.run_dir.name)} began with the agent of {one_line(run.begun_from)}")
     if any(run.evaluated_return is None and run.best_return is not None for run in found):
         out.print("~ best evaluation in training, which favours long runs; ppocli evaluate measures")
 

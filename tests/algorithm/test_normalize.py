@@ -43,11 +43,11 @@ def test_small_differences_of_large_numbers_are_not_lost():
 
 def test_nothing_seen_changes_nothing_but_the_limit():
     obs = torch.tensor([[0.5, -3.0, 11.0]])
-    torch.testing.assert_close(ObsNormalizer((3,))(obs), torch.tensor([[0.5, -3.0, 10.0]]))
+    torch.testing.assert_close(ObsNormalizer(Vector(3))(obs), torch.tensor([[0.5, -3.0, 10.0]]))
 
 
 def test_observations_by_hand():
-    normalizer = ObsNormalizer((2,))
+    normalizer = ObsNormalizer(Vector(2))
     normalizer.learn(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # means 2 and 5, standard deviations 1 and 0
     seen = normalizer(torch.tensor([[2.0, 5.0], [2.5, 6.0], [-20.0, 4.0]]))
     assert seen.dtype == torch.float32
@@ -55,14 +55,14 @@ def test_observations_by_hand():
 
 
 def test_a_single_observation_is_only_shifted():
-    normalizer = ObsNormalizer((2,))
+    normalizer = ObsNormalizer(Vector(2))
     normalizer.learn(torch.tensor([[3000.0, -2.0]]))
     assert normalizer(torch.tensor([[3000.0, -2.0], [3001.0, -2.5]])).tolist() == [[0.0, 0.0], [1.0, -0.5]]
 
 
 def test_the_rounding_of_a_constant_is_no_spread():
     """What is computed anew in each step may come out as either of two neighbours in float32."""
-    normalizer, low = ObsNormalizer((1,)), np.float32(7003.3)
+    normalizer, low = ObsNormalizer(Vector(1)), np.float32(7003.3)
     neighbours = np.array([[low], [np.nextafter(low, np.float32(np.inf))]])
     normalizer.learn(torch.from_numpy(np.repeat(neighbours, 1000, axis=0)))
     assert normalizer.statistics.var > 0
@@ -72,7 +72,7 @@ def test_the_rounding_of_a_constant_is_no_spread():
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
 def test_units_do_not_matter(unit):
-    normalizer, data = ObsNormalizer((3,)), torch.from_numpy(DATA - DATA.mean(0) + 7).float()
+    normalizer, data = ObsNormalizer(Vector(3)), torch.from_numpy(DATA - DATA.mean(0) + 7).float()
     normalizer.learn(data * unit)
     expected = (data - data.mean(0)) / data.std(0, correction=0)
     torch.testing.assert_close(normalizer(data * unit), expected.clamp(-10, 10))
@@ -86,7 +86,7 @@ FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @example(np.full((3, 2), 1e-45, np.float32), np.zeros((1, 2), np.float32))
 @example(np.array([[-3e38, 0], [3e38, 1e-45], [3e38, 0]], np.float32), np.full((1, 2), -3e38, np.float32))
 def test_whatever_is_observed_is_seen_as_finite(known, obs):
-    normalizer = ObsNormalizer((2,))
+    normalizer = ObsNormalizer(Vector(2))
     normalizer.learn(torch.from_numpy(known))
     for seen in (normalizer(torch.from_numpy(known)), normalizer(torch.from_numpy(obs))):
         assert (seen.abs() <= 10).all()  # which NaN is not

@@ -204,7 +204,7 @@ def test_figure_and_report_as_json_say_where_they_lie(run_dir, ppocli, tmp_path)
 def test_help_names_what_options_take(ppocli, command):
     text = ppocli(command, "--help").stdout
     assert not re.search(r"TEXT|INTEGER|<int|--[a-z-]+ <str>", text)
-    assert ("With --random: override" in text) == (command == "render")
+    assert ("Another env.kwargs.NAME; with --random" in text) == (command == "render")
 
 
 def test_a_checkpoint_of_another_run_is_evaluated_and_nothing_written(run_dir, ppocli):
@@ -261,12 +261,10 @@ def test_render_random(ppocli, tmp_path):
     assert len(strict_json((baseline / "evaluation.json").read_text())["episode_returns"]) == 100
 
 
-def test_render_learning(run_dir, ppocli, tmp_path):
-    outcome = ppocli("render", "latest", "--learning")
-    assert (outcome.exit_code, outcome.stdout.splitlines()[0].partition(":")[0]) == (0, "untrained")
+def test_render_learning(run_dir, ppocli):
+    told = strict_json(ppocli("render", run_dir.name, "--learning", "--json").stdout)
+    assert told["video"] == str(run_dir / "videos" / "learning-seed0.mp4")
     assert (run_dir / "videos" / "learning-seed0.mp4").stat().st_size > 1000
-    told = strict_json(ppocli("render", run_dir.name, "--learning", "--output", "x.gif", "--json").stdout)
-    assert told["video"] == str(tmp_path / "x.gif")
     assert [stage["trained_env_steps"] for stage in told["stages"][:-1]] == [0, 2048]
     # the last is its best agent, which plays as `render` lets it play
     (alone,) = strict_json(ppocli("render", "latest", "--json").stdout)["episodes"]
@@ -296,6 +294,46 @@ def test_an_algorithm_is_chosen_by_an_option(ppocli, tmp_path):
     assert "algorithm: 'a2c' must be one of 'ppo', 'vpg', 'npg' or 'trpo'" in line
     line = error_line(ppocli("train", "--config", "cartpole", "--set", "trpo.target_kl=0.02"), 2)
     assert line.endswith("--set trpo.target_kl: only algorithm trpo has it, and this one is ppo")
+
+
+def test_a_run_begins_with_the_agent_of_another(run_dir, ppocli, tmp_path):
+    outcome = ppocli("train", "--config", "cartpole", *FAST, "--from", "latest", "--name", "child", "--quiet")
+    assert outcome.exit_code == 0
+    (child,) = (tmp_path / "runs/CartPole-v1").glob("*-child")
+    assert f"{child.name} began with the agent of {run_dir.name}" in ppocli("runs").stdout
+    (told,) = [run for run in strict_json(ppocli("runs", "--json").stdout)["runs"] if run["name"] == "child"]
+    assert told["begun_from"] == run_dir.name
+    assert "--keep-optimizer goes with --from" in error_line(
+        ppocli("train", "--config", "cartpole", "--keep-optimizer"), 2
+    )
+    other = ("train", "--config", "pendulum", "--from", run_dir.name)
+    assert "observations, actions and network must be of the same form" in error_line(ppocli(*other), 2)
+    assert not (tmp_path / "runs/Pendulum-v1").exists()
+
+
+def test_an_agent_is_measured_and_watched_under_other_physics(run_dir, ppocli):
+    assert ppocli("evaluate", "latest", "--episodes", "3").exit_code == 0
+    own = (run_dir / "evaluation.json").read_bytes()
+    other = ("--set", "env.kwargs.sutton_barto_reward=true")
+    outcome = ppocli("evaluate", "latest", "--episodes", "3", *other)
+    assert "3 unseen episodes of CartPole-v1, seed 0, env.kwargs.sutton_barto_reward=true" in outcome.stdout
+    (kept,) = run_dir.glob("evaluation-*.json")
+    assert f"{kept.name}\n" in outcome.stderr
+    found = strict_json(kept.read_text())
+    assert (found["return_mean"], found["env_kwargs"]) == (-1, {"sutton_barto_reward": True})
+    assert (run_dir / "evaluation.json").read_bytes() == own
+    (episode,) = strict_json(ppocli("render", "latest", "--output", "x.gif", "--json", *other).stdout)["episodes"]
+    assert episode["episode_return"] == -1
+    line = error_line(ppocli("evaluate", "latest", "--set", "rollout.gamma=0.9"), 2)
+    assert "here only env.kwargs.NAME and env.max_episode_steps may be set" in line
+
+
+def test_patience_ends_a_run_and_says_so(ppocli):
+    outcome = ppocli("train", "--config", "cartpole", *FAST, "--set", "train.max_seconds=1e-9", "--quiet")
+    assert outcome.exit_code == 0
+    assert "ended by train.max_seconds" in outcome.stdout
+    (told,) = strict_json(ppocli("runs", "--json").stdout)["runs"]
+    assert (told["state"], told["ended_by"], told["env_steps"]) == ("finished", "max_seconds", 256)
 
 
 def test_a_wrong_ffmpeg_is_an_error_of_one_line_and_no_end_of_a_report(run_dir, ppocli, monkeypatch, tmp_path):
@@ -349,7 +387,7 @@ def test_render_in_a_window(run_dir, ppocli, monkeypatch):
         ("train --config cartpole --import .x", "--import .x: "),
         ("train --config cartpole --set env.id=FrozenLake-v1 --set env.kwargs.map_name=9x9", "does not take"),
         ("render --random", "render --random takes --config"),
-        ("render x --config cartpole", "--config and --set go with --random"),
+        ("render x --config cartpole", "--config goes with --random"),
         ("render --random --config cartpole --output x.avi", "must end in .mp4 or .gif"),
         ("render --random --config cartpole --output x.gif --human", "choose one"),
         ("train --config cartpole --set schedule=1", "schedule: unknown key"),
@@ -546,7 +584,7 @@ def test_prolonging_one_of_several_seeds_does_not_split_them(ppocli, run_dir, tm
         ("train --config cartpole --seed 1 --seeds 0-2", 2, "choose one"),
         ("train --config cartpole --seeds 4-0", 2, "--seeds 4-0: write them as 0-4 or as 0,3,7"),
         ("train --config cartpole --jobs 2", 2, "--jobs goes with --seeds"),
-        ("train --resume latest --seeds 0-2", 2, "takes no --config, --algorithm, --seed, --seeds"),
+        ("train --resume latest --seeds 0-2", 2, "takes no --config, --from, --algorithm, --seed, --seeds"),
         ("train --config nothing --seeds 0-2", 2, "no such preset"),
     ],
 )

@@ -113,6 +113,7 @@ def test_nothing_is_imported_that_stands_in_a_run_or_a_config_alone(folder):
     assert not (folder / "touched").exists()
 
 
+@pytest.mark.slow
 def test_after_a_change_of_the_code_both_results_are_kept(folder):
     assert run(folder, "train --config mine.yaml --import my_task --quiet").returncode == 0
     evaluate = "evaluate latest --episodes 2 --import my_task --json"
@@ -145,6 +146,7 @@ def test_a_signal_while_torch_is_imported_leaves_no_program_of_an_environment(fo
     assert not any(map(psutil.pid_exists, pids))
 
 
+@pytest.mark.slow
 def test_a_path_that_was_given_on_the_command_line_leads_to_commands_that_work(tmp_path):
     pytest.importorskip("mujoco")
     shutil.copy(Path(gym.__file__).parent / "envs" / "mujoco" / "assets" / "hopper.xml", tmp_path / "mine.xml")

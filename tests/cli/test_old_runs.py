@@ -65,6 +65,7 @@ def test_they_are_plotted(ppocli, runs, run):
     assert (runs / run / "plots" / "returns.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_they_are_plotted_and_reported_together(ppocli, runs):
     assert ppocli("plot", CARTPOLE, PENDULUM).exit_code == 0
     assert (runs / "plots" / "learning-curves.png").is_file()

@@ -335,7 +335,16 @@ def test_presets_are_found_by_name_and_files_by_path(tmp_path):
 
 
 def test_every_key_says_what_it_is():
-    assert list(Config.model_fields) == ["algorithm", "env", "network", "rollout", "update", *ALGORITHMS, "train"]
+    assert list(Config.model_fields) == [
+        "algorithm",
+        "env",
+        "network",
+        "rollout",
+        "update",
+        *ALGORITHMS,
+        "train",
+        "evaluation",
+    ]
     config = parse_config({"env": {"id": "CartPole-v1"}}, "my.yaml")
     assert list(config.leaves()) == list(KEYS)
     for name in KEYS:
@@ -356,6 +365,8 @@ def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_i
         "train.checkpoint_interval",
         "train.snapshots",
         "train.target_return",
+        "train.patience",
+        "train.max_seconds",
     }
     assert {name for name, key in KEYS.items() if key.same_experiment} == {
         "env.info_keys",
@@ -364,6 +375,7 @@ def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_i
         "train.device",
         "train.checkpoint_interval",
         "train.snapshots",
+        "train.max_seconds",
     }
 
 

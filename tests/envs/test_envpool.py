@@ -19,7 +19,7 @@ def make(env_id, num_envs, seed=0, **kwargs):
 
 def play(envs, num_steps):
     rng = np.random.default_rng(0)
-    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs)).obs]
+    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
     for _ in range(num_steps):
         spec = envs.action_spec
         real = isinstance(spec, Continuous)
@@ -27,7 +27,7 @@ def play(envs, num_steps):
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:
-            seen.append(envs.reset(ended, ended).obs)
+            seen.append(envs.reset(ended, ended))
     return seen
 
 
@@ -59,7 +59,7 @@ def test_a_task_of_another_form_than_gymnasiums_is_refused():
 def test_actions_mean_the_same_as_in_gymnasium():
     """Pendulum's reward is a formula of its observation and its torque: −θ² − 0.1 θ'² − 0.001 u²."""
     envs = make("Pendulum-v1", 2)
-    cos, sin, speed = envs.reset([0, 1], [0, 1]).obs.astype(float).T
+    cos, sin, speed = envs.reset([0, 1], [0, 1]).astype(float).T
     rewards = envs.step(np.array([[0.5], [-7.0]], np.float32)).rewards
     angle = np.arctan2(sin, cos)
     np.testing.assert_allclose(rewards, -(angle**2 + 0.1 * speed**2 + 0.001 * np.array([1.0, -2.0]) ** 2), rtol=1e-4)
@@ -77,7 +77,7 @@ def test_what_has_ended_waits_untouched():
     assert np.array_equal(waiting.obs[ended_at], step.obs[ended_at])
     assert waiting.rewards[ended_at] == 0
     assert not waiting.terminated[ended_at]
-    first = envs.reset([ended_at], [0]).obs
+    first = envs.reset([ended_at], [0])
     assert np.abs(first[ended_at]).max() <= 0.05
     assert np.array_equal(first[1 - ended_at], waiting.obs[1 - ended_at])
     assert envs.step(np.array([0, 0])).rewards[ended_at] == 1

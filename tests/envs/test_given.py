@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppocli.envs.given import first_obs, flag, number, picture
+from ppocli.envs.given import begun, flag, number, picture
 from ppocli.guests import UnexpectedError
 
 
@@ -39,8 +39,8 @@ def test_what_is_no_flag(value):
 @pytest.mark.parametrize("given", [np.zeros(2), (0.0, 0.0), [0.0, {}], (0.0, {}, {}), None, (0.0, None)])
 def test_an_observation_comes_with_an_info(given):
     with pytest.raises(UnexpectedError, match=r"reset\(\) gave "):
-        first_obs(given)
-    assert first_obs((given, {})) is given
+        begun(given)
+    assert begun((given, {})) == (given, {})
 
 
 PICTURE = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)

@@ -26,7 +26,7 @@ def test_only_the_named_environments_are_reset():
     envs = make("Counting-v0", 3)
     envs.reset([0, 1, 2], [10, 11, 12])
     envs.step(actions(0, 0, 0))
-    obs = envs.reset([1], [21]).obs
+    obs = envs.reset([1], [21])
     assert obs.tolist() == [[1, 10], [0, 21], [1, 12]]
 
 
@@ -45,7 +45,7 @@ def test_what_has_ended_waits_untouched():
 
 def test_observations_already_handed_out_do_not_change():
     envs = make("Counting-v0")
-    first = envs.reset([0, 1], [0, 1]).obs
+    first = envs.reset([0, 1], [0, 1])
     second = envs.step(actions(0, 0)).obs
     envs.step(actions(0, 0))
     assert first[:, 0].tolist() == [0, 0]
@@ -55,7 +55,7 @@ def test_observations_already_handed_out_do_not_change():
 def test_box_is_flattened_and_actions_start_where_the_space_does():
     envs = make("Shifted-v0", 1)
     assert (envs.obs_spec, envs.action_spec) == (Vector(4), Discrete(2))
-    np.testing.assert_allclose(envs.reset([0], [0]).obs, [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(envs.reset([0], [0]), [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
     assert envs.step(actions(1)).rewards.tolist() == [6.0]
 
 
@@ -72,7 +72,7 @@ def test_an_episode_depends_on_its_seed_and_actions_alone(env_id):
 
     def play(envs, index):
         rng = np.random.default_rng(0)
-        seen = [envs.reset([index], [123]).obs[index]]
+        seen = [envs.reset([index], [123])[index]]
         seen += [envs.step(drawn(envs, rng)).obs[index] for _ in range(60)]
         return np.array(seen)
 
@@ -210,8 +210,19 @@ def test_gymnasiums_own_are_given_pythons_numbers_and_do_what_they_do_with_numpy
     alone.reset(seed=5)
     for action in np.random.default_rng(0).integers(envs.action_spec.num_choices, size=40):
         seen, (obs, reward, terminated, *_) = envs.step(action[np.newaxis]), alone.step(action)
-        np.testing.assert_array_equal(seen.obs[0], envs._flatten(obs))
+        np.testing.assert_array_equal(seen.obs[0, : envs.obs_spec.size], envs._flatten(obs))
         assert seen.rewards[0] == reward
         if terminated:
             break
     assert {type(action) for action in given} == {np.int64 if env_id == "Counting-v0" else int}
+
+
+def test_well_known_packages_register_their_tasks_by_themselves(tmp_path, monkeypatch):
+    registers = "gymnasium.register('MiniGrid-Mine-v0', Counting)"
+    task = f"import gymnasium\nfrom tests.environments import Counting\n{registers}\n"
+    (tmp_path / "minigrid.py").write_text(task)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert make("MiniGrid-Mine-v0").obs_spec == Vector(2)
+    del gym.registry["MiniGrid-Mine-v0"]
+    with pytest.raises(UsageError, match="ALE/Nothing-v5' is not an environment"):
+        make("ALE/Nothing-v5")

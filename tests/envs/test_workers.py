@@ -45,13 +45,13 @@ def drawn(spec, rng):
 def play(envs, num_steps):
     """Everything that envs say over so many steps with fixed actions, each ended episode followed by the next."""
     rng = np.random.default_rng(0)
-    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs)).obs]
+    seen = [envs.reset(range(envs.num_envs), range(envs.num_envs))]
     for number in range(num_steps):
         step = envs.step(np.array([drawn(envs.action_spec, rng) for _ in range(envs.num_envs)]))
         seen += step
         ended = np.flatnonzero(step.terminated | step.truncated).tolist()
         if ended:
-            seen.append(envs.reset(ended, [1000 * number + index for index in ended]).obs)
+            seen.append(envs.reset(ended, [1000 * number + index for index in ended]))
     return seen
 
 
@@ -81,7 +81,7 @@ def test_what_has_ended_waits_and_only_the_named_are_reset(make):
     envs.reset([0, 1, 2], [10, 11, 12])
     envs.step(np.zeros(3, int))
     assert envs.step(np.zeros(3, int)).terminated.all()
-    assert envs.reset([2], [0]).obs.tolist() == [[2, 10], [2, 11], [0, 0]]
+    assert envs.reset([2], [0]).tolist() == [[2, 10], [2, 11], [0, 0]]
     step = envs.step(np.zeros(3, int))
     assert step.obs.tolist() == [[2, 10], [2, 11], [1, 0]]
     assert step.rewards.tolist() == [0, 0, 1]
@@ -94,14 +94,14 @@ def test_an_episode_that_is_given_up_is_played_by_one_process_still(make):
     envs.reset([0, 1], [0, 1])
     envs.step(np.zeros(2, int))
     envs._alone_until = 0.0  # the next episode of the second environment would be a worker's
-    assert envs.reset([1], [5]).obs.tolist() == [[1, 0], [0, 5]]
+    assert envs.reset([1], [5]).tolist() == [[1, 0], [0, 5]]
     assert envs.step(np.zeros(2, int)).obs.tolist() == [[2, 0], [1, 5]]
     assert not (envs._own._playing & envs._theirs).any()
 
 
 def test_what_was_handed_out_does_not_change(make):
     envs = make("Counting-v0", 2)
-    first = envs.reset([0, 1], [0, 1]).obs
+    first = envs.reset([0, 1], [0, 1])
     second = envs.step(np.zeros(2, int))
     envs.step(np.zeros(2, int))
     assert first[:, 0].tolist() == [0, 0]

@@ -6,7 +6,7 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.config.models import EnvConfig, NetworkConfig
-from ppocli.envs.api import Continuous, Discrete, Observations, Step, Vector
+from ppocli.envs.api import Continuous, Discrete, Step, Vector
 from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
 from ppocli.evaluation.play import evaluate, greedy, play, random, stochastic
 from ppocli.seeds import Purpose, evaluation_seeds
@@ -92,7 +92,7 @@ def test_whichever_environment_is_free_begins_the_next_episode():
 
         def reset(self, indices, seeds):
             self.lengths[list(indices)] = seeds  # an episode of seed n takes n steps
-            return Observations(np.zeros((2, 1), np.float32))
+            return np.zeros((2, 1), np.float32)
 
         def step(self, actions):
             self.lengths -= 1

@@ -186,10 +186,10 @@ def test_how_a_run_stands(trained):
     summary = summarize_run(writer.run)
     assert summary.started.startswith("20")
     assert astuple(replace(summary, started="")) == (
-        writer.run.path, "CartPole-v1", "try", 7, "running", 6144, 6144, 100.0, False, None, "", None, None,
+        writer.run.path, "CartPole-v1", "try", 7, "running", 6144, 6144, 100.0, False, None, "", None, None, "", None,
     )  # fmt: skip
     writer.record(solved=Solved(env_steps=4096, seconds=3.0, return_mean=480.0))
-    writer.end(finished=True, error=None)
+    writer.end("env_steps", error=None)
     writer.close()
     summary = summarize_run(writer.run)
     assert (summary.state, summary.solved, summary.solved_at_env_steps) == ("finished", True, 4096)
@@ -209,7 +209,7 @@ def test_a_run_that_was_killed_is_interrupted(trained):
 )
 def test_how_a_run_has_ended(trained, finished, error, state):
     writer = trained(target=None)
-    writer.end(finished, error)
+    writer.end("solved" * finished, error)
     writer.close()
     summary = summarize_run(writer.run)
     assert (summary.state, summary.error) == (state, "no number" if error else None)

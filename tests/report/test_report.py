@@ -237,6 +237,17 @@ def test_a_run_that_has_not_come_to_its_end_says_so(tmp_path):
     assert sentences.standing_sentences(alone) == ["The run was interrupted at 100 of 640 env steps."]
 
 
+def test_what_a_run_began_with_and_what_ended_it_early_is_said(tmp_path):
+    ancestor = {"checkpoint": "/home/someone/first-run/checkpoints/best.safetensors", "digest": "", "env_steps": 3_000}
+    info = {"begun_from": ancestor, "ended_by": "patience"}
+    run = run_directory(tmp_path / "run", config={"train": {"env_steps": 640}}, rows=[metrics(1)], info=info)
+    (environment,) = data.gather([run])
+    assert sentences.standing_sentences(environment) == [
+        "The run began with the agent of first-run, which had learned from 3,000 env steps.",
+        "The run was ended by train.patience, at 100 of 1,024 env steps.",
+    ]
+
+
 def test_every_config_has_a_sentence_and_a_row(tmp_path):
     runs = [
         run_directory(tmp_path / "a", config={"train": {"seed": 0}}, info=solved(64, 1.0)),

@@ -50,7 +50,21 @@ TASKS = {
         train={"env_steps": 128 * 6, "eval_interval": 10_000, "eval_episodes": 1},
     ),
     "several choices": config_of(env={"id": "Echo-v0", "kwargs": {"kind": "multi-discrete"}}),
-    "one-hot": config_of(env={"id": "Taxi-v4"}, train={"eval_episodes": 1, "eval_interval": 10_000}),
+    "one-hot and masked": config_of(env={"id": "Taxi-v4"}, train={"eval_episodes": 1, "eval_interval": 10_000}),
+    "wrapped": config_of(
+        env={
+            "wrappers": [
+                {"id": "StickyAction", "repeat_action_probability": 0.3},  # which draws by itself
+                {"id": "FrameStackObservation", "stack_size": 2},
+                {"id": "ClipReward", "max_reward": 0.5, "training_only": True},
+            ]
+        },
+        train={"env_steps": 128 * 6},
+    ),
+    "informed": config_of(
+        env={"id": "Informed-v0", "info_keys": ["is_success", "height"]},
+        train={"env_steps": 128 * 6},
+    ),
 }
 
 
@@ -494,7 +508,15 @@ def fail_at(monkeypatch, name, number):
     return calls
 
 
-FEW = config_of(train={"env_steps": 128 * 3, "checkpoint_interval": 128, "eval_interval": 256, "eval_episodes": 1})
+FEW = config_of(
+    train={
+        "env_steps": 128 * 3,
+        "checkpoint_interval": 128,
+        "eval_interval": 256,
+        "eval_episodes": 1,
+        "snapshots": 2,
+    }
+)
 
 
 @pytest.mark.parametrize("what", ["fsync", "rename", "log", "write"])

@@ -121,6 +121,7 @@ def test_a_seed_that_is_stopped_while_it_is_evaluated_takes_that_iteration_back(
     assert (iteration.metrics.env_steps, result.env_steps, result.interrupted) == (32, 32, True)
 
 
+@pytest.mark.slow
 def test_the_death_of_one_ends_nobody_else_and_what_is_misuse_for_one_is_for_the_others(tmp_path):
     unknown = TINY.model_copy(update={"env": TINY.env.model_copy(update={"id": "Unknown-v0"})})
     runs = [*jobs_for(tmp_path, [0], ENDLESS), *jobs_for(tmp_path, [2]), *jobs_for(tmp_path, [1, 3], unknown)]

@@ -94,6 +94,12 @@ def value_of(label, lines):
 # What it says
 
 
+def test_numbers_of_the_users_own_have_a_line_and_stay_until_there_are_new_ones():
+    lines = shown(iteration(1, info={"height": 2.5, "fuel": 0.12345}), iteration(2, info={"height": 3.0}), iteration(3))
+    assert "height 3   fuel 0.1235" in [line.rstrip() for line in lines]
+    assert not any("height" in line for line in shown(iteration(1)))
+
+
 def test_the_whole_screen():
     lines = shown(
         *[iteration(number) for number in range(1, 10)],

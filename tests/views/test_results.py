@@ -138,6 +138,7 @@ def training(**changes):
         "best_return": None,
         "checkpoint": Path("/x/checkpoints/last.safetensors"),
         "interrupted": False,
+        "ended_by": "",
     }
     return TrainingResult(**values | changes)
 

@@ -1,0 +1,99 @@
+"""Which choices are allowed: the two ways in which environments say so, as one vector of 0 and 1.
+
+A method `action_masks()`, as Stable-Baselines3's contributors ask for it, or `action_mask` in the infos, as Gymnasium's
+own Taxi has it and its spaces take it. Actions of several choices have the mask of each, one after the other.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from ppocli.envs.api import ActionSpec, Continuous, Discrete
+from ppocli.envs.given import described
+from ppocli.guests import FAILURES, UnexpectedError
+
+MASK = "action_mask"
+Source = Callable[[gym.Env[Any, Any], Mapping[str, Any]], Any]
+"""From an environment, and what came as info, to what it says is allowed."""
+
+
+def choices_of(spec: ActionSpec) -> tuple[int, ...]:
+    """Return how many choices each part of an action has; none where actions are real numbers."""
+    match spec:
+        case Discrete():
+            return (spec.num_choices,)
+        case Continuous():
+            return ()
+        case _:
+            return spec.num_choices
+
+
+def has_method(env: gym.Env[Any, Any]) -> bool:
+    """Whether an environment says by a method what is allowed."""
+    return env.has_wrapper_attr("action_masks") and callable(env.get_wrapper_attr("action_masks"))
+
+
+def by_method(env: gym.Env[Any, Any], info: Mapping[str, Any]) -> Any:
+    """Return what an environment's method says."""
+    return env.get_wrapper_attr("action_masks")()
+
+
+def by_info(env: gym.Env[Any, Any], info: Mapping[str, Any]) -> Any:
+    """Return what an environment's info says."""
+    return info.get(MASK)
+
+
+def source(env: gym.Env[Any, Any]) -> Source | None:
+    """Return how an environment of choices says what is allowed, None where it does not.
+
+    Where it has no method for it, an episode is begun to look into its info. One that fails will fail again.
+    """
+    if has_method(env):
+        return by_method
+    with suppress(*FAILURES):
+        if MASK in env.reset(seed=0)[1]:
+            return by_info
+        env.step(env.action_space.sample())  # as some do not like to be reset twice in a row
+    return None
+
+
+def mask(given: Any, spec: ActionSpec, *, goes_on: bool) -> NDArray[np.float32]:
+    """Return a mask, a number for each choice; once an episode has ended, all may be forbidden. Raises UnexpectedError.
+
+    A mask that an environment leaves out there, too, allows all.
+    """
+    choices = choices_of(spec)
+    if given is None and not goes_on:
+        return np.ones(sum(choices), np.float32)
+    try:
+        parts = given if isinstance(given, list | tuple) and np.ndim(given[0]) else [given]
+        found = np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
+    except (TypeError, ValueError):
+        found = np.zeros(0, np.float32)
+    if found.size != sum(choices) or not np.isin(found, (0, 1)).all():
+        raise UnexpectedError(
+            f"its action mask is {described(given)}, and no 0 or 1 for each of {sum(choices)} choices"
+        )
+    if goes_on and not all(part.any() for part in np.split(found, np.cumsum(choices)[:-1])):
+        raise UnexpectedError("its action mask allows nothing, though the episode goes on")
+    return found
+
+
+def draw(spec: ActionSpec, mask: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Return an action, each alike: of what a mask (num_masked,) allows, where there is one.
+
+    Real numbers are uniform over their bounds, standard normal where there are none.
+    """
+    if isinstance(spec, Continuous):
+        return np.where(spec.bounded, rng.uniform(-1, 1, spec.shape), rng.standard_normal(spec.shape))
+    return draw_allowed(mask, spec, rng) if mask.size else np.asarray(rng.integers(spec.num_choices))
+
+
+def draw_allowed(mask: NDArray[Any], spec: ActionSpec, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return an action that a mask (num_masked,) allows, each alike; where nothing is, as nobody plays, any."""
+    parts = np.split(mask, np.cumsum(choices_of(spec))[:-1])
+    return np.reshape([rng.choice(np.flatnonzero(part)) if part.any() else 0 for part in parts], spec.shape)

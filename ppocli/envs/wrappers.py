@@ -1,0 +1,50 @@
+"""Wrappers that a config names: of Gymnasium's own those that suit a training, and classes of the user's."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+
+from ppocli.config.values import Wrapper
+from ppocli.errors import UsageError
+from ppocli.guests import IMPORTED
+
+Wrap = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+GYMNASIUMS = (
+    *("AtariPreprocessing", "ClipAction", "ClipReward", "DelayObservation", "DiscretizeAction"),
+    *("DiscretizeObservation", "DtypeObservation", "FilterObservation", "FlattenObservation", "FrameStackObservation"),
+    *("GrayscaleObservation", "MaxAndSkipObservation", "RepeatAction", "RescaleAction", "RescaleObservation"),
+    *("ReshapeObservation", "ResizeObservation", "StickyAction", "TimeAwareObservation", "TimeLimit"),
+)
+"""None that takes a function, which a config cannot hold, none that resets by itself, records, or normalises, which is
+the agent's business."""
+
+
+def wraps_of(wrappers: Sequence[Wrapper]) -> list[Wrap]:
+    """Return what to put around an environment, one after the other. Raises UsageError for one that is not known."""
+    return [partial(_class(wrapper["id"]), **_arguments(wrapper)) for wrapper in wrappers]
+
+
+def _arguments(wrapper: Wrapper) -> Wrapper:
+    return {name: value for name, value in wrapper.items() if name not in ("id", "training_only")}
+
+
+def _class(name: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
+    module, separator, class_name = name.rpartition(":")
+    if not separator and name in GYMNASIUMS:
+        own: type[gym.Wrapper[Any, Any, Any, Any]] = getattr(gym.wrappers, name)
+        return own
+    if not separator:
+        raise UsageError(
+            f"env.wrappers: {name!r} is none of {', '.join(GYMNASIUMS)}; one of your own is written module:Class"
+        )
+    if module not in sys.modules or module.partition(".")[0] not in {
+        known.module.partition(".")[0] for known in IMPORTED
+    }:
+        raise UsageError(f"env.wrappers: {name}: nobody has imported {module}; add --import {module}")
+    found = getattr(sys.modules[module], class_name, None)
+    if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
+        raise UsageError(f"env.wrappers: {module} has no gymnasium.Wrapper of the name {class_name}")
+    return found

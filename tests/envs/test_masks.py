@@ -1,0 +1,75 @@
+"""Environments that say which actions are allowed, and those that say it wrongly."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from ppocli.config.models import EnvConfig
+from ppocli.envs.api import Vector
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.errors import PpocliError
+from ppocli.evaluation.play import evaluate, random
+
+
+def make(how, num_envs=1, **config):
+    return GymnasiumVectorEnv(EnvConfig(id="Gated-v0", kwargs={"how": how}, **config), num_envs)
+
+
+@pytest.mark.parametrize("how", ["info", "method"])
+def test_an_observation_ends_with_what_is_allowed(how):
+    envs = make(how, 2)
+    assert envs.obs_spec == Vector(2, num_masked=4)
+    assert envs.reset([0, 1], [0, 5]).tolist() == [[0, 0, 0, 1, 1, 1], [0, 5, 1, 0, 1, 1]]
+    assert envs.step(np.array([1, 0])).obs.tolist() == [[1, 0, 1, 0, 1, 1], [1, 5, 1, 1, 0, 1]]
+
+
+def test_the_masks_of_several_choices_stand_one_after_the_other():
+    envs = make("parts")
+    assert envs.obs_spec == Vector(2, num_masked=5)
+    assert envs.reset([0], [4]).tolist() == [[0, 4, 0, 1, 1, 0, 1]]
+
+
+def test_taxi_says_what_its_own_mask_says():
+    envs = GymnasiumVectorEnv(EnvConfig(id="Taxi-v4"), 1)
+    _, info = gym.make("Taxi-v4").reset(seed=3)
+    assert envs.reset([0], [3])[0, 500:].tolist() == info["action_mask"].tolist()
+
+
+def test_what_has_ended_may_leave_its_mask_out():
+    envs = GymnasiumVectorEnv(EnvConfig(id="Gated-v0", kwargs={"how": "silent", "length": 1}), 1)
+    envs.reset([0], [0])
+    assert envs.step(np.array([1])).obs.tolist() == [[1, 0, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("how", ["info", "parts"])
+def test_chance_plays_what_is_allowed_alone_and_all_of_it(how):
+    envs = make(how, 3)
+    policy = random(envs.action_spec, envs.obs_spec.num_masked)
+    episodes = evaluate(envs, policy, range(30))  # an environment asserts that no action was forbidden
+    assert [episode.episode_length for episode in episodes] == [20] * 30
+    obs = envs.reset([0, 1, 2], [0, 1, 2])
+    generators = [np.random.default_rng(seed) for seed in range(3)]
+    drawn = [policy(obs, generators) for _ in range(200)]
+    by_part = np.array(drawn).reshape(200, 3, -1)
+    counts = [len(np.unique(by_part[:, row, part])) for row in range(3) for part in range(by_part.shape[2])]
+    assert counts == ([3, 3, 3] if how == "info" else [1, 2] * 3)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("nothing", r"allows nothing, though the episode goes on.*, in step 2 of its episode with seed 7"),
+        ("short", r"is an array \(3,\) of int8, and no 0 or 1 for each of 4 choices.*, with seed 7"),
+        ("half", r"is an array \(4,\) of float64, and no 0 or 1 for each of 4 choices.*, with seed 7"),
+        ("silent", r"is None, and no 0 or 1 for each of 4 choices.*, in step 1 of its episode with seed 7"),
+    ],
+)
+def test_a_wrong_mask_is_an_error_that_names_its_step(how, said):
+    envs = make(how)
+    policy = random(envs.action_spec, envs.obs_spec.num_masked)
+    with pytest.raises(PpocliError, match=f"Gated-v0: its action mask {said}"):
+        evaluate(envs, policy, [7])
+
+
+def test_a_config_may_leave_masks_out():
+    assert make("info", action_masks=False).obs_spec == Vector(2)

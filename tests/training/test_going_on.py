@@ -1,0 +1,257 @@
+"""Trainings that begin with another's agent, end early, or have the only instance of their environment."""
+
+import itertools
+import warnings
+from contextlib import closing
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from ppocli.config.models import Config
+from ppocli.envs.make import drawn_envs, evaluation_envs, make_environments
+from ppocli.errors import PpocliWarning, RunError, UsageError
+from ppocli.evaluation.agents import load_agent
+from ppocli.evaluation.results import evaluate_checkpoint
+from ppocli.records import checkpoint
+from ppocli.records.info import Command
+from ppocli.records.run import Run
+from ppocli.records.writer import RunWriter
+from ppocli.report.charts import health_charts
+from ppocli.report.data import gather
+from ppocli.training import loop
+from ppocli.training.job import Job, Origin
+from ppocli.training.resume import resume_job
+from tests.endings import assert_same_ending
+from tests.environments import Counting
+from tests.jobs import resume, trained
+
+TINY = {
+    "env": {"id": "Counting-v0", "num_envs": 2, "workers": 0},
+    "network": {"hidden_sizes": [8]},
+    "rollout": {"horizon": 16},
+    "update": {"minibatch_size": 32, "update_epochs": 1, "learning_rate": 1e-2},
+    "train": {"env_steps": 32 * 8, "eval_interval": 32, "eval_episodes": 2},
+}
+
+
+def config_of(**sections):
+    return Config.model_validate({name: TINY.get(name, {}) | sections.get(name, {}) for name in TINY | sections})
+
+
+def arrays(path, part):
+    return checkpoint.load(path).part(part)
+
+
+def begun(config, origin, folder):
+    """What a run that began with another's agent holds before and after it has learned."""
+    run = Run(folder)
+    job = Job(config, RunWriter(run), origin=origin)
+    training = loop.train(job)
+    next(training)
+    training.close()
+    return run
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    run, _ = trained(config_of(train={"snapshots": 2}), tmp_path_factory.mktemp("parent") / "parent-run")
+    return run
+
+
+def origin_of(run, name="last", **more):
+    return Origin(checkpoint.load(run.checkpoint(name)), **more)
+
+
+def test_a_run_begins_with_the_agent_of_another_on_a_changed_task(parent, tmp_path):
+    changed = config_of(env={"kwargs": {"length": 5}}, train={"seed": 1, "env_steps": 32})
+    run = begun(changed, origin_of(parent), tmp_path / "child")
+    before = arrays(run.checkpoint("previous"), "agent")  # what it began with
+    for name, values in arrays(parent.checkpoint("last"), "agent").items():
+        np.testing.assert_array_equal(before[name], values)
+    after = arrays(run.checkpoint("last"), "agent")
+    assert any((after[name] != before[name]).any() for name in before)
+    own, theirs = (arrays(one, "rewards") for one in (run.checkpoint("previous"), parent.checkpoint("last")))
+    assert own["count"] == theirs["count"] > 0
+    assert own["returns"].tolist() == [0, 0]
+    assert run.info.begun_from.name == "parent-run"
+    assert run.info.begun_from.env_steps == 256
+    assert checkpoint.load(run.checkpoint("previous")).progress.env_steps == 0
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_its_optimizer_is_kept_on_request(parent, keeps, tmp_path):
+    run = begun(config_of(train={"env_steps": 32}), origin_of(parent, keeps_optimizer=keeps), tmp_path / "child")
+    before, theirs = (arrays(one, "optimizer") for one in (run.checkpoint("previous"), parent.checkpoint("last")))
+    same = all(np.array_equal(before[name], theirs[name]) for name in theirs)
+    assert same == keeps
+
+
+def test_a_snapshot_will_do(parent, tmp_path):
+    origin = Origin(checkpoint.load(parent.snapshots[-1]))
+    run = begun(config_of(train={"env_steps": 32}), origin, tmp_path / "child")
+    for name, values in arrays(parent.checkpoint("last"), "agent").items():
+        np.testing.assert_array_equal(arrays(run.checkpoint("previous"), "agent")[name], values)
+
+
+def test_it_resumes_to_the_bit_without_what_it_began_with(parent, tmp_path):
+    config, origin = config_of(env={"kwargs": {"length": 5}}), origin_of(parent)
+
+    def training(folder):
+        return loop.train(Job(config, RunWriter(Run(folder)), origin=origin))
+
+    list(training(tmp_path / "whole"))
+    for iterations in (1, 3):
+        folder = tmp_path / f"stopped-{iterations}"
+        with closing(training(folder)) as stopped:
+            list(itertools.islice(stopped, iterations))
+        list(resume(Run(folder)))
+        assert_same_ending(Run(folder), Run(tmp_path / "whole"))
+
+
+def test_one_that_was_killed_before_it_held_anything_is_not_begun_anew(parent, tmp_path):
+    run = begun(config_of(), origin_of(parent), tmp_path / "child")
+    for name in ("last", "previous", "best"):
+        run.checkpoint(name).unlink(missing_ok=True)
+    with pytest.raises(RunError, match="ended before its first checkpoint"):
+        resume_job(run, Command())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"env": {"id": "Shifted-v0"}}, r"its normalizer.statistics.mean does not fit, \(2,\) there and \(4,\) here"),
+        ({"network": {"hidden_sizes": [4]}}, r"its actor.0.weight does not fit, \(8, 2\) there"),
+        ({"network": {"hidden_sizes": [8, 8]}}, r"its actor.2.weight does not fit, \(2, 8\) there"),
+        (
+            {"network": {"normalize_obs": False}},
+            r"its normalizer.statistics.count does not fit, \(\) there and missing here",
+        ),
+    ],
+)
+def test_an_agent_of_another_form_is_refused_and_leaves_nothing(parent, changes, said, tmp_path):
+    with pytest.raises(UsageError, match=f"^--from .*{said}.*; observations, actions and network"):
+        begun(config_of(**changes), origin_of(parent), tmp_path / "child")
+    assert not (tmp_path / "child").exists()
+
+
+def test_evaluations_without_a_better_one_end_a_run(tmp_path):
+    """Every greedy episode of this task is worth 6, so that only the first evaluation is better than one before."""
+    run, iterations = trained(config_of(train={"patience": 3}), tmp_path / "run")
+    assert [iteration.verdict.eval_return for iteration in iterations] == [6] * 4
+    assert (run.info.state, run.info.ended_by) == ("finished", "patience")
+    (*_, last) = resume(run, "train.patience=null")
+    assert last.progress.iterations == 8
+    assert (run.info.state, run.info.ended_by) == ("finished", "env_steps")
+
+
+def test_patience_is_counted_over_an_interruption(tmp_path):
+    config = config_of(train={"patience": 3})
+    with closing(loop.train(Job(config, RunWriter(Run(tmp_path / "run"))))) as training:
+        list(itertools.islice(training, 2))
+    assert len(list(resume(Run(tmp_path / "run")))) == 2
+
+
+def test_seconds_end_a_run_with_an_evaluation(tmp_path, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("ppocli.training.loop.time.perf_counter", lambda: next(clock))
+    run, iterations = trained(config_of(train={"max_seconds": 12, "eval_interval": 10_000}), tmp_path / "run")
+    assert 1 < len(iterations) < 8
+    assert [iteration.verdict.eval_return for iteration in iterations] == [None] * (len(iterations) - 1) + [6]
+    assert (run.info.state, run.info.ended_by) == ("finished", "max_seconds")
+    assert run.checkpoint("best").exists()
+
+
+class Alone(Counting):
+    """Cannot be made while another one is there."""
+
+    there = 0
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        assert Alone.there == 0, "the port is taken"
+        Alone.there += 1
+
+    def close(self):
+        Alone.there -= 1
+
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.fixture
+def alone():
+    gym.register("Alone-v0", Alone)
+    yield config_of(env={"id": "Alone-v0", "num_envs": 1, "single_instance": True}, update={"minibatch_size": 16})
+    del gym.registry["Alone-v0"]
+    assert Alone.there == 0
+
+
+def test_a_simulator_that_may_exist_only_once_trains_is_resumed_and_evaluated(alone, tmp_path):
+    with pytest.warns(PpocliWarning, match="an evaluation has ended the training episode under way"):
+        run, iterations = trained(alone, tmp_path / "whole")
+    assert {iteration.verdict.eval_return for iteration in iterations} == {None, 6}
+    lengths = {row.episode_length for row in run.episodes()}
+    assert lengths == {3}  # what evaluations have interrupted is not among them
+    result = evaluate_checkpoint(checkpoint.load(run.checkpoint("last")), run, 3)
+    assert result.return_mean == 6
+    with closing(drawn_envs(alone.env, "rgb_array")) as envs:
+        envs.reset([0], [0])
+        assert envs.render().shape == (8, 8, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PpocliWarning)
+        with closing(loop.train(Job(alone, RunWriter(Run(tmp_path / "stopped"))))) as training:
+            list(itertools.islice(training, 3))
+        list(resume(Run(tmp_path / "stopped")))
+    assert_same_ending(Run(tmp_path / "stopped"), run)
+
+
+def test_without_the_key_there_are_several(alone):
+    with pytest.raises(Exception, match="the port is taken"):
+        make_environments(alone.changed("env", single_instance=False, num_envs=2)).training.reset([0, 1], [0, 1])
+    Alone.there = 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": {"num_envs": 2, "single_instance": True}},
+        {"env": {"num_envs": 1, "single_instance": True, "workers": 1}},
+        {"env": {"num_envs": 1, "single_instance": True}, "evaluation": {"env_kwargs": {"length": 5}}},
+    ],
+)
+def test_what_would_need_a_second_one_is_refused(changes):
+    with pytest.raises(ValueError, match=r"env\.single_instance: "):
+        config_of(update={"minibatch_size": 16}, **changes)
+
+
+def test_the_critic_may_have_a_size_of_its_own(tmp_path):
+    run, _ = trained(config_of(network={"critic_hidden_sizes": [5, 3]}, train={"env_steps": 32}), tmp_path / "run")
+    saved = checkpoint.load(run.checkpoint("last"))
+    agent = load_agent(saved, evaluation_envs(saved.config.env))
+    assert [tuple(weight.shape) for weight in agent.critic.parameters() if weight.ndim == 2] == [(5, 2), (3, 5), (1, 3)]
+    assert [tuple(weight.shape) for weight in agent.actor.parameters() if weight.ndim == 2] == [(8, 2), (2, 8)]
+    assert agent.value(torch.zeros(4, 2)).shape == (4,)
+
+
+def test_the_environment_may_be_another_one_in_evaluations(tmp_path):
+    config = config_of(env={"kwargs": {"length": 3}}, evaluation={"env_kwargs": {"length": 4}})
+    run, iterations = trained(config, tmp_path / "run")
+    assert {row.episode_length for row in run.episodes()} == {3}
+    assert iterations[-1].verdict.eval_return == 1 + 2 + 3 + 4
+    result = evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, 3)
+    assert (result.return_mean, result.random_baseline.return_mean, result.env_kwargs) == (10, 10, {"length": 4})
+
+
+def test_numbers_of_the_last_info_are_logged_averaged_and_drawn(tmp_path):
+    env = {"id": "Informed-v0", "info_keys": ["is_success", "height", "absent"]}
+    run, _ = trained(config_of(env=env, train={"env_steps": 64}), tmp_path / "run")
+    header = (run.path / "metrics.csv").read_text().partition("\n")[0]
+    assert header.endswith(",info.height,info.absent")  # the mean of is_success is the success_rate
+    assert [(row.success_rate, row.info) for row in run.metrics()] == [(1, {"height": 2.5})] * 2
+    assert run.episodes()[0].info == {"is_success": 1, "height": 2.5}
+    (environment,) = gather([run])
+    charts = {chart.heading: chart for chart in health_charts(environment)}
+    assert charts["height"].figure["data"][0]["y"] == [2.5, 2.5]
+    assert "absent" not in charts
