@@ -215,6 +215,7 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path, command):
     assert re.match(r"error: .*(working|current) (directory|folder)", line)
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_ascii_does_not_have(tmp_path):
     """However little the locale knows, and whatever Python would do about it by itself."""
     folder, ascii_only = tmp_path / "ü", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

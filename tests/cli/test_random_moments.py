@@ -43,7 +43,7 @@ COMMANDS = {
     "plot": ("CartPole-v1/",),
     "report": ("CartPole-v1/",),
 }
-FIRST = ["train", "evaluate", "runs"]
+FIRST = ["train", "runs"]
 """Tried by default; the others, which begin and end just so, under `-m slow`."""
 WAYS = [
     *("SIGINT to all", "SIGTERM to one", "SIGHUP to all", "SIGPIPE stdout", "SIGTERM to all"),

@@ -1095,6 +1095,7 @@ def test_nothing_lies_under_the_icons_of_a_chart(browser, nine):
                 assert label.bounding_box()["y"] >= below
 
 
+@pytest.mark.slow
 def test_on_paper_all_is_there_in_black_on_white(browser, nine, reports):
     """A sheet of A4 between margins of 13 mm is 695 px wide; Chromium says `beforeprint` when it prints a PDF, too."""
     for path in (nine, reports[1]):
