@@ -169,10 +169,7 @@ def render_command(
     if as_json:
         console.as_json({"video": video, "episodes": episodes})
         return
-    for number, episode in enumerate(episodes, start=1):
-        console.out.print(f"episode {number}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
-    if video is not None:
-        console.out.print(f"video: {console.short_path(video)}")
+    _print_played([f"episode {number}" for number in range(1, len(episodes) + 1)], episodes, video)
 
 
 def _refuse_mixtures(target: str | None, config: str | None, *, random_actions: bool) -> None:
@@ -208,9 +205,16 @@ def _render_learning(
             {"video": video, "stages": [{"trained_env_steps": stage.env_steps, **vars(one)} for stage, one in played]}
         )
         return
-    for stage, episode in zip(stages, episodes, strict=True):
-        console.out.print(f"{stage.name}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
-    console.out.print(f"video: {console.short_path(video)}")
+    _print_played([stage.name for stage in stages], episodes, video)
+
+
+def _print_played(names: list[str], episodes: list[Any], video: Path | None) -> None:
+    from ppocli.views import console
+
+    for name, episode in zip(names, episodes, strict=True):
+        console.out.print(f"{name}: return {episode.episode_return:.1f}, {episode.episode_length} env steps")
+    if video is not None:
+        console.out.print(f"video: {console.short_path(video)}")
 
 
 def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int, sampled: bool) -> list[Any]:

@@ -19,7 +19,7 @@ from ppocli.signals import StopRequest, end_in_order, ending_after, handling, st
 if TYPE_CHECKING:
     from ppocli.config.models import Config
     from ppocli.records.info import Command
-    from ppocli.training.job import Job
+    from ppocli.training.job import Job, Origin
 
 _from = option("--from RUN", "Begin with the agent of a run or checkpoint.", autocompletion=options.complete_run)
 _resume = option("--resume RUN", "Resume a run that was stopped, or killed.", autocompletion=options.complete_run)
@@ -100,18 +100,24 @@ class Launch:
     begin_from: str | None
     keep_optimizer: bool
 
-    def job(self, config: "Config", command: "Command", workers: int | None = None) -> "Job":
-        """Return the job of training a new run. Raises UsageError, CheckpointError."""
+    def origin(self) -> "Origin | None":
+        """Return what each run begins with; None where it knows nothing. Raises RunError, CheckpointError."""
         from ppocli.records import catalog, checkpoint
-        from ppocli.training.job import Origin, new_job
+        from ppocli.training.job import Origin
+
+        if self.begin_from is None:
+            return None
+        path, _ = catalog.find_checkpoint(self.begin_from, self.runs_dir)
+        return Origin(checkpoint.load(path), self.keep_optimizer)
+
+    def job(self, config: "Config", command: "Command", origin: "Origin | None", workers: int | None = None) -> "Job":
+        """Return the job of training a new run. Raises UsageError."""
+        from ppocli.training.job import new_job
 
         job = new_job(
             config, command, self.runs_dir, self.name, stop_when_solved=self.stop_when_solved, workers=workers
         )
-        if self.begin_from is None:
-            return job
-        path, _ = catalog.find_checkpoint(self.begin_from, self.runs_dir)
-        return replace(job, origin=Origin(checkpoint.load(path), self.keep_optimizer))
+        return replace(job, origin=origin)
 
 
 def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexact: bool) -> NoReturn:
@@ -125,7 +131,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         command = info.command_of(sys.argv, launch.config, launch.overrides)
         if resume is None:
             settings = load_config(launch.config, launch.overrides, seed)
-            job = launch.job(settings, command)
+            job = launch.job(settings, command, launch.origin())
         else:
             job = resume_job(catalog.find_run(resume, launch.runs_dir), command, allow_inexact=allow_inexact)
         import_modules(launch.imports)
@@ -176,7 +182,8 @@ def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     shared = load_config(launch.config, launch.overrides)
     import_modules(launch.imports)
     at_a_time, workers = share_out(shared, len(numbers), jobs)
-    each = [launch.job(shared.changed("train", seed=number), command, workers) for number in numbers]
+    origin = launch.origin()
+    each = [launch.job(shared.changed("train", seed=number), command, origin, workers) for number in numbers]
     ended: dict[int, Message] = {}
     with stop_request() as stop, progress.SeedsProgress(shared, numbers, stop, quiet=launch.quiet) as display:
         messages = train_seeds(each, at_a_time, imports=launch.imports, should_stop=stop.__bool__)

@@ -1,6 +1,7 @@
 """A run's directory: where it lies, and what is in it."""
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -34,8 +35,8 @@ class Run:
     def evaluation_in(self, task: EnvConfig | None) -> Path:
         """Return the file of evaluations in a task; one of its own where that is not the run's."""
         parts = [self.info.code_now if IMPORTED and self.exists else ""]
-        if task is not None and task != self.config.evaluated_in:
-            parts.append(hashlib.sha256(task.model_dump_json().encode()).hexdigest()[:8])
+        if task is not None and (asked := _physics(task)) != _physics(self.config.evaluated_in):
+            parts.append(hashlib.sha256(asked.encode()).hexdigest()[:8])
         return self.path / ("-".join(["evaluation", *filter(None, parts)]) + ".json")
 
     @property
@@ -113,6 +114,11 @@ class Run:
     def episodes(self) -> list[LoggedEpisode]:
         """Return the rows of `episodes.csv`. Raises RunError."""
         return read_log(self.path / "episodes.csv", LoggedEpisode)
+
+
+def _physics(task: EnvConfig) -> str:
+    """Return what of a task `evaluate --set` may change; the rest is a run's, and some of it may change on resume."""
+    return json.dumps([task.kwargs, task.max_episode_steps], sort_keys=True)
 
 
 def new_run(runs_dir: Path, config: Config, name: str | None = None) -> Run:

@@ -46,9 +46,8 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
     if origin is not None:
         _take_over(origin, update, rewards)
     if saved is not None:
-        for part, own in (("optimizer", update.state_dict()), ("rewards", rewards.state_dict())):
-            for name, values in fitting(saved, part, own).items():
-                own[name].copy_(values)
+        _restore(saved, "optimizer", update.state_dict())
+        _restore(saved, "rewards", rewards.state_dict())
         judge.load_state_dict(saved.part("judge"))
     episodes, exact = _episodes(config, envs, saved, job.allow_inexact)
     if not exact:
@@ -64,16 +63,16 @@ def _take_over(origin: Origin, update: Update, rewards: RewardNormalizer) -> Non
     """Let a new run begin with the scale of rewards that its critic has learned, and perhaps with its optimizer."""
     saved = origin.saved
     if known := saved.part("rewards"):  # a snapshot has none
-        own: Mapping[str, Tensor] = {  # but for the returns, which are of other environments
-            **rewards.state_dict(),
-            "returns": torch.tensor(known.get("returns", ())),
-        }
-        for name, values in fitting(saved, "rewards", own).items():
-            own[name].copy_(values)
+        returns = torch.tensor(known.get("returns", ()))  # which are of other environments
+        _restore(saved, "rewards", {**rewards.state_dict(), "returns": returns})
     if origin.keeps_optimizer:
-        own = update.state_dict()
-        for name, values in fitting(saved, "optimizer", own).items():
-            own[name].copy_(values)
+        _restore(saved, "optimizer", update.state_dict())
+
+
+def _restore(saved: Checkpoint, part: str, own: Mapping[str, Tensor]) -> None:
+    """Put a part of a checkpoint into the state that is its `own`. Raises CheckpointError where that cannot hold it."""
+    for name, values in fitting(saved, part, own).items():
+        own[name].copy_(values)
 
 
 def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_inexact: bool) -> tuple[Episodes, bool]:

@@ -235,6 +235,15 @@ def test_the_critic_may_have_a_size_of_its_own(tmp_path):
     assert agent.value(torch.zeros(4, 2)).shape == (4,)
 
 
+def test_a_run_that_is_resumed_with_workers_keeps_its_evaluation_where_it_was(tmp_path):
+    run, _ = trained(config_of(), tmp_path / "run")
+    before = checkpoint.load(run.checkpoint("best"))
+    (run.path / "config.yaml").write_text(run.config.changed("env", workers=1).to_yaml())
+    assert run.evaluation_in(before.config.evaluated_in) == run.evaluation
+    other = before.config.env.model_copy(update={"kwargs": {"length": 9}})
+    assert run.evaluation_in(other) != run.evaluation
+
+
 def test_the_environment_may_be_another_one_in_evaluations(tmp_path):
     config = config_of(env={"kwargs": {"length": 3}}, evaluation={"env_kwargs": {"length": 4}})
     run, iterations = trained(config, tmp_path / "run")
