@@ -38,4 +38,38 @@ class Corridor(gym.Env):
         return np.array([*np.eye(SIGNS)[sign], (self.length - self.cell) / 100], np.float32)
 
 
-gym.register("Corridor-v0", entry_point=Corridor, max_episode_steps=200, reward_threshold=0.95)
+class Corridors(gym.vector.VectorEnv):
+    """Many corridors at once, each as the single one with the same seed: for `env.backend: vector`."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}  # noqa: RUF012
+    single_observation_space, single_action_space = Corridor.observation_space, Corridor.action_space
+
+    def __init__(self, num_envs, length=10, max_episode_steps=200):
+        self.num_envs, self.length, self.max_episode_steps = num_envs, length, max_episode_steps
+        self.signs = np.zeros((num_envs, length + 1), int)  # behind the end as in the last cell
+        self.cells, self.steps = np.zeros((2, num_envs), int)
+
+    def reset(self, *, seed=None, options=None):
+        """Begin at the near end where the mask says so, each with its seed."""
+        for index in np.flatnonzero((options or {}).get("reset_mask", np.ones(self.num_envs, bool))):
+            generator, _ = gym.utils.seeding.np_random(seed[index] if seed else None)
+            signs = generator.integers(SIGNS, size=self.length)
+            self.signs[index], self.cells[index], self.steps[index] = [*signs, signs[-1]], 0, 0
+        return self._obs(), {}
+
+    def step(self, actions):
+        """Go on, or back, or nowhere, everywhere."""
+        turns = (actions - self._signs()) % SIGNS
+        self.cells = np.clip(self.cells + (turns == 0) - (turns == SIGNS // 2), 0, self.length)
+        self.steps += 1
+        arrived = self.cells == self.length
+        return self._obs(), arrived.astype(float), arrived, self.steps >= self.max_episode_steps, {}
+
+    def _signs(self):
+        return self.signs[np.arange(self.num_envs), self.cells]
+
+    def _obs(self):
+        return np.column_stack([np.eye(SIGNS)[self._signs()], (self.length - self.cells) / 100]).astype(np.float32)
+
+
+gym.register("Corridor-v0", Corridor, vector_entry_point=Corridors, max_episode_steps=200, reward_threshold=0.95)

@@ -1,6 +1,7 @@
 """Environments whose every number is known beforehand."""
 
 import copy
+from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -258,6 +259,13 @@ class Gated(Counting):
         return {"action_mask": mask}
 
 
+def side_by_side(env_id: str, num_envs: int, mode: str = "DISABLED", **kwargs: Any) -> gym.vector.VectorEnv:
+    """Gymnasium's own vector of an environment, as what a package brings as its vectorised form."""
+    kwargs.pop("max_episode_steps", None)  # which is in the registration of each
+    copies = [lambda: gym.make(env_id, disable_env_checker=True, **kwargs)] * num_envs
+    return gym.vector.SyncVectorEnv(copies, autoreset_mode=gym.vector.AutoresetMode[mode])
+
+
 def register() -> None:
     """Make the environments known to Gymnasium."""
     gym.register("Counting-v0", Counting)
@@ -273,5 +281,11 @@ def register() -> None:
     gym.register("Chance-v0", Chance)
     gym.register("Informed-v0", Informed)
     gym.register("Gated-v0", Gated)
+    for env_id in ("LunarLander-v3", "Taxi-v4", "Echo-v0", "Gated-v0", "Informed-v0"):
+        own, form = f"Together{env_id}", partial(side_by_side, env_id)
+        spec = gym.spec(env_id)
+        limit = spec.max_episode_steps
+        gym.register(own, spec.entry_point, kwargs=spec.kwargs, max_episode_steps=limit, vector_entry_point=form)
+    gym.register("Resetting-v0", Counting, vector_entry_point=partial(side_by_side, "Counting-v0", mode="NEXT_STEP"))
     gym.register("Unbuilt-v0", Unbuilt)
     gym.register("Unimportable-v0", Unimportable)

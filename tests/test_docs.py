@@ -146,7 +146,7 @@ def test_the_page_of_keys_has_every_key_with_what_it_takes():
     assert (on_resume, sb3) == ("may change", "`total_timesteps`")
     assert rows["ppo.target_kl"][:3] == ["a finite number above 0, or `null`", "`null`", "stays"]
     assert rows["env.id"][1] == "required"
-    assert rows["env.backend"][0] == "`gymnasium` or `envpool`"
+    assert rows["env.backend"][0] == "`gymnasium`, `envpool` or `vector`"
 
 
 def code_map():

@@ -47,8 +47,8 @@ class EnvConfig(values.Section):
     """Copies of the environment that play side by side."""
     single_instance: Annotated[values.Switch, Key()] = False
     """Never make a second one, as of a simulator with a port: training and evaluations take turns; num_envs is 1."""
-    backend: Annotated[Literal["gymnasium", "envpool"], Key()] = "gymnasium"
-    """What steps them: Gymnasium, or EnvPool's threads of C++ (an extra)."""
+    backend: Annotated[Literal["gymnasium", "envpool", "vector"], Key()] = "gymnasium"
+    """What steps them: Gymnasium, EnvPool's threads of C++ (an extra), or the environment's own vectorised form."""
     workers: Annotated[values.Workers, Key(may_change=True, same_experiment=True)] = "auto"
     """Processes that share the environments with the main one."""
 
@@ -253,6 +253,14 @@ class Config(values.Section):
         # What the others would do makes no difference to a run, nor two runs of what is one.
         for other in self._other_algorithms:
             object.__setattr__(self, other, Config.model_fields[other].default)
+        return self
+
+    @model_validator(mode="after")
+    def _wraps_single_environments(self) -> "Config":
+        if self.env.wrappers and self.env.backend != "gymnasium":
+            raise ValueError(
+                f"env.wrappers: go around single environments, which env.backend: {self.env.backend} has not"
+            )
         return self
 
     @model_validator(mode="after")

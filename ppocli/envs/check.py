@@ -42,6 +42,7 @@ QUESTIONS: list[Callable[[Trial], Iterator[Finding]]] = [
     tried.memory,
     gymnasium.drawn,
     tried.stepping,
+    tried.together,
     prints,
 ]
 
@@ -53,7 +54,7 @@ class Report:
     env_id: str
     findings: list[Finding]  # the gravest first
     random_policy: dict[str, float]  # how chance did: episodes, return_mean, return_std, length_mean
-    env_steps_per_second: dict[str, float]  # in one_process, with_workers: what of these could be measured
+    env_steps_per_second: dict[str, float]  # in one_process, with_workers, vectorised: what of these could be measured
     workers: int  # processes beside the main one, in the latter
     config: Config  # to start from
 

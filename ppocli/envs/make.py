@@ -18,6 +18,7 @@ from ppocli.envs.crew import Crew, NoWorkersError
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv, package_of
 from ppocli.envs.masks import draw_allowed
+from ppocli.envs.vector import OwnVectorEnv
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import IMPORTED, import_modules
@@ -50,10 +51,8 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
     PpocliError as the backends do.
     """
     with ExitStack() as made:
-        if config.env.backend == "envpool":
-            # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
-            seed = training_seeds(config.train.seed)(0, iterations)
-            training: VectorEnv = EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
+        if config.env.backend != "gymnasium":
+            training = _foreign_envs(config, iterations)
             made.callback(training.close)
             evaluation = evaluation_envs(config.evaluated_in)
             made.callback(evaluation.close)
@@ -76,8 +75,20 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
             )
         if package_of(config.env.id) != "gymnasium":
             _warn_if_not_reproducible(evaluation)
+        if config.env.backend == "vector":
+            _warn_if_not_reproducible(training)
         made.pop_all()
     return Environments(training, evaluation)
+
+
+def _foreign_envs(config: Config, iterations: int) -> VectorEnv:
+    """Return the environments that are stepped by others than Gymnasium, for training alone."""
+    if config.env.backend == "vector":
+        refuse_foreign_paths(config.env)
+        return OwnVectorEnv(config.env, config.env.num_envs)
+    # Its episodes all follow from this one seed, and a resumed run is not to play its first ones again.
+    seed = training_seeds(config.train.seed)(0, iterations)
+    return EnvPoolVectorEnv(config.env, config.env.num_envs, seed)
 
 
 def evaluation_envs(config: EnvConfig) -> VectorEnv:

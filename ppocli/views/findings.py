@@ -44,6 +44,7 @@ def _print_speeds(report: Report) -> None:
     ways = {
         "one_process": "in one process",
         "with_workers": f"with {report.workers} worker process{'es' if report.workers > 1 else ''}",
+        "vectorised": "in its own vectorised form",
     }
     for number, (way, rate) in enumerate(report.env_steps_per_second.items()):
         label = "" if number else "stepping"

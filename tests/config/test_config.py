@@ -48,7 +48,7 @@ def test_refused_workers(value):
 def test_backends():
     assert parse_config({"env": {"id": "CartPole-v1", "backend": "envpool"}}, "my.yaml").env.backend == "envpool"
     message = refusal({"env": {"id": "CartPole-v1", "backend": "async"}})
-    assert message == "my.yaml: env.backend: 'async' must be one of 'gymnasium' or 'envpool'"
+    assert message == "my.yaml: env.backend: 'async' must be one of 'gymnasium', 'envpool' or 'vector'"
 
 
 def test_missing_environment():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -24,6 +25,7 @@ from ppocli.envs.checks.shown import bounds
 from ppocli.envs.checks.trial import Budget, Trial, trace
 from ppocli.errors import PpocliError, UsageError
 from tests.cli.commands import PATIENCE_SECONDS, strict_json
+from tests.environments import side_by_side
 from tests.odd_environments import Line, in_worker
 
 STEPS = Budget(seconds=60.0, env_steps=2_000)  # they end each part, so that all goes the same way each time
@@ -64,11 +66,24 @@ class Fault:
 FAULTS = {}
 
 
-def fault(name, question, level, says, *, base=Healthy, entry=None, limit=100, config=(), settings=None, **methods):
+def fault(
+    name,
+    question,
+    level,
+    says,
+    *,
+    base=Healthy,
+    entry=None,
+    limit=100,
+    vector=None,
+    config=(),
+    settings=None,
+    **methods,
+):
     """Put an environment into the table that is a healthy one but for a few methods."""
     cls = type("Faulty", (base,), {"__module__": __name__, **methods})
     env_id = f"faulty/{name.title().replace(' ', '')}-v0"
-    gym.register(env_id, entry or cls, max_episode_steps=limit)
+    gym.register(env_id, entry or cls, max_episode_steps=limit, vector_entry_point=vector)
     FAULTS[name] = Fault(question, level, says, config, settings or {}, env_id)
 
 
@@ -452,6 +467,34 @@ fault(
     settings={"env.workers": 0},
 )
 
+# --- its own vectorised form ------------------------------------------------------------------------------------------
+
+
+def unseeded(num_envs, max_episode_steps):
+    envs = side_by_side("Healthy-v0", num_envs)
+    reset = envs.reset
+    envs.reset = lambda *, seed=None, options=None: reset(options=options)
+    return envs
+
+
+VECTOR = ["env.backend=vector"]
+fault(
+    "other vector",
+    tried.together,
+    "error",
+    "vectorised form does not have the spaces",
+    vector=partial(side_by_side, "Pendulum-v1"),
+    config=VECTOR,
+)
+fault(
+    "unseeded vector",
+    tried.together,
+    "warning",
+    "in its vectorised form: its first observation differs",
+    vector=unseeded,
+    config=VECTOR,
+)
+
 
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -487,7 +530,7 @@ def test_a_fault_is_found(name):
     assert report.is_fit == (fault.level != "error")
 
 
-gym.register("Healthy-v0", Healthy, max_episode_steps=100)
+gym.register("Healthy-v0", Healthy, max_episode_steps=100, vector_entry_point=partial(side_by_side, "Healthy-v0"))
 
 
 def test_a_healthy_environment_has_none():
@@ -496,6 +539,12 @@ def test_a_healthy_environment_has_none():
     assert report.random_policy["episodes"] > 100
     assert set(report.env_steps_per_second) == {"one_process", "with_workers"}
     assert report.config == default_config("Healthy-v0")
+
+
+def test_nor_has_its_vectorised_form():
+    report = check(default_config("Healthy-v0", VECTOR), STEPS)
+    assert report.findings == []
+    assert set(report.env_steps_per_second) == {"one_process", "with_workers", "vectorised"}
 
 
 def test_every_question_has_faults():

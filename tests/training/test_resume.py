@@ -65,6 +65,10 @@ TASKS = {
         env={"id": "Informed-v0", "info_keys": ["is_success", "height"]},
         train={"env_steps": 128 * 6},
     ),
+    "all at once and masked": config_of(
+        env={"id": "TogetherGated-v0", "backend": "vector"},
+        train={"env_steps": 128 * 6},
+    ),
 }
 
 

@@ -21,6 +21,7 @@ from ppocli.envs.checks.trial import Finding, Level, Trial, chance, difference, 
 from ppocli.envs.crew import NoWorkersError
 from ppocli.envs.given import begun
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.vector import OwnVectorEnv
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import NonFiniteError, PpocliError, UsageError
 from ppocli.signals import at_most
@@ -28,6 +29,8 @@ from ppocli.signals import at_most
 LEAVING_SECONDS = 1.0  # that threads and processes have to end once their environment is closed
 SEGMENTS = 5  # of the play in which memory may grow; the first warms up
 LARGEST_GROWTH = 50.0  # bytes an env step: 50 MB in a million
+_RESUMES = "then runs resume only with --allow-inexact"
+_COSTS = f"{_RESUMES}, and evaluations come out otherwise each time"
 _PAGES_GROWTH = 256_000  # bytes in every segment, where Python itself has not counted them
 
 
@@ -77,10 +80,9 @@ def reproducible(trial: Trial) -> Iterator[Finding]:
         with trial.opened() as envs:
             traces.append(trace(trial, envs, trial.seed))
     drawn_globally = [name for name, state in _global_generators().items() if state != before[name]]
-    why = "then runs resume only with --allow-inexact, and evaluations come out otherwise each time"
     if differs := difference(*traces):
         trial.reproducible = False
-        message = f"the same seed and actions lead elsewhere in another object: {differs} differs; {why}"
+        message = f"the same seed and actions lead elsewhere in another object: {differs} differs; {_COSTS}"
         instead = f"instead of {' and '.join(drawn_globally)}" if drawn_globally else "after super().reset(seed=seed)"
         yield Finding("warning", "reproducible", message, f"draw from self.np_random alone, {instead}")
         return
@@ -89,7 +91,7 @@ def reproducible(trial: Trial) -> Iterator[Finding]:
             trace(trial, envs, seed)
         again = trace(trial, envs, trial.seed)
     if differs := difference(traces[0], again):
-        message = f"an episode depends on those before it in the same object: {differs} differs; {why}"
+        message = f"an episode depends on those before it in the same object: {differs} differs; {_COSTS}"
         yield Finding("warning", "reproducible", message, "let reset() put back everything that step() changes")
 
 
@@ -245,6 +247,23 @@ def stepping(trial: Trial) -> Iterator[Finding]:
         message, _, advice = str(error).removeprefix("env.workers: ").partition("; ")
         advice = advice or "set env.workers=0, or mend what is different in a process of its own"
         yield Finding(level, "workers", message, advice, {"env.workers": 0})
+
+
+def together(trial: Trial) -> Iterator[Finding]:
+    """Is its own vectorised form, where the config asks for it, of the same form as a single one, and reproducible?"""
+    env = trial.config.env
+    if env.backend != "vector" or trial.failed:
+        return
+    with closing(OwnVectorEnv(env, env.num_envs)) as envs, trial.opened() as single, at_most(trial.budget.patience):
+        if (envs.obs_spec, envs.action_spec) != (single.obs_spec, single.action_spec):
+            message = "its vectorised form does not have the spaces of a single one, in which agents are evaluated"
+            yield Finding("error", "together", message, "give both the same spaces, or set env.backend=gymnasium")
+            return
+        traces = [trace(trial, envs, trial.seed) for _ in range(2)]
+        trial.env_steps_per_second["vectorised"] = _rate(trial, envs)
+    if differs := difference(*traces):
+        message = f"the same seed and actions lead elsewhere in its vectorised form: {differs} differs; {_RESUMES}"
+        yield Finding("warning", "together", message, "give each copy a generator of its own from reset(seed=[…])")
 
 
 def _rate(trial: Trial, envs: VectorEnv) -> float:
