@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ppocli.envs.episodes import Episode
 from ppocli.envs.make import drawn_envs
-from ppocli.errors import RunError
+from ppocli.errors import RunError, UsageError
 from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import greedy
 from ppocli.pictures.films import Scene, record_beside
@@ -31,7 +31,15 @@ class Stage:
 
 
 def stages(run: Run) -> list[Stage]:
-    """Return the agents that a run has kept, and its best as the last. Raises RunError where it has kept none."""
+    """Return the agents that a run has kept, and its best as the last. Raises RunError where it has kept none.
+
+    Raises UsageError where they cannot be watched side by side.
+    """
+    if run.config.env.single_instance:
+        folder = run.checkpoint("best").parent
+        raise UsageError(
+            f"env.single_instance: no two stages are played side by side; render those in {folder} one by one"
+        )
     kept = [saved for path in run.snapshots if (saved := checkpoint.load(path)).is_of(run.config)]
     if not kept:
         raise RunError(f"{run.path}: no snapshots in it: it is of an earlier version, or train.snapshots left it none")

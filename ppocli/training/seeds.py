@@ -5,8 +5,10 @@ The parent knows no torch: only the children need it.
 
 import re
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -18,7 +20,7 @@ import numpy as np
 from ppocli import children
 from ppocli.config.models import Config
 from ppocli.cores import usable_cores
-from ppocli.errors import PpocliError, UsageError
+from ppocli.errors import PpocliError, PpocliWarning, UsageError, warn
 from ppocli.evaluation.estimates import IQM_TRIM, censored_median, iqm, t_interval
 from ppocli.evaluation.statistics import AgentResult
 from ppocli.guests import import_modules
@@ -72,7 +74,7 @@ class SeedsResult:
 
 
 Message = Iteration | SeedResult | Failure
-"""What the process of a seed has to say; the last of it is a SeedResult or a Failure."""
+"""What the process of a seed has to say, beside warnings; the last of it is a SeedResult or a Failure."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -93,10 +95,12 @@ def share_out(config: Config, num_seeds: int, jobs: int | None = None) -> tuple[
     """Return how many seeds to train at a time, and how many workers each then has, None for those of its config.
 
     By default as many as there are cores: a run by itself uses a second core less well than another run does. EnvPool's
-    threads count as workers do.
+    threads count as workers do. Of an environment of which there is only one, seeds take turns.
     """
     from ppocli.envs.make import automatic_workers  # and Gymnasium, which takes a while
 
+    if config.env.single_instance:
+        return 1, None
     cores, workers = usable_cores(), config.env.workers
     if jobs is None:
         jobs = cores if workers == "auto" else cores // (workers + 1)
@@ -126,6 +130,9 @@ def train_seeds(
                 assert isinstance(connection, Connection)
                 seed, process = at_work[connection]
                 message = _receive(connection, process)
+                if isinstance(message, PpocliWarning):
+                    warn(str(message))
+                    continue
                 if not isinstance(message, Iteration):
                     del at_work[connection]
                 if isinstance(message, Failure) and message.exit_code == UsageError.exit_code:
@@ -143,13 +150,13 @@ def train_seeds(
             connection.close()
 
 
-def _receive(connection: Connection, process: SpawnProcess) -> Message:
+def _receive(connection: Connection, process: SpawnProcess) -> Message | PpocliWarning:
     """Return the next message of a process; at its last one, or at its death, see it off."""
     try:
-        message: Message = connection.recv()
+        message: Message | PpocliWarning = connection.recv()
     except (EOFError, OSError):
         message = Failure(f"its process died: {children.death(process)}")
-    if not isinstance(message, Iteration):
+    if not isinstance(message, Iteration | PpocliWarning):
         process.join()
         connection.close()
     return message
@@ -161,6 +168,8 @@ def _train_seed(connection: Connection, job: Job, imports: Sequence[str], starte
     with stop_request(patient=True) as stop:  # the parent may not be the only one who asks
         stop.acknowledgement = b""
         let_stop_signals_in()
+        warnings.simplefilter("always", PpocliWarning)
+        warnings.showwarning = _sending(connection)
         try:
             import_modules(imports)
             connection.send(_trained(job, started, lambda: bool(stop), connection.send))
@@ -170,6 +179,20 @@ def _train_seed(connection: Connection, job: Job, imports: Sequence[str], starte
             connection.send(Failure(str(error), error.exit_code, error.frames))
         except OSError as error:
             connection.send(Failure(f"{error.filename or 'its process'}: {error.strerror or error}"))
+
+
+def _sending(connection: Connection) -> Any:
+    """Return what shows warnings: ours to the parent, which shows each once."""
+    show = warnings.showwarning
+
+    def send(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if not issubclass(category, PpocliWarning):
+            show(message, category, *place)
+            return
+        with suppress(ConnectionError):
+            connection.send(PpocliWarning(str(message)))
+
+    return send
 
 
 def _trained(job: Job, started: float, should_stop: Callable[[], bool], send: Callable[[Iteration], Any]) -> SeedResult:

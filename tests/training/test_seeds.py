@@ -72,6 +72,12 @@ def test_cores_are_shared_out(monkeypatch, cores, workers, seeds, jobs, expected
     assert share_out(config, seeds, jobs) == expected
 
 
+def test_of_a_simulator_of_which_there_is_one_seeds_take_turns(monkeypatch):
+    monkeypatch.setattr("ppocli.training.seeds.usable_cores", lambda: 8)
+    config = Config.model_validate({"env": {"id": "CartPole-v1", "num_envs": 1, "single_instance": True}})
+    assert share_out(config, 5, 3) == (1, None)
+
+
 def jobs_for(folder, seeds, config=TINY):
     return [Job(config.changed("train", seed=seed), RunWriter(Run(folder / f"seed{seed}"))) for seed in seeds]
 
