@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from ppocli.config.models import KEYS, MAX_BATCH_SIZE, MAX_WEIGHTS, RENAMED, Config
+from ppocli.config.models import KEYS, MAX_WEIGHTS, RENAMED, Config
+from ppocli.config.sections import MAX_BATCH_SIZE
 from ppocli.config.values import Schedule, Section
 
 PAGE = Path(__file__).with_name("keys.md")

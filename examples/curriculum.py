@@ -2,7 +2,8 @@
 
     python examples/curriculum.py
 
-Trains `--from` the run before, and then the longest alone, in as many env steps as the three had together.
+Trains `--from` the run before, and then the longest alone, in as many env steps as the three had together: each with
+three seeds.
 """
 
 import json
@@ -11,21 +12,22 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LENGTHS, ENV_STEPS = (8, 25, 80), 20_000
+LENGTHS, ENV_STEPS, SEEDS = (8, 25, 80), 20_000, (0, 1, 2)
 CONFIG = """
 env: {id: Corridor-v0, num_envs: 8}
 train: {env_steps: 20_000, eval_interval: 10_000}
 """
 
 
-def train(length: int, env_steps: int, *options: str) -> dict:
-    """Train in a corridor of a length; return the command's result, its evaluation with it."""
+def train(length: int, env_steps: int, seed: int, *options: str) -> tuple[str, float]:
+    """Train in a corridor of a length; return the run, and the share of unseen episodes in which its agent arrives."""
     config = Path("corridor.yaml")
     config.write_text(CONFIG)
     task = ("--import", str(HERE / "corridor.py"))
-    settings = ("--set", f"env.kwargs.length={length}", "--set", f"train.env_steps={env_steps}")
-    trained = ppocli("train", "--config", str(config), *settings, *task, *options, "--quiet")
-    return trained | {"evaluation": ppocli("evaluate", trained["run_dir"], *task)}
+    changes = (f"env.kwargs.length={length}", f"train.env_steps={env_steps}", f"train.seed={seed}")
+    settings = [word for change in changes for word in ("--set", change)]
+    run = ppocli("train", "--config", str(config), *settings, *task, *options, "--quiet")["run_dir"]
+    return run, ppocli("evaluate", run, *task)["return_mean"]
 
 
 def ppocli(*words: str) -> dict:
@@ -36,15 +38,16 @@ def ppocli(*words: str) -> dict:
 
 def main() -> None:
     """Print how far each comes."""
-    origin: tuple[str, ...] = ()
-    for length in LENGTHS:
-        trained = train(length, ENV_STEPS, *origin)
-        origin = ("--from", trained["run_dir"])
-        print(f"length {length:3}: {trained['evaluation']['return_mean']:.2f} of episodes arrive", flush=True)
-    scratch = train(LENGTHS[-1], len(LENGTHS) * ENV_STEPS)
-    print(
-        f"length {LENGTHS[-1]:3} from scratch, {len(LENGTHS)} times as long: {scratch['evaluation']['return_mean']:.2f}"
-    )
+    for seed in SEEDS:
+        origin: tuple[str, ...] = ()
+        for length in LENGTHS:
+            run, arrived = train(length, ENV_STEPS, seed, *origin)
+            origin = ("--from", run)
+            print(f"seed {seed}, length {length:3}: {arrived:.2f} of episodes arrive", flush=True)
+        _, arrived = train(LENGTHS[-1], len(LENGTHS) * ENV_STEPS, seed)
+        print(
+            f"seed {seed}, length {LENGTHS[-1]:3} from scratch, {len(LENGTHS)} times as long: {arrived:.2f}", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ppocli.algorithm.distributions import distribution_of
 from ppocli.algorithm.networks import make_actor, make_critic
 from ppocli.algorithm.normalize import ObsNormalizer
-from ppocli.config.models import NetworkConfig
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import ActionSpec, ObsSpec
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppocli.config.models import NetworkConfig
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import ObsSpec, Vector
 
 Backward = Callable[[Tensor], object]

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from yaml.constructor import ConstructorError
 
-from ppocli.config.models import ALGORITHMS, KEYS, RENAMED, Config, EnvConfig, as_it_was, by_todays_names
+from ppocli.config.models import KEYS, RENAMED, Config, as_it_was, by_todays_names
+from ppocli.config.sections import ALGORITHMS, EnvConfig
 from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Given, Schedule
 from ppocli.errors import UsageError
 

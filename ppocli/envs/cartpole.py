@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv as Dynamics
 from numpy.typing import NDArray
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import ActionSpec, Discrete, ObsSpec, Step, Vector
 
 

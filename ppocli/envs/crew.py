@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppocli import children
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.gymnasium import CLOSE_SECONDS, GymnasiumVectorEnv
 from ppocli.envs.link import Link
 from ppocli.errors import PpocliError, PpocliWarning

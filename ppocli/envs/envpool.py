@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.cores import usable_cores
 from ppocli.envs import spaces
 from ppocli.envs.api import Step

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs import masks, spaces
 from ppocli.envs.api import Discrete, Step
 from ppocli.envs.given import begun, flag, number, number_or_nan, picture

@@ -4,12 +4,12 @@ import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.config.values import SHORT, Given, leaves
 from ppocli.cores import usable_cores
 from ppocli.envs.api import ActionSpec, VectorEnv
@@ -17,7 +17,7 @@ from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.crew import Crew, NoWorkersError
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv, package_of
-from ppocli.envs.masks import draw_allowed
+from ppocli.envs.masks import chance
 from ppocli.envs.vector import OwnVectorEnv
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
@@ -101,20 +101,12 @@ def _warn_if_not_reproducible(envs: VectorEnv) -> None:
     seen = []
     for _ in range(2):
         obs = envs.reset([0], [0])
-        step = envs.step(_first_actions(envs, obs))
+        rngs = map(np.random.default_rng, range(envs.num_envs))
+        step = envs.step(chance(envs.action_spec, obs[:, envs.obs_spec.size :], rngs))
         seen.append([obs[0], step.obs[0], step.rewards[0]])
     if not all(np.array_equal(first, again, equal_nan=True) for first, again in zip(*seen, strict=True)):
         advice = "draw from self.np_random, after super().reset(seed=seed)"
         warn(f"{envs.env_id}: an episode depends on more than its seed, and a run cannot be reproduced; {advice}")
-
-
-def _first_actions(envs: VectorEnv, obs: NDArray[Any]) -> NDArray[Any]:
-    """Return an action for each environment that it allows, the same ones each time."""
-    spec = envs.action_spec
-    if not envs.obs_spec.num_masked:
-        return np.zeros((envs.num_envs, *spec.shape), spec.dtype)
-    rng = np.random.default_rng(0)
-    return np.array([draw_allowed(mask, spec, rng) for mask in obs[:, envs.obs_spec.size :]], spec.dtype)
 
 
 def stepped_envs(config: EnvConfig, workers: int) -> VectorEnv:

@@ -4,7 +4,7 @@ A method `action_masks()`, as Stable-Baselines3's contributors ask for it, or `a
 own Taxi has it and its spaces take it. Actions of several choices have the mask of each, one after the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -81,6 +81,11 @@ def mask(given: Any, spec: ActionSpec, *, goes_on: bool) -> NDArray[np.float32]:
     if goes_on and not all(part.any() for part in np.split(found, np.cumsum(choices)[:-1])):
         raise UnexpectedError("its action mask allows nothing, though the episode goes on")
     return found
+
+
+def chance(spec: ActionSpec, masks: NDArray[Any], rngs: Iterable[np.random.Generator]) -> NDArray[Any]:
+    """Return an action for each environment, (N, *spec.shape), drawn as `draw` does; `masks` are (N, num_masked)."""
+    return np.array([draw(spec, mask, rng) for mask, rng in zip(masks, rngs, strict=True)], spec.dtype)
 
 
 def draw(spec: ActionSpec, mask: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs import masks, spaces
 from ppocli.envs.api import Step
 from ppocli.envs.given import begun, described, number_or_nan

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Step
 from ppocli.envs.crew import NO_RESET, OUTCOME, Crew, Share, pickled, row_of, shared_array
 from ppocli.envs.gymnasium import GymnasiumVectorEnv

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ppocli.algorithm.agent import Agent
-from ppocli.config.models import NetworkConfig
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import VectorEnv
 from ppocli.errors import UsageError
 from ppocli.records.checkpoint import Checkpoint
@@ -14,17 +14,12 @@ from ppocli.records.checkpoint import Checkpoint
 
 def load_agent(saved: Checkpoint, envs: VectorEnv) -> Agent:
     """Return the agent, on the CPU. Raises CheckpointError if its weights are not for such an environment."""
-    with torch.device("meta"):  # shapes alone: a config may promise more than there is
-        agent = Agent(envs.obs_spec, envs.action_spec, saved.config.network)
-    state = fitting(saved, "agent", agent.state_dict())
-    agent.load_state_dict(state, assign=True)  # to_empty would bring in sympy, a fifth of a second
-    return agent
+    return _filled(_shapes_alone(envs, saved.config.network), saved)
 
 
 def agent_from(saved: Checkpoint, network: NetworkConfig, envs: VectorEnv) -> Agent:
     """Return an agent for other environments that knows what the saved one does. Raises UsageError if it cannot."""
-    with torch.device("meta"):
-        agent = Agent(envs.obs_spec, envs.action_spec, network)
+    agent = _shapes_alone(envs, network)
     here = {name: tuple(values.shape) for name, values in agent.state_dict().items()}
     there = {name: values.shape for name, values in saved.part("agent").items()}
     for name in [*here, *sorted(there)]:
@@ -32,7 +27,17 @@ def agent_from(saved: Checkpoint, network: NetworkConfig, envs: VectorEnv) -> Ag
             shapes = f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
             same = "observations, actions and network must be of the same form"
             raise UsageError(f"--from {saved.path}: its {name} does not fit, {shapes}; {same}")
-    agent.load_state_dict(fitting(saved, "agent", agent.state_dict()), assign=True)
+    return _filled(agent, saved)
+
+
+def _shapes_alone(envs: VectorEnv, network: NetworkConfig) -> Agent:
+    with torch.device("meta"):  # as a config may promise more than there is
+        return Agent(envs.obs_spec, envs.action_spec, network)
+
+
+def _filled(agent: Agent, saved: Checkpoint) -> Agent:
+    state = fitting(saved, "agent", agent.state_dict())
+    agent.load_state_dict(state, assign=True)  # to_empty would bring in sympy, a fifth of a second
     return agent
 
 

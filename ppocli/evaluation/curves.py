@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.config.models import ALGORITHMS, KEYS
+from ppocli.config.models import KEYS
+from ppocli.config.sections import ALGORITHMS
 from ppocli.errors import RunError, one_line
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.evaluation.estimates import IQM_TRIM, iqm, t_interval

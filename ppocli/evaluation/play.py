@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ppocli.algorithm.agent import Agent
 from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.episodes import Episode, Episodes
-from ppocli.envs.masks import draw
+from ppocli.envs.masks import chance
 from ppocli.seeds import Stream, generator
 
 Policy = Callable[[NDArray[Any], Sequence[np.random.Generator]], NDArray[Any]]
@@ -53,8 +53,7 @@ def random(spec: ActionSpec, num_masked: int = 0) -> Policy:
     """
 
     def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
-        masks = obs[:, obs.shape[1] - num_masked :]
-        return np.array([draw(spec, *both) for both in zip(masks, generators, strict=True)], dtype=spec.dtype)
+        return chance(spec, obs[:, obs.shape[1] - num_masked :], generators)
 
     return policy
 

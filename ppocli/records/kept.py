@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from ppocli.config.load import load_config
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.episodes import Episode
 from ppocli.errors import PpocliError
 from ppocli.files import regular, write_atomically, write_json

@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from ppocli.config.load import load_stored_config
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.errors import RunError, UsageError
 from ppocli.files import regular
 from ppocli.guests import IMPORTED

@@ -6,7 +6,7 @@ import torch
 
 from ppocli.algorithm.agent import Agent, new_agent
 from ppocli.algorithm.distributions import Categorical
-from ppocli.config.models import NetworkConfig
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import Continuous, Discrete, Vector
 
 THREE_CHOICES = Discrete(3)

@@ -8,7 +8,7 @@ import torch
 from ppocli.algorithm import losses
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.networks import ACTIVATIONS, Network
-from ppocli.config.models import NetworkConfig
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 
 B, CLIP = 64, 0.2

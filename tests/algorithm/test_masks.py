@@ -12,7 +12,7 @@ from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.updates.natural import fisher_product
 from ppocli.algorithm.updates.shared import moved, policy_at
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import NetworkConfig
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import Discrete, MultiDiscrete, Vector
 
 SIZE, B = 4, 64

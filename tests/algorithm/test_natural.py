@@ -18,7 +18,7 @@ from ppocli.algorithm.updates.shared import moved, policy_at, policy_gradient
 from ppocli.algorithm.updates.trpo import TRPO
 from ppocli.algorithm.updates.vpg import VPG
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import NetworkConfig, NPGConfig, TRPOConfig, UpdateConfig, VPGConfig
+from ppocli.config.sections import NetworkConfig, NPGConfig, TRPOConfig, UpdateConfig, VPGConfig
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 
 B = 32

@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.normalize import ObsNormalizer, RewardNormalizer, RunningStatistics
-from ppocli.config.models import Config, NetworkConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import Discrete, Vector
 from ppocli.records import checkpoint
 from tests.jobs import trained

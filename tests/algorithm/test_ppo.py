@@ -13,7 +13,8 @@ from ppocli.algorithm.losses import clipped_value_loss, policy_loss, value_loss
 from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.updates.make import make_update
 from ppocli.algorithm.updates.ppo import PPO
-from ppocli.config.models import Config, NetworkConfig, PPOConfig, UpdateConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import NetworkConfig, PPOConfig, UpdateConfig
 from ppocli.config.values import Schedule
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 from ppocli.errors import NonFiniteError

@@ -6,7 +6,7 @@ import torch
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.rollout import Batch, collect, make_batch, minibatches
-from ppocli.config.models import EnvConfig, NetworkConfig
+from ppocli.config.sections import EnvConfig, NetworkConfig
 from ppocli.envs.api import Discrete, Vector
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv

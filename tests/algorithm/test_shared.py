@@ -7,7 +7,7 @@ from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.rollout import Batch
 from ppocli.algorithm.updates.api import UpdateMetrics
 from ppocli.algorithm.updates.shared import as_learned_from, check_finite
-from ppocli.config.models import NetworkConfig
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import Discrete, Vector
 from ppocli.errors import NonFiniteError
 

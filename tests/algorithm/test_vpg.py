@@ -11,7 +11,7 @@ from ppocli.algorithm.rollout import Batch, Rollout, make_batch
 from ppocli.algorithm.updates.shared import policy_gradient
 from ppocli.algorithm.updates.vpg import VPG
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import NetworkConfig, UpdateConfig, VPGConfig
+from ppocli.config.sections import NetworkConfig, UpdateConfig, VPGConfig
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 
 B = 32

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from ppocli.config.load import load_config, parse_config, parse_yaml, preset_names
-from ppocli.config.models import ALGORITHMS, KEYS, RENAMED, Config, PPOConfig
+from ppocli.config.models import KEYS, RENAMED, Config
+from ppocli.config.sections import ALGORITHMS, PPOConfig
 from ppocli.config.values import Schedule
 from ppocli.errors import UsageError
 

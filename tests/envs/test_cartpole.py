@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 

@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Continuous, Discrete, Vector
 from ppocli.envs.envpool import EnvPoolVectorEnv
 from ppocli.envs.make import make_environments

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv

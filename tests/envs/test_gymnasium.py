@@ -5,7 +5,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Continuous, Discrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError, UsageError

@@ -6,7 +6,8 @@ import pytest
 
 from ppocli import guests
 from ppocli.config.load import load_config
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.envs import make
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete
 from ppocli.envs.cartpole import CartPoleVectorEnv

@@ -6,7 +6,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.envs import spaces
 from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv

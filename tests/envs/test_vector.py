@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import examples.corridor  # noqa: F401 - registers Corridor-v0
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments
 from ppocli.envs.masks import draw

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Continuous
 from ppocli.envs.crew import Crew
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
@@ -163,7 +163,7 @@ def test_an_unknown_environment_is_refused_before_any_worker_starts(make):
 
 SCRIPT = """
 import os, signal
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.crew import Crew
 from ppocli.envs.workers import WorkerVectorEnv
 crew = Crew()
@@ -202,7 +202,7 @@ def test_signals_that_are_held_back_stay_so_while_workers_start():
     """multiprocessing's resource tracker, which comes with the first of them, lets in what was held back."""
     code = (
         "import signal\n"
-        "from ppocli.config.models import EnvConfig\n"
+        "from ppocli.config.sections import EnvConfig\n"
         "from ppocli.envs.crew import Crew\n"
         "from ppocli.envs.workers import WorkerVectorEnv\n"
         "from ppocli.signals import stop_signals_held_back\n"

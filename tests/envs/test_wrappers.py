@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ppocli import guests
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments

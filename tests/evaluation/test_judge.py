@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ppocli.algorithm.agent import Agent
-from ppocli.config.models import Config, NetworkConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import Discrete, Vector
 from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ppocli.algorithm.agent import Agent
-from ppocli.config.models import EnvConfig, NetworkConfig
+from ppocli.config.sections import EnvConfig, NetworkConfig
 from ppocli.envs.api import Continuous, Discrete, Step, Vector
 from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
 from ppocli.evaluation.play import evaluate, greedy, play, random, stochastic

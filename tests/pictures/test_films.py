@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from ppocli.config.models import EnvConfig
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Discrete
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs

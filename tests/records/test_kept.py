@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from ppocli.config.models import Config, EnvConfig
+from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
 from ppocli.records.kept import Evaluation, read_baseline, read_evaluation, write_baseline, write_evaluation

@@ -5,7 +5,8 @@ from itertools import product
 
 import pytest
 
-from ppocli.config.models import ALGORITHMS, Config
+from ppocli.config.models import Config
+from ppocli.config.sections import ALGORITHMS
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
 from tests import jobs

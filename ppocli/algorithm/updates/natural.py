@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import NPGConfig
+from ppocli.config.sections import NPGConfig
 
 Product = Callable[[Tensor], Tensor]
 

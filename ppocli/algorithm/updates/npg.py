@@ -21,7 +21,7 @@ from ppocli.algorithm.updates.shared import (
     surrogate,
 )
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import NPGConfig, UpdateConfig
+from ppocli.config.sections import NPGConfig, UpdateConfig
 from ppocli.config.values import value_at
 
 

@@ -14,7 +14,7 @@ from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.updates.api import UpdateMetrics
 from ppocli.algorithm.updates.shared import check_finite, moved, policy_at
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import PPOConfig, UpdateConfig
+from ppocli.config.sections import PPOConfig, UpdateConfig
 from ppocli.config.values import value_at
 from ppocli.device import SecondThread
 

@@ -14,7 +14,7 @@ from ppocli.algorithm.distributions import Snapshot
 from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.updates.api import UpdateMetrics
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import UpdateConfig
+from ppocli.config.sections import UpdateConfig
 from ppocli.errors import NonFiniteError
 
 

@@ -22,7 +22,7 @@ from ppocli.algorithm.updates.shared import (
     surrogate,
 )
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import TRPOConfig, UpdateConfig
+from ppocli.config.sections import TRPOConfig, UpdateConfig
 from ppocli.config.values import value_at
 
 

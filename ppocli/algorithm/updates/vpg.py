@@ -13,7 +13,7 @@ from ppocli.algorithm.rollout import Batch
 from ppocli.algorithm.updates.api import UpdateMetrics
 from ppocli.algorithm.updates.shared import as_learned_from, check_finite, fit_critic, moved, policy_at, policy_gradient
 from ppocli.algorithm.weights import Weights
-from ppocli.config.models import UpdateConfig, VPGConfig
+from ppocli.config.sections import UpdateConfig, VPGConfig
 from ppocli.config.values import value_at
 
 

@@ -130,8 +130,7 @@ class Trial:
 
 def chance(envs: VectorEnv, obs: NDArray[Any], rngs: Sequence[np.random.Generator]) -> NDArray[Any]:
     """Return an action for each environment, drawn by its own generator from all that it allows."""
-    spec, size = envs.action_spec, envs.obs_spec.size
-    return np.array([masks.draw(spec, one[size:], rng) for one, rng in zip(obs, rngs, strict=True)], spec.dtype)
+    return masks.chance(envs.action_spec, obs[:, envs.obs_spec.size :], rngs)
 
 
 def play(trial: Trial) -> None:
