@@ -1,19 +1,19 @@
 """A corridor with a reward at its end alone, `length` cells away.
 
-A sign in each cell, one of four, says which of four actions leads on; the one opposite leads back, the others nowhere.
+A sign in each cell, one of eight, says which of eight actions leads on; the one opposite leads back, others nowhere.
 Chance walks to and fro, and in a long corridor never sees the end before its time is up.
 """
 
 import gymnasium as gym
 import numpy as np
 
-SIGNS = 4
+SIGNS = 8
 
 
 class Corridor(gym.Env):
-    """Observation: which sign there is, a 1 among 0, and how far the end is, in hundreds of cells."""
+    """Observation: which sign there is, a 1 among 0."""
 
-    observation_space = gym.spaces.Box(0, 1, (SIGNS + 1,), np.float32)
+    observation_space = gym.spaces.Box(0, 1, (SIGNS,), np.float32)
     action_space = gym.spaces.Discrete(SIGNS)
 
     def __init__(self, length=10, render_mode=None):
@@ -35,7 +35,7 @@ class Corridor(gym.Env):
 
     def _obs(self):
         sign = self.signs[min(self.cell, self.length - 1)]
-        return np.array([*np.eye(SIGNS)[sign], (self.length - self.cell) / 100], np.float32)
+        return np.eye(SIGNS, dtype=np.float32)[sign]
 
 
 class Corridors(gym.vector.VectorEnv):
@@ -69,7 +69,7 @@ class Corridors(gym.vector.VectorEnv):
         return self.signs[np.arange(self.num_envs), self.cells]
 
     def _obs(self):
-        return np.column_stack([np.eye(SIGNS)[self._signs()], (self.length - self.cells) / 100]).astype(np.float32)
+        return np.eye(SIGNS, dtype=np.float32)[self._signs()]
 
 
 gym.register("Corridor-v0", Corridor, vector_entry_point=Corridors, max_episode_steps=200, reward_threshold=0.95)

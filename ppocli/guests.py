@@ -44,6 +44,11 @@ IMPORTED: list[Imported] = []
 """What of the user's own this process has imported, as `sys.modules` has it all."""
 
 
+def is_imported(package: str) -> bool:
+    """Whether the user asked for a package, or a module of it, to be imported."""
+    return package in {known.module.partition(".")[0] for known in IMPORTED}
+
+
 def import_modules(names: Sequence[str]) -> None:
     """Import modules, from the working directory too, and files by their paths. Raises UsageError."""
     if names and (here := str(Path.cwd())) not in sys.path:

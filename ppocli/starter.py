@@ -15,7 +15,7 @@ FILES = (
     *("pyproject.toml", "tests/test_my_task.py"),
 )
 """What is copied; in a checkout more may lie there, such as runs."""
-_BESIDE_THE_PACKAGE = ("runs", "tests")
+_BESIDE_THE_PACKAGE = ("runs", "tests", "dist", "build")
 
 
 @dataclass(frozen=True)

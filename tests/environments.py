@@ -217,13 +217,14 @@ class Gated(Counting):
 
     "method", "info"; "parts" has two choices in an action, and a mask for each; of what is wrong, "nothing" allows
     nothing in the second step, "short" has a number too few, "half" is not sure, "silent" says nothing after the reset.
+    "over" is a method that knows no answer once the episode is over.
     """
 
     def __init__(self, how: str = "info", length: int = 20, render_mode: str | None = None) -> None:
         super().__init__(length, render_mode)
         self.how, self.choices = how, (2, 3) if how == "parts" else (4,)
         self.action_space = gym.spaces.MultiDiscrete([2, 3]) if how == "parts" else gym.spaces.Discrete(4)
-        if how == "method":
+        if how in ("method", "over"):
             self.action_masks = self.mask
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -241,12 +242,13 @@ class Gated(Counting):
         return [np.arange(choices) != turn % choices for choices in self.choices]
 
     def mask(self) -> Any:
+        assert self.how != "over" or self.steps < self.length, "the game is over"
         return [bool(allowed) for allowed in self.masks()[0]]
 
     def told(self) -> dict[str, Any]:
         mask = self.masks()[0].astype(np.int8)
         match self.how:
-            case "method":
+            case "method" | "over":
                 return {}
             case "parts":
                 return {"action_mask": tuple(self.masks())}

@@ -122,16 +122,17 @@ class Masked(Network):
     """
 
     def __init__(self, network: Network, num_masked: int, *, forbids: bool) -> None:
-        super().__init__(network)
+        super().__init__(*network)  # so that its weights are called as they are without a mask
+        self._network = (network,)  # in a tuple, or it would be a module of this one, too
         self._num_masked, self._forbids = num_masked, forbids
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return the outputs (B, num_outputs) at obs (B, size + num_masked)."""
-        return self._masked(self[0](obs[..., : -self._num_masked]), obs)
+        return self._masked(self._network[0](obs[..., : -self._num_masked]), obs)
 
     def linearized(self, obs: Tensor) -> tuple[Tensor, Forward, Backward]:
         """Do what `Network.linearized` does; distributions ask for no derivative of what has a probability of 0."""
-        outputs, forward, backward = cast("Network", self[0]).linearized(obs[..., : -self._num_masked])
+        outputs, forward, backward = self._network[0].linearized(obs[..., : -self._num_masked])
         return self._masked(outputs, obs), forward, backward
 
     def _masked(self, outputs: Tensor, obs: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """`ppocli evaluate`, `ppocli random-baseline` and `ppocli render`: a policy plays."""
 
+import re
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,13 +31,13 @@ def evaluate_command(
     Both play the same episodes, which no training run has seen.
     """
     with importing():
-        from ppocli.config.load import measured_otherwise, parse_config
+        from ppocli.config.load import measured_in, parse_config
         from ppocli.evaluation.results import evaluate_checkpoint
         from ppocli.files import is_writable
         from ppocli.views import console, results
     saved, run = _found(target, runs_dir, imports)
-    saved = replace(saved, config=measured_otherwise(saved.config, overrides or ()))
-    output = None if run is None else run.evaluation_in(saved.config.evaluated_in)
+    task = measured_in(saved.config, overrides or ())
+    output = None if run is None else run.evaluation_in(task)
     if run is not None and not is_writable(run.path):
         console.info(f"warning: the run is read-only: not written to {output}")
         run = None
@@ -47,7 +48,7 @@ def evaluate_command(
         asked = saved.config.changed("train", target_return=target_return)
         saved = replace(saved, config=parse_config(asked.model_dump(), "--target"))
     with console.counting(num_episodes) as tell:
-        result = evaluate_checkpoint(saved, run, num_episodes, seed, sampled=sampled, tell=tell)
+        result = evaluate_checkpoint(saved, run, num_episodes, seed, task=task, sampled=sampled, tell=tell)
     if (gap := result.greedy_shortfall) is not None:
         trained = f"training, which samples actions, averaged {result.return_mean + gap:.1f} before this checkpoint"
         console.info(f"warning: {trained}, {gap:.1f} more than the greedy policy; compare --stochastic")
@@ -146,30 +147,35 @@ def render_command(
         return
     here = Path.cwd()  # before what is imported may go elsewhere
     with importing():
-        from ppocli.config.load import load_config, measured_otherwise
+        from ppocli.config.load import load_config, measured_in
         from ppocli.pictures import films
         from ppocli.records.run import baseline_folder
         from ppocli.views import console
 
     if target is None:
-        saved, settings = None, load_config(config or "", overrides or ())
+        saved, task = None, load_config(config or "", overrides or ()).evaluated_in
         import_modules(imports_of(imports))
-        folder, stem = baseline_folder(runs_dir, settings.env.id) / "videos", "random"
+        folder, stem = baseline_folder(runs_dir, task.id) / "videos", "random"
     else:
         saved, run = _found(target, runs_dir, imports)
-        settings = measured_otherwise(saved.config, overrides or ())
+        task = measured_in(saved.config, overrides or ())
         folder = here if run is None else run.path / "videos"
-        stem = f"{saved.path.stem}-stochastic" if sampled else saved.path.stem
+        otherwise = [one.removeprefix("env.").removeprefix("kwargs.") for one in overrides or ()]
+        stem = "-".join([saved.path.stem, *["stochastic"] * sampled, *map(_in_a_name, otherwise)])
     video = None if human else output or folder / f"{stem}-seed{seed}.mp4"
     if video is None:
         films.check_display()
     else:
         check_output(video, films.FORMATS)
-    episodes = _play(saved, settings.evaluated_in, video, num_episodes, seed, sampled)
+    episodes = _play(saved, task, video, num_episodes, seed, sampled)
     if as_json:
         console.as_json({"video": video, "episodes": episodes})
         return
     _print_played([f"episode {number}" for number in range(1, len(episodes) + 1)], episodes, video)
+
+
+def _in_a_name(text: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "_", text)[:40]
 
 
 def _refuse_mixtures(target: str | None, config: str | None, *, random_actions: bool) -> None:

@@ -69,16 +69,16 @@ def train_command(
         raise UsageError("--jobs goes with --seeds")
     chosen = [f"algorithm={algorithm}"] if algorithm else []
     launch = Launch(
-        config or "",
-        [*(overrides or []), *chosen],
-        runs_dir,
-        name,
-        stop_when_solved,
-        imports_of(imports),
-        quiet,
-        as_json,
-        begin_from,
-        keep_optimizer,
+        config=config or "",
+        overrides=[*(overrides or []), *chosen],
+        runs_dir=runs_dir,
+        name=name,
+        stop_when_solved=stop_when_solved,
+        imports=imports_of(imports),
+        quiet=quiet,
+        as_json=as_json,
+        begin_from=begin_from,
+        keep_optimizer=keep_optimizer,
     )
     if seeds is not None:
         _train_several(launch, seeds, jobs)
@@ -153,10 +153,9 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         console.info(f"warning: with another end of training, {', '.join(moves)}; {advice}")
     keep_freed_memory()
     sums = outcome.Outcome(job)
-    action_spec = environments.training.action_spec
     with (
         stop_request() as stop,
-        progress.training_progress(job, stop, action_spec=action_spec, quiet=launch.quiet) as show,
+        progress.training_progress(job, stop, environments.training, quiet=launch.quiet) as show,
     ):
         # Still in here: what stops training early also has time to write its last checkpoint.
         iterations = loop.train(job, environments, started=started, should_stop=stop.__bool__)

@@ -123,21 +123,18 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         target[last] = _given(target[last])
 
 
-def measured_otherwise(config: Config, overrides: Sequence[str]) -> Config:
-    """Return the config of a trained agent that is to be measured in another form of its task. Raises UsageError."""
-    values = config.as_written()
+def measured_in(config: Config, overrides: Sequence[str]) -> EnvConfig:
+    """Return the task that a trained agent is to be measured in, as `--set` would have it. Raises UsageError."""
+    values = config.as_written() | {"env": config.evaluated_in.model_dump(mode="json"), "evaluation": {}}
     for override in overrides:
-        key, separator, value = override.partition("=")
-        if key == "env.max_episode_steps":
-            _apply_override(values, override)
-        elif key.startswith("env.kwargs."):  # which those of the evaluation replace
-            _apply_override(values, f"evaluation.env_kwargs.{key.removeprefix('env.kwargs.')}{separator}{value}")
-        else:
+        key = override.partition("=")[0]
+        if key != "env.max_episode_steps" and not key.startswith("env.kwargs."):
             raise UsageError(
                 f"--set {key}: an agent stays as it was trained; here only env.kwargs.NAME and "
                 "env.max_episode_steps may be set"
             )
-    return parse_config(values, "--set") if overrides else config
+        _apply_override(values, override)
+    return parse_config(values, "--set").env if overrides else config.evaluated_in
 
 
 def _refuse_another_algorithms(key: str, algorithm: str) -> None:

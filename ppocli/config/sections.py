@@ -1,7 +1,7 @@
 """The config's sections, and what each key says about itself."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from ppocli.config import values
 
@@ -41,6 +41,11 @@ class EnvConfig(values.Section):
     """What steps them: Gymnasium, EnvPool's threads of C++ (an extra), or the environment's own vectorised form."""
     workers: Annotated[values.Workers, Key(may_change=True, same_experiment=True)] = "auto"
     """Processes that share the environments with the main one."""
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """What an episode depends on, beside its seed and its actions; the rest is how it is played."""
+        return {name: getattr(self, name) for name in ("id", "kwargs", "wrappers", "max_episode_steps")}
 
 
 class EvaluationConfig(values.Section):

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+LARGEST = 1e100  # that a number of a run may be: beyond it there is nothing to learn, and little can be drawn
+
 
 @dataclass(frozen=True)
 class Vector:

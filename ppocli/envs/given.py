@@ -1,6 +1,7 @@
 """What environments give: numbers, flags and pictures of any type that means one, and not what only passes for one."""
 
 import decimal
+import math
 import numbers
 import reprlib
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ppocli.envs.api import LARGEST
 from ppocli.guests import UnexpectedError
 
 _NUMBERS = (float, int, np.number, np.bool_)
@@ -42,11 +44,12 @@ def number(value: Any, name: str) -> float:
 
 
 def number_or_nan(value: Any) -> float:
-    """Return a number, or NaN for what is none."""
+    """Return a number, or NaN for what is none, or beyond what is learned from and drawn."""
     try:
-        return number(value, "info")
+        found = number(value, "info")
     except (UnexpectedError, OverflowError):
-        return float("nan")
+        return math.nan
+    return found if abs(found) <= LARGEST else math.nan
 
 
 def flag(value: Any, name: str) -> bool:

@@ -109,14 +109,16 @@ class GymnasiumVectorEnv:
         self._takes_ints = isinstance(self.action_spec, Discrete) and package_of(config.id) == "gymnasium"
         self.observation_space = first.observation_space
         self.reward_threshold = self.spec.reward_threshold if self.spec else None
-        limit = self.spec.max_episode_steps if self.spec else None
+        limit = first.spec.max_episode_steps if first.spec else None  # which a wrapper may have set
         self.episode_limit, self.limit_is_assumed = limit or ASSUMED_LIMIT, not limit
         self.frames_per_second = float(first.metadata.get("render_fps") or 30)  # steps in a second of its own time
         self._made_anew = self.spec is not None and self.spec.name in KEEP_THEIR_WORLD
         self._envs: dict[int, gym.Env[Any, Any]] = {0: first}
         self._mask_source: masks.Source | None = None
+        self._read_mask = masks.reader(self.action_spec)
         if config.action_masks and masks.choices_of(self.action_spec):
-            self._mask_source = masks.source(first)
+            some = np.zeros((1, *self.action_spec.shape), self.action_spec.dtype)
+            self._mask_source = masks.source(first, self._to_env(some)[0])
         if self._mask_source is not None:
             self.obs_spec = replace(self.obs_spec, num_masked=sum(masks.choices_of(self.action_spec)))
         self._playing = np.zeros(num_envs, dtype=bool)
@@ -167,9 +169,10 @@ class GymnasiumVectorEnv:
         if self._mask_source is None:
             self._obs[index] = self._flatten(obs)
         else:
-            given, size = self._mask_source(self._envs[index], info), self.obs_spec.size
+            size = self.obs_spec.size
             self._obs[index, :size] = self._flatten(obs)
-            self._obs[index, size:] = masks.mask(given, self.action_spec, goes_on=goes_on)
+            # After an episode nobody is asked: some have nothing to say any more.
+            self._obs[index, size:] = self._read_mask(self._mask_source(self._envs[index], info)) if goes_on else 1
 
     def _blame(self, error: BaseException, index: int, method: str) -> PpocliError:
         """Return the error to raise, with how to come to that point again."""

@@ -21,7 +21,7 @@ from ppocli.envs.masks import chance
 from ppocli.envs.vector import OwnVectorEnv
 from ppocli.envs.workers import WorkerVectorEnv
 from ppocli.errors import PpocliError, UsageError, warn
-from ppocli.guests import IMPORTED, import_modules
+from ppocli.guests import import_modules, is_imported
 from ppocli.seeds import training_seeds
 
 NUM_EVAL_ENVS = 40
@@ -65,6 +65,11 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
             made.callback(training.close)
             made.callback(evaluation.close)
         if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
+            if config.evaluated_in.task != config.env.task:
+                raise UsageError(
+                    "evaluation.env_kwargs, and wrappers that are training_only, give agents other observations or "
+                    "actions than in training"
+                )
             if config.env.backend == "gymnasium":
                 raise PpocliError(
                     f"{config.env.id}: its copies do not have the same observation_space and action_space"
@@ -176,8 +181,8 @@ def refuse_foreign_paths(config: EnvConfig) -> None:
     }
     package = package_of(config.id)
     plugins = {plugin.module.partition(".")[0] for plugin in entry_points(group="gymnasium.envs")} if paths else set()
-    imported = {known.name.partition(".")[0] for known in IMPORTED}
-    if not paths or not (config.backend == "envpool" or package in {"gymnasium", *plugins} - imported):
+    is_foreign = package in {"gymnasium", *plugins} and not is_imported(package)
+    if not paths or not (config.backend == "envpool" or is_foreign):
         return
     for key, text in paths.items():
         if not isinstance(text, Given):

@@ -47,40 +47,43 @@ def by_info(env: gym.Env[Any, Any], info: Mapping[str, Any]) -> Any:
     return info.get(MASK)
 
 
-def source(env: gym.Env[Any, Any]) -> Source | None:
+def source(env: gym.Env[Any, Any], action: Any) -> Source | None:
     """Return how an environment of choices says what is allowed, None where it does not.
 
-    Where it has no method for it, an episode is begun to look into its info. One that fails will fail again.
+    Where it has no method for it, an episode is begun to look into its info, and the `action` taken in it, the same
+    each time, as some do not like to be reset twice in a row. One that fails will fail again.
     """
     if has_method(env):
         return by_method
     with suppress(*FAILURES):
         if MASK in env.reset(seed=0)[1]:
             return by_info
-        env.step(env.action_space.sample())  # as some do not like to be reset twice in a row
+        env.step(action)
     return None
 
 
-def mask(given: Any, spec: ActionSpec, *, goes_on: bool) -> NDArray[np.float32]:
-    """Return a mask, a number for each choice; once an episode has ended, all may be forbidden. Raises UnexpectedError.
+def reader(spec: ActionSpec) -> Callable[[Any], NDArray[np.float32]]:
+    """Return what makes a mask, a number for each choice, of what is given while an episode goes on.
 
-    A mask that an environment leaves out there, too, allows all.
+    That raises UnexpectedError where it is no mask, or allows nothing.
     """
     choices = choices_of(spec)
-    if given is None and not goes_on:
-        return np.ones(sum(choices), np.float32)
-    try:
-        parts = given if isinstance(given, list | tuple) and np.ndim(given[0]) else [given]
-        found = np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
-    except (TypeError, ValueError):
-        found = np.zeros(0, np.float32)
-    if found.size != sum(choices) or not np.isin(found, (0, 1)).all():
-        raise UnexpectedError(
-            f"its action mask is {described(given)}, and no 0 or 1 for each of {sum(choices)} choices"
-        )
-    if goes_on and not all(part.any() for part in np.split(found, np.cumsum(choices)[:-1])):
-        raise UnexpectedError("its action mask allows nothing, though the episode goes on")
-    return found
+    size, cuts = sum(choices), np.cumsum(choices)[:-1].tolist()
+
+    def read(given: Any) -> NDArray[np.float32]:
+        try:
+            if isinstance(given, list | tuple) and np.ndim(given[0]):
+                given = np.concatenate([np.ravel(part) for part in given])
+            found = np.asarray(given, np.float32).ravel()
+        except (TypeError, ValueError, IndexError):
+            found = np.zeros(0, np.float32)
+        if found.size != size or not ((found == 0) | (found == 1)).all():
+            raise UnexpectedError(f"its action mask is {described(given)}, and no 0 or 1 for each of {size} choices")
+        if not all(part.any() for part in np.split(found, cuts)) if cuts else not found.any():
+            raise UnexpectedError("its action mask allows nothing, though the episode goes on")
+        return found
+
+    return read
 
 
 def chance(spec: ActionSpec, masks: NDArray[Any], rngs: Iterable[np.random.Generator]) -> NDArray[Any]:

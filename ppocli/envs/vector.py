@@ -40,6 +40,7 @@ class OwnVectorEnv:
         self.obs_spec, self._flatten = spaces.observations(config.id, space)
         self._is_array = isinstance(space, gym.spaces.Box | gym.spaces.MultiBinary)  # which needs no loop
         self.action_spec, self._to_env = spaces.actions(config.id, self._envs.single_action_space)
+        self._read_mask = masks.reader(self.action_spec)
         self._steps, self._seeds = np.zeros((2, num_envs), dtype=int)
         self._playing, self._over = np.zeros((2, num_envs), dtype=bool)
         everywhere = np.ones(num_envs, dtype=bool)
@@ -110,10 +111,10 @@ class OwnVectorEnv:
         try:
             self._shown[named, :size] = self._flat(obs)[named]
             if self.obs_spec.num_masked:
+                self._shown[named, size:] = 1  # whatever those have to say whose episode is over
                 given = self._given_masks(infos)
-                for index in np.flatnonzero(named).tolist():
-                    mask = None if given is None else given[index]
-                    self._shown[index, size:] = masks.mask(mask, self.action_spec, goes_on=not self._over[index])
+                for index in np.flatnonzero(named & ~self._over).tolist():
+                    self._shown[index, size:] = self._read_mask(None if given is None else given[index])
         except FAILURES as error:
             raise self._blame(error, "step") from error
 

@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from ppocli.config.values import Wrapper
 from ppocli.errors import UsageError
-from ppocli.guests import IMPORTED
+from ppocli.guests import is_imported
 
 Wrap = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 GYMNASIUMS = (
@@ -28,7 +29,12 @@ def wraps_of(wrappers: Sequence[Wrapper]) -> list[Wrap]:
 
 
 def _arguments(wrapper: Wrapper) -> Wrapper:
-    return {name: value for name, value in wrapper.items() if name not in ("id", "training_only")}
+    given = {name: value for name, value in wrapper.items() if name not in ("id", "training_only")}
+    if wrapper["id"] not in GYMNASIUMS:
+        return given
+    # Some of Gymnasium's insist on a tuple, or on an array of numbers, which YAML has not.
+    as_they_want = np.array if wrapper["id"].startswith("Rescale") else tuple
+    return {name: as_they_want(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def _class(name: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
@@ -40,9 +46,7 @@ def _class(name: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
         raise UsageError(
             f"env.wrappers: {name!r} is none of {', '.join(GYMNASIUMS)}; one of your own is written module:Class"
         )
-    if module not in sys.modules or module.partition(".")[0] not in {
-        known.module.partition(".")[0] for known in IMPORTED
-    }:
+    if module not in sys.modules or not is_imported(module.partition(".")[0]):
         raise UsageError(f"env.wrappers: {name}: nobody has imported {module}; add --import {module}")
     found = getattr(sys.modules[module], class_name, None)
     if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):

@@ -27,6 +27,11 @@ def agent_from(saved: Checkpoint, network: NetworkConfig, envs: VectorEnv) -> Ag
             shapes = f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
             same = "observations, actions and network must be of the same form"
             raise UsageError(f"--from {saved.path}: its {name} does not fit, {shapes}; {same}")
+    if (known := saved.config.network.activation) != network.activation:
+        raise UsageError(
+            f"--from {saved.path}: its network.activation is {known}, and here {network.activation}; the same weights "
+            "mean something else to each"
+        )
     return _filled(agent, saved)
 
 

@@ -112,7 +112,8 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, Run
     """
     alike: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
-        alike.setdefault((_canonical([settings_of(run), _code(run)]), run.config.train.seed), []).append(run)
+        began = run.info.begun_from and run.info.begun_from.digest
+        alike.setdefault((_canonical([settings_of(run), _code(run), began]), run.config.train.seed), []).append(run)
     kept, repeats = [], []
     for members in alike.values():
         farthest = max(members, key=_last_env_step) if len(members) > 1 else members[0]
@@ -150,7 +151,7 @@ def settings_of(run: Run) -> dict[str, Any]:
     leaves = run.first_config.leaves()
     if leaves["train.schedule_env_steps"] == leaves["train.env_steps"]:  # as when the run was prolonged without them
         leaves["train.schedule_env_steps"] = None
-    leaves["train.from"] = run.info.begun_from and run.info.begun_from.name
+    leaves["train.from"] = run.info.begun_from and run.info.begun_from.kind
     leaves["env.action_masks"] = run.info.masks_actions  # what it would do with masks is no matter where there are none
     return {key: value for key, value in leaves.items() if key not in SAME_EXPERIMENT}
 

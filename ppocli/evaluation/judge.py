@@ -47,9 +47,10 @@ class Judge:
         self, config: Config, envs: VectorEnv, *, first_solver_wins: bool, should_stop: Callable[[], bool]
     ) -> None:
         self.target = target_return(config, envs)
+        self.envs = envs
         self.best_return: float | None = None
+        self.without_better = 0  # evaluations in a row that were no better than one before
         self._config = config
-        self._envs = envs
         self._first_solver_wins = first_solver_wins
         self._should_stop = should_stop
         self._recent_returns: deque[float] = deque(maxlen=NUM_EPISODES)
@@ -62,6 +63,7 @@ class Judge:
         return {
             "recent_returns": np.array(self._recent_returns, dtype=np.float64),
             "best_return": _optional(self.best_return),
+            "without_better": np.array(self.without_better),
             "asks_at": _optional(self._asks_at),
             "solved": np.array(self._solved),
             "checks": np.array(self._checks),
@@ -70,7 +72,8 @@ class Judge:
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state that `state_dict` returned. Raises CheckpointError for anything else."""
-        state = {"checks": np.array(0), "asks_at": _optional(None)} | dict(state)  # unknown to earlier versions
+        unknown = {"checks": np.array(0), "asks_at": _optional(None), "without_better": np.array(0)}
+        state = unknown | dict(state)  # of an earlier version
         forms = {name: (values.ndim, values.dtype.kind) for name, values in state.items()}
         if forms != {name: (values.ndim, values.dtype.kind) for name, values in self.state_dict().items()}:
             raise CheckpointError("the checkpoint does not hold what training has found out so far")
@@ -78,45 +81,72 @@ class Judge:
         self.best_return, self._asks_at = (
             next(iter(state[name].tolist()), None) for name in ("best_return", "asks_at")
         )
-        self._solved = bool(state["solved"])
+        self._solved, self.without_better = bool(state["solved"]), int(state["without_better"])
         self._checks, self._next_check = int(state["checks"]), int(state["next_check"])
 
     def ask_again(self) -> None:
         """Forget that the task was solved, as it has another target now."""
         self._solved, self._next_check, self._asks_at = False, 0, None
 
-    def judge(self, agent: Agent, iteration: int, episodes: Sequence[Episode], *, out_of_time: bool = False) -> Verdict:
-        """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended; the last one always."""
-        final = out_of_time or iteration + 1 == self._config.num_iterations
+    def judge(
+        self,
+        agent: Agent,
+        iteration: int,
+        episodes: Sequence[Episode],
+        out_of_time: Callable[[], bool] = lambda: False,
+    ) -> Verdict:
+        """Judge the agent after `iteration` (counted from 0), in which `episodes` have ended.
+
+        The last one is always judged in full: by how many there are, by `out_of_time`, or by `train.patience`.
+        """
         self._recent_returns.extend(episode.episode_return for episode in episodes)
-        batch_size, interval = self._config.batch_size, self._config.train.eval_interval
-        is_due = (iteration + 1) * batch_size // interval > iteration * batch_size // interval  # at another multiple
-        checks = self._checks
-        solved_return, eval_return, is_best = self._check_solved(agent, iteration, final), None, False
+        batch_size, settings = self._config.batch_size, self._config.train
+        before, after = (count * batch_size // settings.eval_interval for count in (iteration, iteration + 1))
+        is_last, checks = iteration + 1 == self._config.num_iterations or out_of_time(), self._checks
+        solved_return, eval_return, is_best = None, None, False
+        if is_last or self._has_a_fair_chance(iteration):
+            solved_return = self._check_solved(agent, iteration)
+        ends = solved_return is not None and self._first_solver_wins
+        if not ends and (is_last or after > before or out_of_time()):  # which a check may have taken until
+            eval_return, is_best = self._evaluate(agent)
+            if not is_last and self._asks_after(eval_return):
+                solved_return = self._check_solved(agent, iteration)
         if solved_return is not None and self._first_solver_wins:
             self.best_return, is_best = solved_return, True
-        elif final or is_due:
-            settings = self._config.train
-            seeds = evaluation_seeds(settings.seed, Purpose.PERIODIC_EVALUATION, settings.eval_episodes)
-            eval_return = float(np.mean(self._greedy_returns(agent, seeds)))
-            # A tie goes to the later agent, which has learned from more.
-            is_best = self.best_return is None or eval_return >= self.best_return
-            self.best_return = eval_return if is_best else self.best_return
         recent_return = float(np.mean(self._recent_returns)) if self._recent_returns else None
         played = eval_return is not None or self._checks > checks
         return Verdict(solved_return, eval_return, is_best, recent_return, self.target, played)
 
-    def _check_solved(self, agent: Agent, iteration: int, final: bool) -> float | None:
+    def _evaluate(self, agent: Agent) -> tuple[float, bool]:
+        """Return the mean return of a periodic evaluation, and whether the agent is the best so far."""
+        settings = self._config.train
+        seeds = evaluation_seeds(settings.seed, Purpose.PERIODIC_EVALUATION, settings.eval_episodes)
+        eval_return, best = float(np.mean(self._greedy_returns(agent, seeds))), self.best_return
+        self.without_better = 0 if best is None or eval_return > best else self.without_better + 1
+        # A tie goes to the later agent, which has learned from more.
+        is_best = best is None or eval_return >= best
+        self.best_return = eval_return if is_best else best
+        return eval_return, is_best
+
+    def _asks_after(self, eval_return: float) -> bool:
+        """Whether an evaluation gives reason to ask whether the task is solved.
+
+        So does the one that ends training for want of a better, and one that reaches the target in another form of the
+        task than training's, whose returns tell nothing of it.
+        """
+        patience, reached = self._config.train.patience, eval_return >= (self.target or -math.inf)
+        return (self._is_measured_elsewhere and reached) or self.without_better >= (patience or math.inf)
+
+    @property
+    def _is_measured_elsewhere(self) -> bool:
+        return self._config.evaluated_in != self._config.env
+
+    def _check_solved(self, agent: Agent, iteration: int) -> float | None:
         """Return the mean return of the check that finds the task solved, None when it is not, or was before.
 
         Every check plays episodes of its own, or asking often enough would find a lucky answer.
         """
         if self.target is None or self._solved:
-            return None
-        recent_return = self._recent_return()
-        if self._asks_at is None and recent_return is not None:
-            self._asks_at = _when_to_ask(self.target, recent_return, recent_return)
-        if not final and not self._has_a_fair_chance(iteration, recent_return):
             return None
         seed, played_before = self._config.train.seed, self._checks * NUM_EPISODES
         seeds = evaluation_seeds(seed, Purpose.SOLVED_CHECK, NUM_EPISODES, after=played_before)
@@ -127,7 +157,7 @@ class Judge:
         checked = fmean(returns)  # rounded once: 100 times 0.99 is no less than 0.99
         self._solved = checked >= self.target and len(returns) == NUM_EPISODES
         self._next_check = math.ceil(GROWTH_BETWEEN_CHECKS * (iteration + 1)) - 1
-        if recent_return is not None:
+        if (recent_return := self._recent_return()) is not None:
             self._asks_at = _when_to_ask(self.target, recent_return, checked)
         return checked if self._solved else None
 
@@ -135,8 +165,14 @@ class Judge:
         recent = [*self._recent_returns][-RECENT_EPISODES:]
         return float(np.mean(recent)) if len(recent) == RECENT_EPISODES else None
 
-    def _has_a_fair_chance(self, iteration: int, recent_return: float | None) -> bool:
-        if recent_return is None or self._asks_at is None or iteration < self._next_check:
+    def _has_a_fair_chance(self, iteration: int) -> bool:
+        """Whether what training returns gives reason to ask whether the task is solved."""
+        recent_return = self._recent_return()
+        if self.target is None or recent_return is None or self._is_measured_elsewhere:
+            return False
+        if self._asks_at is None:
+            self._asks_at = _when_to_ask(self.target, recent_return, recent_return)
+        if iteration < self._next_check:
             return False
         return recent_return >= self._asks_at or 0 < 2 * self._next_check <= iteration
 
@@ -148,7 +184,7 @@ class Judge:
                 raise EvaluationStopped
             return act(obs, generators)
 
-        return [episode.episode_return for episode in evaluate(self._envs, policy, seeds)]
+        return [episode.episode_return for episode in evaluate(self.envs, policy, seeds)]
 
 
 def _when_to_ask(target: float, recent_return: float, measured: float) -> float:

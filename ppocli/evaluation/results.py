@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.device import one_thread
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
@@ -27,35 +28,46 @@ def evaluate_checkpoint(
     num_episodes: int = NUM_EPISODES,
     seed: int = 0,
     *,
+    task: EnvConfig | None = None,
     sampled: bool = False,
     tell: Tell = tell_nobody,
 ) -> AgentResult:
     """Play unseen episodes, greedily unless actions are to be `sampled`, and the same ones at random.
 
-    All is kept with the `run`, unless that is read-only. Raises what the environments raise, CheckpointError, OSError.
+    They are of the task that its config says, unless another one is given. All is kept with the `run`, unless that is
+    read-only. Raises what the environments raise, CheckpointError, OSError.
     """
-    return _evaluate(saved, run, num_episodes, seed, sampled=sampled, tell=tell)[0]
+    task = saved.config.evaluated_in if task is None else task
+    return _evaluate(saved, run, task, num_episodes, seed, sampled=sampled, tell=tell)[0]
 
 
 def _evaluate(
-    saved: Checkpoint, run: Run | None, num_episodes: int, seed: int, *, sampled: bool = False, tell: Tell = tell_nobody
+    saved: Checkpoint,
+    run: Run | None,
+    task: EnvConfig,
+    num_episodes: int = NUM_EPISODES,
+    seed: int = 0,
+    *,
+    sampled: bool = False,
+    tell: Tell = tell_nobody,
 ) -> tuple[AgentResult, kept.Evaluation]:
     """Do what `evaluate_checkpoint` does; return each episode, too."""
-    env_id = saved.config.env.id
-    with closing(evaluation_envs(saved.config.evaluated_in)) as envs, one_thread():
+    env_id = task.id
+    with closing(evaluation_envs(task)) as envs, one_thread():
         agent, target = load_agent(saved, envs), target_return(saved.config, envs)
         episodes = _play(envs, stochastic(agent) if sampled else greedy(agent), num_episodes, seed, tell)
         random_episodes = _play(envs, _random(envs), num_episodes, seed, tell)
     returns = [episode.episode_return for episode in episodes]
     trained = [*saved.part("judge").get("recent_returns", ())]  # of the last training episodes until then
+    comparable = not sampled and task.task == saved.config.env.task
     baseline = statistics(env_id, random_episodes, target, seed=seed, deterministic=False)
     result = AgentResult(
         **vars(statistics(env_id, episodes, target, seed=seed, deterministic=not sampled)),
         checkpoint=saved.path.absolute(),
         checkpoint_env_steps=saved.progress.env_steps,
-        env_kwargs=saved.config.evaluated_in.kwargs,
+        env_kwargs=task.kwargs,
         random_baseline=baseline,
-        greedy_shortfall=None if sampled else greedy_shortfall(returns, trained, baseline.return_mean),
+        greedy_shortfall=greedy_shortfall(returns, trained, baseline.return_mean) if comparable else None,
     )
     evaluation = kept.Evaluation(
         **vars(result),
@@ -66,7 +78,7 @@ def _evaluate(
         random_episode_returns=[episode.episode_return for episode in random_episodes],
     )
     if run is not None and is_writable(run.path):
-        kept.write_evaluation(run.evaluation_in(saved.config.evaluated_in), vars(result), evaluation)
+        kept.write_evaluation(run.evaluation_in(task), vars(result), evaluation)
     return result, evaluation
 
 
@@ -83,7 +95,7 @@ def evaluation_of(run: Run) -> kept.Evaluation:
         same_steps = stored.checkpoint_env_steps == saved.progress.env_steps
         if same_steps and stored.checkpoint_digest in (saved.digest, ""):
             return stored
-    return _evaluate(saved, run, NUM_EPISODES, 0)[1]
+    return _evaluate(saved, run, saved.config.evaluated_in)[1]
 
 
 def make_baseline(
@@ -93,24 +105,26 @@ def make_baseline(
     started = time.perf_counter()
     with closing(evaluation_envs(config.evaluated_in)) as envs:
         episodes = _play(envs, _random(envs), num_episodes, seed, tell)
-        target = target_return(config, envs)
+        target, masks_actions = target_return(config, envs), envs.obs_spec.num_masked > 0
     result = BaselineResult(
-        **vars(statistics(config.env.id, episodes, target, seed=seed, deterministic=False)), run_dir=folder.absolute()
+        **vars(statistics(config.env.id, episodes, target, seed=seed, deterministic=False)),
+        run_dir=folder.absolute(),
+        masks_actions=masks_actions,
     )
     kept.write_baseline(folder, config, vars(result), episodes, seconds=time.perf_counter() - started)
     return result
 
 
-def baseline_returns(config: Config, folder: Path) -> list[float]:
+def baseline_returns(config: Config, folder: Path, *, masks_actions: bool = False) -> list[float]:
     """Return the episode returns of the baseline in a folder, and put one there first where there is none.
 
     One with other arguments is left as it is, and so is a read-only folder. Raises what `make_baseline` raises.
     """
     empty = not (folder / "evaluation.json").exists()  # but for the videos of `render --random`
-    returns = kept.read_baseline(folder, config.evaluated_in)
+    returns = kept.read_baseline(folder, config.evaluated_in, masks_actions=masks_actions)
     if returns is None and empty and is_writable(folder if folder.exists() else folder.parent):
         make_baseline(config, folder)
-        returns = kept.read_baseline(folder, config.evaluated_in)
+        returns = kept.read_baseline(folder, config.evaluated_in, masks_actions=masks_actions)
     if returns is not None:
         return returns
     with closing(evaluation_envs(config.evaluated_in)) as envs:

@@ -53,6 +53,7 @@ class BaselineResult(Statistics):
     """How the random policy did."""
 
     run_dir: Path  # where its episodes lie
+    masks_actions: bool  # whether it drew from what its environment allowed alone
 
 
 @dataclass(frozen=True)

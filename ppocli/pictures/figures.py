@@ -61,7 +61,7 @@ def draw(
         output = output or folder / "plots" / "why.png"
     elif len(runs) == 1:
         (run,) = runs
-        baseline = baseline_returns(run.config, run.baseline)
+        baseline = baseline_returns(run.config, run.baseline, masks_actions=run.info.masks_actions)
         title = ", ".join(filter(None, [run.config.env.id, curves.groups(runs)[0].label]))
         figure = comparison(title, run.config.algorithm.upper(), run.episodes(), baseline, run.info.target_return)
         output = output or folder / "plots" / "returns.png"

@@ -43,13 +43,15 @@ def stages(run: Run) -> list[Stage]:
     kept = [saved for path in run.snapshots if (saved := checkpoint.load(path)).is_of(run.config)]
     if not kept:
         raise RunError(f"{run.path}: no snapshots in it: it is of an earlier version, or train.snapshots left it none")
-    total, best = run.config.total_env_steps, checkpoint.load(run.chosen_checkpoint())
-    return [*(Stage(_name(saved, total), saved) for saved in kept), Stage(f"its best: {_learned_from(best)}", best)]
+    best = checkpoint.load(run.chosen_checkpoint())
+    return [*(Stage(_name(saved, run), saved) for saved in kept), Stage(f"its best: {_learned_from(best)}", best)]
 
 
-def _name(saved: Checkpoint, total: int) -> str:
+def _name(saved: Checkpoint, run: Run) -> str:
     done = saved.progress.env_steps
-    return f"after {done / total:.0%}: {_learned_from(saved)}" if done else "untrained"
+    if not done:
+        return "untrained" if run.info.begun_from is None else "as it began"
+    return f"after {done / run.config.total_env_steps:.0%}: {_learned_from(saved)}"
 
 
 def _learned_from(saved: Checkpoint) -> str:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ppocli.config.load import preset_names
+from ppocli.envs.api import LARGEST
 from ppocli.errors import one_line
 from ppocli.guests import IMPORTED, Imported
-from ppocli.records.logs import LARGEST
 
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -69,12 +69,20 @@ class Ancestor(BaseModel):
     checkpoint: str
     digest: str
     env_steps: Count  # that its agent had learned from
+    experiment: str = ""  # the digest of what made its run's group: all of its config that results depend on, but seeds
+    keeps_optimizer: bool = False
 
     @property
     def name(self) -> str:
         """What its run is called, or its file where it is of none."""
         path = Path(self.checkpoint)
         return path.parents[1].name if path.parent.name in ("checkpoints", "snapshots") else path.stem
+
+    @property
+    def kind(self) -> str:
+        """What is alike in the beginnings of runs that differ in their seeds alone."""
+        which = Path(self.checkpoint).stem
+        return f"{which} of {self.experiment[:6]}{', with its optimizer' if self.keeps_optimizer else ''}"
 
 
 class RunInfo(Command):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ppocli.config.load import load_config
+from ppocli.config.load import load_stored_config
 from ppocli.config.models import Config
 from ppocli.config.sections import EnvConfig
 from ppocli.envs.episodes import Episode
@@ -43,15 +43,22 @@ def write_evaluation(path: Path, result: Mapping[str, Any], evaluation: Evaluati
     write_json(path, {**result, **evaluation.model_dump()})
 
 
-def read_baseline(folder: Path, env: EnvConfig) -> list[float] | None:
-    """Return the episode returns of the baseline in a folder, None where there is none of this environment."""
+class _Baseline(BaseModel):
+    """What of a baseline's `evaluation.json` tells whether it is of the same task."""
+
+    masks_actions: bool = False  # whether only what the environment allowed was drawn; older ones knew nothing of it
+
+
+def read_baseline(folder: Path, env: EnvConfig, *, masks_actions: bool = False) -> list[float] | None:
+    """Return the episode returns of the baseline in a folder, None where there is none of this task."""
     try:
-        stored = load_config(str(regular(folder / "config.yaml"))).evaluated_in
-        told = {"id", "kwargs", "wrappers", "action_masks"} & stored.model_fields_set  # an older one says less
-        if any(getattr(stored, name) != getattr(env, name) for name in told):
+        if load_stored_config(regular(folder / "config.yaml")).evaluated_in.task != env.task:
+            return None
+        told = _Baseline.model_validate_json(regular(folder / "evaluation.json").read_bytes())
+        if told.masks_actions != masks_actions:
             return None
         return [row.episode_return for row in read_log(folder / "episodes.csv", LoggedEpisode)] or None
-    except PpocliError:
+    except (PpocliError, OSError, ValidationError):
         return None
 
 

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ppocli.envs.api import LARGEST
 from ppocli.envs.episodes import Episode
 from ppocli.errors import RunError
 from ppocli.files import naming, open_log, regular
-
-LARGEST = 1e100  # that a number of a run may be: beyond it there is nothing to learn, and little can be drawn
 
 
 @dataclass(frozen=True)

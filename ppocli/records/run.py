@@ -36,7 +36,9 @@ class Run:
     def evaluation_in(self, task: EnvConfig | None) -> Path:
         """Return the file of evaluations in a task; one of its own where that is not the run's."""
         parts = [self.info.code_now if IMPORTED and self.exists else ""]
-        if task is not None and (asked := _physics(task)) != _physics(self.config.evaluated_in):
+        if task is not None and task.task != self.config.evaluated_in.task:
+            # By what may be another, as its names go back to earlier versions.
+            asked = json.dumps([task.kwargs, task.max_episode_steps], sort_keys=True)
             parts.append(hashlib.sha256(asked.encode()).hexdigest()[:8])
         return self.path / ("-".join(["evaluation", *filter(None, parts)]) + ".json")
 
@@ -115,11 +117,6 @@ class Run:
     def episodes(self) -> list[LoggedEpisode]:
         """Return the rows of `episodes.csv`. Raises RunError."""
         return read_log(self.path / "episodes.csv", LoggedEpisode)
-
-
-def _physics(task: EnvConfig) -> str:
-    """Return what of a task `evaluate --set` may change; the rest is a run's, and some of it may change on resume."""
-    return json.dumps([task.kwargs, task.max_episode_steps], sort_keys=True)
 
 
 def new_run(runs_dir: Path, config: Config, name: str | None = None) -> Run:

@@ -67,7 +67,8 @@ class RunWriter:
         write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
         solved = None if progress.solved_at_env_steps is None else known.solved
         again = {"resumed": [*known.resumed, now], "stop_when_solved": now.stop_when_solved, "target_return": target}
-        self.record(state="running", error=None, solved=solved, began_with_env_steps=began, **again)
+        begun = {"state": "running", "error": None, "ended": None, "ended_by": ""}
+        self.record(**begun, solved=solved, began_with_env_steps=began, **again)
 
     def log(self, metrics: Metrics, episodes: Sequence[Episode], seconds: float) -> None:
         """Append an iteration's row, and the episodes that its rollout, over at `seconds`, finished. Raises OSError."""

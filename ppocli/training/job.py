@@ -1,9 +1,11 @@
 """A training that is to be done. Knows no torch, so that its environments can start while torch is imported."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ppocli.config.models import Config
+from ppocli.config.models import KEYS, Config
 from ppocli.records.checkpoint import Checkpoint, Progress
 from ppocli.records.info import Ancestor, Command, End
 from ppocli.records.run import Run, new_run
@@ -21,7 +23,14 @@ class Origin:
     def ancestor(self) -> Ancestor:
         """What the new run's `run.json` says of it."""
         saved = self.saved
-        return Ancestor(checkpoint=str(saved.path.absolute()), digest=saved.digest, env_steps=saved.progress.env_steps)
+        settings = {name: value for name, value in saved.config.leaves().items() if not KEYS[name].same_experiment}
+        return Ancestor(
+            checkpoint=str(saved.path.absolute()),
+            digest=saved.digest,
+            env_steps=saved.progress.env_steps,
+            experiment=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12],
+            keeps_optimizer=self.keeps_optimizer,
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ppocli.config.models import Config
 from ppocli.device import choose_device
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episodes
-from ppocli.errors import ReplayError
+from ppocli.errors import CheckpointError, ReplayError, UsageError
 from ppocli.evaluation.agents import agent_from, fitting, load_agent
 from ppocli.evaluation.judge import Judge
 from ppocli.records.checkpoint import Checkpoint
@@ -30,7 +30,8 @@ from ppocli.training.state import Training
 def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -> tuple[Training, bool]:
     """Return everything as it is at the start or as it was saved, and whether its episodes are just as they were.
 
-    Raises CheckpointError where what was saved is not for such a config, ReplayError, PpocliError for lack of a device.
+    Raises CheckpointError where what was saved is not for such a config, UsageError where what the run is to begin with
+    is not, ReplayError, PpocliError for lack of a device.
     """
     config, saved, device = job.config, job.saved, choose_device(job.config.train.device)
     origin = job.origin if saved is None else None
@@ -60,13 +61,21 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
 
 
 def _take_over(origin: Origin, update: Update, rewards: RewardNormalizer) -> None:
-    """Let a new run begin with the scale of rewards that its critic has learned, and perhaps with its optimizer."""
+    """Let a new run begin with the scale of rewards that its critic has learned, and perhaps with its optimizer.
+
+    Raises UsageError where that does not fit.
+    """
     saved = origin.saved
     if known := saved.part("rewards"):  # a snapshot has none
         returns = torch.tensor(known.get("returns", ()))  # which are of other environments
         _restore(saved, "rewards", {**rewards.state_dict(), "returns": returns})
     if origin.keeps_optimizer:
-        _restore(saved, "optimizer", update.state_dict())
+        try:
+            _restore(saved, "optimizer", update.state_dict())
+        except CheckpointError as error:
+            raise UsageError(
+                f"--keep-optimizer: {saved.path} has no optimizer that fits this config's algorithm and network"
+            ) from error
 
 
 def _restore(saved: Checkpoint, part: str, own: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,5 @@
 """What one iteration of training hands on to the next, and the iteration itself."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,7 +15,6 @@ from ppocli.algorithm.updates.api import Update
 from ppocli.config.models import Config
 from ppocli.envs.episodes import Episodes
 from ppocli.evaluation.judge import Judge
-from ppocli.evaluation.statistics import Verdict
 from ppocli.records.checkpoint import Progress, State
 from ppocli.records.logs import Metrics
 from ppocli.seeds import Stream, generator
@@ -57,9 +55,8 @@ class Training:
         agent.learn_obs(agent.tensor(rollout.obs))
         updated = self.clock()
 
-        out_of_time = updated >= (config.train.max_seconds or math.inf)
-        verdict = self.judge.judge(agent, iteration, rollout.episodes, out_of_time=out_of_time)
-        if verdict.played and config.env.single_instance:
+        verdict = self.judge.judge(agent, iteration, rollout.episodes, self._is_out_of_time)
+        if verdict.played and self.judge.envs is self.episodes.envs:  # as there may be no others
             self.episodes.begin_anew()
             self.rewards.returns[:] = 0.0
         judged = self.clock()
@@ -73,7 +70,7 @@ class Training:
             seconds=judged,
             episodes=before.episodes + len(rollout.episodes),
             best_return=self.judge.best_return,
-            evaluations_without_better=_without_better(before, verdict),
+            evaluations_without_better=self.judge.without_better,
             solved_at_env_steps=env_steps if solved else before.solved_at_env_steps,
             solved_at_seconds=judged if solved else before.solved_at_seconds,
         )
@@ -91,6 +88,9 @@ class Training:
             saturated_actions=saturated_actions(rollout.actions, self.episodes.envs.action_spec),
         )
         return Iteration(metrics, self.progress, rollout.episodes, rollout_ended=collected, verdict=verdict)
+
+    def _is_out_of_time(self) -> bool:
+        return self.config.train.max_seconds is not None and self.clock() >= self.config.train.max_seconds
 
     def _reward_scale(self, rollout: Rollout) -> float:
         """Return what rewards are multiplied by for learning, once the rollout's own have counted."""
@@ -121,14 +121,6 @@ class Training:
             "rewards": _arrays(self.rewards.state_dict()),
             "judge": self.judge.state_dict(),
         }
-
-
-def _without_better(before: Progress, verdict: Verdict) -> int:
-    """Return how many evaluations in a row have not been better than one before."""
-    if verdict.eval_return is None:
-        return before.evaluations_without_better
-    is_better = before.best_return is None or verdict.eval_return > before.best_return
-    return 0 if is_better else before.evaluations_without_better + 1
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, NDArray[Any]]:

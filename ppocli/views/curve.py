@@ -9,7 +9,8 @@ import uniplot
 from numpy.typing import NDArray
 from rich.text import Text
 
-from ppocli.records.logs import LARGEST, Metrics
+from ppocli.envs.api import LARGEST
+from ppocli.records.logs import Metrics
 from ppocli.views.text import mean_return
 
 

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from ppocli.config.models import Config
-from ppocli.envs.api import ActionSpec
+from ppocli.envs.api import VectorEnv
 from ppocli.records.kept import read_baseline
 from ppocli.signals import STOPPING, StopRequest
 from ppocli.training.job import Job
@@ -27,17 +27,18 @@ PLAIN_INTERVAL_SECONDS, BARS_INTERVAL_SECONDS = 5.0, 0.25
 
 @contextmanager
 def training_progress(
-    job: Job, stop: StopRequest, *, action_spec: ActionSpec | None, quiet: bool
+    job: Job, stop: StopRequest, envs: VectorEnv, *, quiet: bool
 ) -> Iterator[Callable[[Iteration], None]]:
-    """Show a training; the block hands each of its iterations to what it gets."""
+    """Show a training in `envs`; the block hands each of its iterations to what it gets."""
     if quiet or not _can_redraw():
         yield PlainLines(job.config, quiet=quiet).update
         return
     from ppocli.views.dashboard import Dashboard, Known  # and what draws curves, which nobody else needs
 
-    baseline = read_baseline(job.run.baseline, job.config.evaluated_in)
+    masks_actions = envs.obs_spec.num_masked > 0
+    baseline = read_baseline(job.run.baseline, job.config.evaluated_in, masks_actions=masks_actions)
     history = job.run.metrics() if job.run.exists else ()
-    known = Known(job.progress, history, None if baseline is None else fmean(baseline), action_spec)
+    known = Known(job.progress, history, None if baseline is None else fmean(baseline), envs.action_spec)
     with Dashboard(job.config, job.run.path.name, console.err, known, stop) as dashboard:
         yield dashboard.update
 

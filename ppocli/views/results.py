@@ -50,7 +50,9 @@ def _trained(result: TrainingResult) -> str:
     steps, before = result.env_steps, result.resumed_at_env_steps
     early = f"; ended by train.{result.ended_by}" if result.ended_by in EARLY else ""
     if steps == before and not result.interrupted:
-        return f"nothing: it has its {steps:,} env steps; more with --set train.env_steps=N{early}"
+        if early:
+            return f"nothing: train.{result.ended_by} ended it; --set train.{result.ended_by}=null goes on"
+        return f"nothing: it has its {steps:,} env steps; more with --set train.env_steps=N"
     seconds, rate = f"{result.wall_seconds:.1f} s", f"{result.env_steps_per_second:,.0f} env steps/s"
     if before is None:
         return f"{steps:,} env steps in {seconds}, {rate}{early}"

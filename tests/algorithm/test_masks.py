@@ -40,7 +40,7 @@ def seen(choices, *, num=B):
 def unmasked_logits(agent, obs):
     """What the actor's own layers make of the observation without its mask."""
     with torch.no_grad():
-        return agent.actor[0](agent.seen(obs)[:, :SIZE])
+        return agent.actor._network[0](agent.seen(obs)[:, :SIZE])
 
 
 def alone(logits, masks, choices):
@@ -72,7 +72,7 @@ def test_probabilities_and_entropies_are_those_of_what_is_allowed(name):
 def test_what_is_not_allowed_is_never_done_however_likely_it_would_be(name):
     agent, (obs, masks) = masked_agent(SPECS[name]), seen(CHOICES[name], num=2000)
     with torch.no_grad():
-        agent.actor[0][-1].bias.copy_(10 * (1 - torch.from_numpy(np.concatenate(masks, 1)[0])))  # what row 0 forbids
+        agent.actor[-1].bias.copy_(10 * (1 - torch.from_numpy(np.concatenate(masks, 1)[0])))  # what row 0 forbids
         noise = torch.from_numpy(agent.draw_noise(np.random.default_rng(1), len(obs)))
         for actions in (agent.sample(obs, noise), agent.mode(obs)):
             for chosen, mask in zip(actions.reshape(len(obs), -1).T, masks, strict=True):

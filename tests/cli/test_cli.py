@@ -322,8 +322,9 @@ def test_an_agent_is_measured_and_watched_under_other_physics(run_dir, ppocli):
     found = strict_json(kept.read_text())
     assert (found["return_mean"], found["env_kwargs"]) == (-1, {"sutton_barto_reward": True})
     assert (run_dir / "evaluation.json").read_bytes() == own
-    (episode,) = strict_json(ppocli("render", "latest", "--output", "x.gif", "--json", *other).stdout)["episodes"]
-    assert episode["episode_return"] == -1
+    drawn = strict_json(ppocli("render", "latest", "--json", *other).stdout)
+    assert [episode["episode_return"] for episode in drawn["episodes"]] == [-1]
+    assert drawn["video"].endswith("videos/best-sutton_barto_reward=true-seed0.mp4")  # beside that of its own task
     line = error_line(ppocli("evaluate", "latest", "--set", "rollout.gamma=0.9"), 2)
     assert "here only env.kwargs.NAME and env.max_episode_steps may be set" in line
 

@@ -153,7 +153,7 @@ def test_names_that_no_package_can_have(name, ppocli, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["class", "numpy", "Torch", "json", "ppocli", "tests", "runs"])
+@pytest.mark.parametrize("name", ["class", "numpy", "Torch", "json", "ppocli", "tests", "runs", "dist"])
 def test_names_that_mean_something_else(name, ppocli, tmp_path):
     line = error_line(ppocli("new-env", name), 2)
     assert line.startswith(f"error: new-env {name}: {name.lower()} is taken, by Python")

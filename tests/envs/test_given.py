@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppocli.envs.given import begun, flag, number, picture
+from ppocli.envs.given import begun, flag, number, number_or_nan, picture
 from ppocli.guests import UnexpectedError
 
 
@@ -73,3 +73,12 @@ def test_pictures_of_many_kinds(frame, expected):
 def test_what_is_no_picture(frame):
     with pytest.raises(UnexpectedError, match=r"render\(\) gave .*no picture, which is an array \(height, width, 3\)"):
         picture(frame)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(np.float32(2.5), 2.5), (True, 1.0), (-1e100, -1e100), (2e100, None), (np.inf, None), (np.nan, None), ("x", None)],
+)
+def test_an_info_is_a_number_that_can_be_logged_or_none(value, found):
+    given = number_or_nan(value)
+    assert given == found if found is not None else np.isnan(given)

@@ -9,6 +9,7 @@ from ppocli.envs.api import Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
 from ppocli.evaluation.play import evaluate, random
+from tests.environments import Counting
 
 
 def make(how, num_envs=1, **config):
@@ -35,8 +36,9 @@ def test_taxi_says_what_its_own_mask_says():
     assert envs.reset([0], [3])[0, 500:].tolist() == info["action_mask"].tolist()
 
 
-def test_what_has_ended_may_leave_its_mask_out():
-    envs = GymnasiumVectorEnv(EnvConfig(id="Gated-v0", kwargs={"how": "silent", "length": 1}), 1)
+@pytest.mark.parametrize("how", ["silent", "over"])
+def test_what_has_ended_is_not_asked(how):
+    envs = GymnasiumVectorEnv(EnvConfig(id="Gated-v0", kwargs={"how": how, "length": 1}), 1)
     envs.reset([0], [0])
     assert envs.step(np.array([1])).obs.tolist() == [[1, 0, 1, 1, 1, 1]]
 
@@ -69,6 +71,22 @@ def test_a_wrong_mask_is_an_error_that_names_its_step(how, said):
     policy = random(envs.action_spec, envs.obs_spec.num_masked)
     with pytest.raises(PpocliError, match=f"Gated-v0: its action mask {said}"):
         evaluate(envs, policy, [7])
+
+
+def test_to_look_for_a_mask_is_the_same_each_time():
+    """What keeps something over a reset would otherwise differ from run to run."""
+    taken = []
+
+    class Watched(Counting):
+        def step(self, action):
+            taken.append(int(action))
+            return super().step(action)
+
+    gym.register("Watched-v0", Watched)
+    for _ in range(5):
+        GymnasiumVectorEnv(EnvConfig(id="Watched-v0"), 1)
+    del gym.registry["Watched-v0"]
+    assert taken == [0] * 5
 
 
 def test_a_config_may_leave_masks_out():

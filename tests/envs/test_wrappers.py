@@ -13,8 +13,10 @@ from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments
-from ppocli.errors import UsageError
+from ppocli.envs.wrappers import GYMNASIUMS
+from ppocli.errors import PpocliWarning, UsageError
 from ppocli.guests import Imported
+from tests.environments import Counting
 
 
 class Doubled(gym.RewardWrapper):
@@ -28,6 +30,10 @@ class Doubled(gym.RewardWrapper):
         return self.factor * reward
 
 
+class Picture(Counting):
+    observation_space = gym.spaces.Box(0, 255, (20, 30, 3), np.uint8)
+
+
 @pytest.fixture
 def imported(monkeypatch):
     """A module of the user's own that has been imported."""
@@ -35,7 +41,6 @@ def imported(monkeypatch):
     module.Doubled, module.gym, module.number = Doubled, gym, 3
     monkeypatch.setitem(sys.modules, "my_wrappers", module)
     monkeypatch.setattr(guests, "IMPORTED", [Imported("./my_wrappers.py", "0")])
-    monkeypatch.setattr("ppocli.envs.wrappers.IMPORTED", guests.IMPORTED)
 
 
 def make(*wrappers, **config):
@@ -107,6 +112,54 @@ def test_one_of_training_alone_is_not_there_when_the_agent_is_measured():
 def test_what_is_no_wrapper_for_it_is_an_error_of_one_line(imported, wrapper, said):
     with pytest.raises(UsageError, match=f"^env.wrappers: .*{said}"):
         make({"id": wrapper})
+
+
+ARGUMENTS = {
+    "AtariPreprocessing": None,  # of Atari alone
+    "ClipAction": {},
+    "ClipReward": {"min_reward": -1, "max_reward": 1},
+    "DelayObservation": {"delay": 2},
+    "DiscretizeAction": {"bins": [3]},
+    "DiscretizeObservation": {"bins": [2, 2, 2]},
+    "DtypeObservation": {"dtype": "float32"},
+    "FilterObservation": None,  # of Dict and Tuple
+    "FlattenObservation": {},
+    "FrameStackObservation": {"stack_size": 2},
+    "GrayscaleObservation": None,  # of pictures
+    "MaxAndSkipObservation": {"skip": 2},
+    "RepeatAction": {"num_repeats": 2},
+    "RescaleAction": {"min_action": [-3], "max_action": [3]},
+    "RescaleObservation": {"min_obs": [-1, -1, -1], "max_obs": [1, 1, 1]},
+    "ReshapeObservation": {"shape": [3, 1]},
+    "ResizeObservation": None,  # of pictures
+    "StickyAction": {"repeat_action_probability": 0.1},
+    "TimeAwareObservation": {},
+    "TimeLimit": {"max_episode_steps": 7},
+}
+
+
+@pytest.mark.parametrize("name", [name for name, given in ARGUMENTS.items() if given is not None])
+def test_each_of_gymnasiums_takes_what_a_config_can_give_it(name):
+    wrappers = EnvConfig(id="Pendulum-v1", wrappers=[{"id": name, **ARGUMENTS[name]}]).wrappers
+    envs = GymnasiumVectorEnv(EnvConfig(id="Pendulum-v1", wrappers=wrappers), 1)
+    envs.reset([0], [0])
+    step = envs.step(np.zeros((1, *envs.action_spec.shape), envs.action_spec.dtype))
+    assert step.obs.shape == (1, *envs.obs_spec.shape)
+    assert envs.episode_limit == (7 if name == "TimeLimit" else 200)
+    assert not envs.limit_is_assumed
+
+
+def test_a_picture_is_resized():
+    pytest.importorskip("cv2", reason="Gymnasium resizes by OpenCV")
+    wrappers = [{"id": "ResizeObservation", "shape": [4, 5]}]
+    gym.register("Picture-v0", Picture)
+    with pytest.warns(PpocliWarning, match="look like pictures"):
+        assert GymnasiumVectorEnv(EnvConfig(id="Picture-v0", wrappers=wrappers), 1).obs_spec == Vector(4 * 5 * 3)
+    del gym.registry["Picture-v0"]
+
+
+def test_all_of_gymnasiums_are_tried():
+    assert ARGUMENTS.keys() == set(GYMNASIUMS)
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,11 @@ def agent():
 
 @pytest.fixture
 def make():
-    def make(target=None, *, first_solver_wins=False, should_stop=lambda: False, seed=3, **train):
+    def make(target=None, *, first_solver_wins=False, should_stop=lambda: False, seed=3, measured=None, **train):
         config = Config.model_validate(
             {
                 "env": {"id": "Counting-v0", "num_envs": 2, "workers": 0},
+                "evaluation": {"env_kwargs": measured or {}},
                 "rollout": {"horizon": 16},
                 "update": {"minibatch_size": 32},
                 # ten iterations of 32 env steps, an evaluation after each second one
@@ -62,7 +63,7 @@ def make():
                 },
             }
         )
-        envs = Recorded(evaluation_envs(config.env))
+        envs = Recorded(evaluation_envs(config.evaluated_in))
         return Judge(config, envs, first_solver_wins=first_solver_wins, should_stop=should_stop), envs
 
     return make
@@ -121,6 +122,36 @@ def test_an_evaluation_is_due_with_each_multiple_of_its_interval_and_at_the_end(
         if envs.seen():
             played.append(iteration)
     assert played == expected
+
+
+def test_where_the_agent_is_measured_in_another_form_of_the_task_evaluations_decide_when_to_check(make, agent):
+    judge, envs = make(target=3.0, measured={"length": 2})  # an episode of two steps returns 1 + 2
+    assert judge.judge(agent, 0, episodes(100, 1000.0)).solved_return is None  # whatever training's rewards are
+    assert envs.seen() == []
+    verdict = judge.judge(agent, 1, episodes(100, -1000.0))
+    assert (verdict.eval_return, verdict.solved_return, verdict.is_best) == (3.0, 3.0, True)
+    judge, envs = make(target=3.1, measured={"length": 2})
+    assert judge.judge(agent, 1, episodes(100, 1000.0)).solved_return is None
+    assert len(envs.seen()) == EVAL_EPISODES  # no check: the evaluation has not reached the target
+
+
+def test_what_ends_for_want_of_a_better_evaluation_is_asked_whether_it_has_solved_the_task(make, agent):
+    judge, envs = make(target=RETURN, patience=2, first_solver_wins=True)
+    for iteration in (1, 3):
+        verdict = judge.judge(agent, iteration, [])
+        assert (verdict.solved_return, judge.without_better) == (None, (iteration - 1) // 2)
+    envs.seen()
+    verdict = judge.judge(agent, 5, [])
+    assert (verdict.eval_return, verdict.solved_return, verdict.is_best) == (RETURN, RETURN, True)
+    assert len(envs.seen()) == EVAL_EPISODES + 100
+
+
+def test_the_last_in_time_is_evaluated_however_long_its_check_takes(make, agent):
+    judge, envs = make(target=RETURN + 1)
+    ends = iter([False, True])
+    verdict = judge.judge(agent, 0, episodes(100, RETURN + 1), lambda: next(ends))
+    assert (verdict.eval_return, verdict.solved_return) == (RETURN, None)
+    assert len(envs.seen()) > EVAL_EPISODES  # there was a check
 
 
 def test_without_a_target_nothing_is_ever_solved(make, agent):

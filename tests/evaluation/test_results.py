@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ppocli.config.models import Config
+from ppocli.config.sections import EnvConfig
 from ppocli.evaluation import results
 from ppocli.evaluation.results import baseline_returns, evaluate_checkpoint, evaluation_of, make_baseline
 from ppocli.records import checkpoint
@@ -122,6 +123,19 @@ def test_a_baseline_with_other_arguments_is_neither_taken_nor_replaced(tmp_path)
     assert read_baseline(folder, CONFIG.env) is None
     assert len(baseline_returns(CONFIG, folder)) == 100
     assert len(read_baseline(folder, other.env)) == 3
+
+
+def test_a_baseline_is_of_a_task_with_its_limit_and_of_actions_with_masks_or_without(tmp_path):
+    taxi = Config.model_validate({"env": {"id": "Taxi-v4", "max_episode_steps": 20}})
+    result = make_baseline(taxi, tmp_path, num_episodes=3)
+    assert result.masks_actions
+    assert len(read_baseline(tmp_path, taxi.env, masks_actions=True)) == 3
+    assert read_baseline(tmp_path, taxi.env) is None
+    assert read_baseline(tmp_path, EnvConfig(id="Taxi-v4"), masks_actions=True) is None
+    older = taxi.changed("env", action_masks=False)  # as a run of an earlier version reads
+    make_baseline(older, tmp_path, num_episodes=3)
+    assert len(read_baseline(tmp_path, taxi.env)) == 3
+    assert not make_baseline(CONFIG, tmp_path / "cartpole", num_episodes=3).masks_actions
 
 
 def test_a_folder_with_no_baseline_in_it_yet_gets_one(tmp_path, monkeypatch):

@@ -3,17 +3,21 @@
 import itertools
 import warnings
 from contextlib import closing
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
+from ppocli.config.load import measured_in
 from ppocli.config.models import Config
 from ppocli.envs.make import drawn_envs, evaluation_envs, make_environments
 from ppocli.errors import PpocliWarning, RunError, UsageError
 from ppocli.evaluation.agents import load_agent
+from ppocli.evaluation.curves import groups, without_repeats
 from ppocli.evaluation.results import evaluate_checkpoint
+from ppocli.pictures.learning import _name
 from ppocli.records import checkpoint
 from ppocli.records.info import Command
 from ppocli.records.run import Run
@@ -136,12 +140,59 @@ def test_an_agent_of_another_form_is_refused_and_leaves_nothing(parent, changes,
     assert not (tmp_path / "child").exists()
 
 
+def test_the_same_weights_with_another_activation_are_another_agent(parent, tmp_path):
+    with pytest.raises(UsageError, match=r"^--from .*: its network.activation is tanh, and here relu"):
+        begun(config_of(network={"activation": "relu"}), origin_of(parent), tmp_path / "child")
+    assert not (tmp_path / "child").exists()
+
+
+@pytest.mark.parametrize("origin", ["trpo", "snapshot"])
+def test_an_optimizer_that_cannot_be_kept_is_refused(parent, origin, tmp_path):
+    saved = checkpoint.load(parent.snapshots[-1] if origin == "snapshot" else parent.checkpoint("last"))
+    changed = {"algorithm": "trpo"} if origin == "trpo" else {}
+    config = Config.model_validate(config_of().as_written() | changed)
+    with pytest.raises(UsageError, match=r"^--keep-optimizer: .* has no optimizer that fits this config's algorithm"):
+        begun(config, Origin(saved, keeps_optimizer=True), tmp_path / "child")
+    assert not (tmp_path / "child").exists()
+
+
+def test_an_agent_learns_on_with_masks_that_it_did_not_have(tmp_path):
+    task = {"id": "Gated-v0", "kwargs": {"how": "info"}}
+    free, _ = trained(config_of(env=task | {"id": "Counting-v0", "kwargs": {}}), tmp_path / "free")
+    shapes = {name: values.shape for name, values in arrays(free.checkpoint("last"), "agent").items()}
+    masked, _ = trained(config_of(env=task, train={"env_steps": 32}), tmp_path / "masked")
+    of_masked = {name: values.shape for name, values in arrays(masked.checkpoint("last"), "agent").items()}
+    assert of_masked == shapes | {"actor.2.weight": (4, 8), "actor.2.bias": (4,)}  # Gated has four choices
+
+
+def test_runs_are_told_apart_by_what_they_began_with_and_belong_together_whatever_its_seed(parent, tmp_path):
+    other, _ = trained(config_of(train={"seed": 5}), tmp_path / "other")
+    short = config_of(train={"env_steps": 64})
+    origins = [
+        origin_of(parent),
+        origin_of(parent, keeps_optimizer=True),
+        Origin(checkpoint.load(parent.snapshots[0])),
+        origin_of(other),
+    ]
+    runs = [begun(short, origin, tmp_path / f"child-{number}") for number, origin in enumerate(origins)]
+    assert without_repeats(runs) == (runs, [])
+    assert [[run.path.name for run in group.runs] for group in groups(runs)] == [
+        ["child-0", "child-3"],  # two seeds of one experiment, each begun with its own agent
+        ["child-1"],
+        ["child-2"],
+    ]
+    assert [_name(checkpoint.load(run.checkpoint("previous")), run) for run in runs[:1]] == ["as it began"]
+
+
 def test_evaluations_without_a_better_one_end_a_run(tmp_path):
     """Every greedy episode of this task is worth 6, so that only the first evaluation is better than one before."""
     run, iterations = trained(config_of(train={"patience": 3}), tmp_path / "run")
     assert [iteration.verdict.eval_return for iteration in iterations] == [6] * 4
     assert (run.info.state, run.info.ended_by) == ("finished", "patience")
-    (*_, last) = resume(run, "train.patience=null")
+    resumed = resume(run, "train.patience=null")
+    next(resumed)
+    assert (run.info.state, run.info.ended_by, run.info.ended) == ("running", "", None)
+    (*_, last) = resumed
     assert last.progress.iterations == 8
     assert (run.info.state, run.info.ended_by) == ("finished", "env_steps")
 
@@ -205,6 +256,28 @@ def test_a_simulator_that_may_exist_only_once_trains_is_resumed_and_evaluated(al
             list(itertools.islice(training, 3))
         list(resume(Run(tmp_path / "stopped")))
     assert_same_ending(Run(tmp_path / "stopped"), run)
+
+
+@pytest.mark.filterwarnings("ignore:Alone-v0")
+def test_the_only_one_is_measured_under_other_physics_too(alone, tmp_path):
+    run, _ = trained(alone.changed("train", env_steps=32), tmp_path / "run")
+    task = measured_in(run.config, ["env.kwargs.length=4"])
+    result = evaluate_checkpoint(checkpoint.load(run.checkpoint("last")), None, 2, task=task)
+    assert (result.return_mean, result.env_kwargs) == (10, {"length": 4})
+
+
+def test_what_training_returned_is_not_compared_with_another_task(parent):
+    saved = checkpoint.load(parent.checkpoint("last"))
+    good = replace(saved, arrays=saved.arrays | {"judge.recent_returns": np.full(100, 450.0)})
+    assert evaluate_checkpoint(good, None, 10).greedy_shortfall == 444
+    task = measured_in(saved.config, ["env.kwargs.length=4"])
+    assert evaluate_checkpoint(good, None, 10, task=task).greedy_shortfall is None
+
+
+def test_an_environment_that_is_measured_in_another_form_says_so():
+    config = config_of(env={"wrappers": [{"id": "FrameStackObservation", "stack_size": 2, "training_only": True}]})
+    with pytest.raises(UsageError, match="give agents other observations or actions than in training"):
+        make_environments(config)
 
 
 def test_without_the_key_there_are_several(alone):

@@ -213,7 +213,10 @@ PIECES = [
     *("optimizer.exp_avg", "optimizer.exp_avg_sq", "optimizer.steps"),
     *("rewards.returns", "rewards.mean", "rewards.var", "rewards.count"),
     *(f"episodes.{name}" for name in ("env_steps", "numbers", "lengths", "give_up_at", "returns", "obs", "actions")),
-    *(f"judge.{name}" for name in ("recent_returns", "asks_at", "best_return", "checks", "next_check", "solved")),
+    *(
+        f"judge.{name}"
+        for name in ("recent_returns", "asks_at", "best_return", "without_better", "checks", "next_check", "solved")
+    ),
 ]
 
 
@@ -221,7 +224,7 @@ def test_the_pieces_are_all_there_are(remembered):
     assert sorted(PIECES) == sorted(checkpoint.load(Run(remembered[0]).checkpoint("last")).arrays)
 
 
-@pytest.mark.parametrize("piece", [piece for piece in PIECES if piece != "judge.next_check"])
+@pytest.mark.parametrize("piece", sorted({*PIECES} - {"judge.next_check", "judge.without_better"}))
 def test_no_piece_of_the_state_can_be_left_out(piece, remembered, tmp_path):
     killed_folder, expected = remembered
     if piece == "judge.solved":  # which only a run that has solved its task has to remember

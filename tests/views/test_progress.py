@@ -5,6 +5,7 @@ import io
 import pytest
 
 from ppocli.config.models import Config
+from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
 from ppocli.signals import STOPPING, StopRequest
@@ -27,7 +28,7 @@ def seed_result(return_mean, **changes):
 
 
 def single(folder, stop, *, quiet):
-    return training_progress(Job(CONFIG, RunWriter(Run(folder))), stop, action_spec=None, quiet=quiet)
+    return training_progress(Job(CONFIG, RunWriter(Run(folder))), stop, CartPoleVectorEnv(1), quiet=quiet)
 
 
 @pytest.fixture

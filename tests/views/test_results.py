@@ -200,6 +200,9 @@ def seed_result(seed, *, solved_after=None, evaluation=None):
 def test_a_resumed_run_tells_what_it_did_from_what_was_done(screen, before, line):
     results.training_result(training(resumed_at_env_steps=before))
     assert line in screen.export_text().splitlines()
+    results.training_result(training(resumed_at_env_steps=before, ended_by="patience"))
+    more = "trained  nothing: train.patience ended it; --set train.patience=null goes on"
+    assert (more in screen.export_text().splitlines()) == ("nothing" in line)
     results.training_result(training(resumed_at_env_steps=before, interrupted=True))
     assert "nothing" not in screen.export_text()
 

@@ -53,13 +53,12 @@ def rewards(trial: Trial) -> Iterator[Finding]:
     std = _target_std(played, rollout.gamma) * rollout.reward_scale
     if SMALLEST_TARGET_STD <= std <= LARGEST_TARGET_STD or not math.isfinite(std) or std < 1e-12:
         return
+    if rollout.normalize_rewards:  # which sees to it
+        return
     message = f"what a critic is to learn varies by {std:.3g}, and learns best near 1"
-    if rollout.normalize_rewards:
-        yield Finding("hint", "rewards", message, "nothing: rollout.normalize_rewards, which is on, sees to it")
-    else:
-        scale = float(f"{rollout.reward_scale * 10.0 ** -round(math.log10(std)):.3g}")
-        advice = f"set rollout.reward_scale={scale:g}, or rollout.normalize_rewards=true"
-        yield Finding("warning", "rewards", message, advice, {"rollout.reward_scale": scale})
+    scale = float(f"{rollout.reward_scale * 10.0 ** -round(math.log10(std)):.3g}")
+    advice = f"set rollout.reward_scale={scale:g}, or rollout.normalize_rewards=true"
+    yield Finding("warning", "rewards", message, advice, {"rollout.reward_scale": scale})
 
 
 def _target_std(played: Played, gamma: float) -> float:

@@ -35,9 +35,20 @@ _PAGES_GROWTH = 256_000  # bytes in every segment, where Python itself has not c
 
 
 def made(trial: Trial) -> Iterator[Finding]:
-    """Can it be made?"""
+    """Can it be made, for training and, where that is another, to be measured in?"""
     with trial.bare():
         yield from ()
+    env, measured = trial.config.env, trial.config.evaluated_in
+    if measured.task != env.task:
+        try:
+            with closing(GymnasiumVectorEnv(env, 1)) as one, closing(GymnasiumVectorEnv(measured, 1)) as other:
+                same = (one.obs_spec, one.action_spec) == (other.obs_spec, other.action_spec)
+        except UsageError as error:
+            raise UsageError(str(error).replace("env.kwargs:", "env.kwargs with evaluation.env_kwargs:")) from error
+        if not same:
+            message = "it is measured in an environment of other observations or actions than it is trained in"
+            advice = "see to evaluation.env_kwargs, and to wrappers that are training_only"
+            yield Finding("error", "made", message, advice)
 
 
 def spaces(trial: Trial) -> Iterator[Finding]:
@@ -137,7 +148,7 @@ def masked(trial: Trial) -> Iterator[Finding]:
             return
         if by_method and in_reset:
             both = (masks.by_method(env, first), first[masks.MASK])
-            one, other = (masks.mask(given, played.action_spec, goes_on=True) for given in both)
+            one, other = map(masks.reader(played.action_spec), both)
             if (one != other).any():
                 message = "action_masks() allows other actions than the info of reset(), and is what counts"
                 yield Finding("warning", "masks", message, "let both say the same, or leave one out")
