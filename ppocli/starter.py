@@ -51,13 +51,26 @@ def _spellings(name: str) -> dict[str, str]:
             f"new-env {name}: a name is of the letters a to z and digits, its words joined by - or _, and begins with "
             "a letter, such as my-task or MyTask"
         )
+    if re.search(r"-v\d+$", name):
+        raise UsageError(f"new-env {name}: write the name without {name[-3:]}, which its id has from itself")
     module = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
     if keyword.iskeyword(module) or module in _BESIDE_THE_PACKAGE or _is_importable(module):
         raise UsageError(
             f"new-env {name}: {module} is taken, by Python, an installed module or a folder beside it; choose another"
         )
     camel = "".join(word[0].upper() + word[1:] for word in re.split("[-_]", name))
+    if camel in _known_tasks():
+        raise UsageError(f"new-env {name}: Gymnasium has a {camel} itself; choose another name")
     return {"my-task": name, "my_task": module, "MyTask": camel}
+
+
+def _known_tasks() -> set[str]:
+    """Return the names of Gymnasium's own tasks, read from where it registers them: to import it takes a while."""
+    package = find_spec("gymnasium")
+    if package is None or package.origin is None:
+        return set()
+    text = (Path(package.origin).parent / "envs" / "__init__.py").read_text(encoding="utf-8")
+    return set(re.findall(r'id="(\w+)-v\d+"', text))
 
 
 def _is_importable(module: str) -> bool:

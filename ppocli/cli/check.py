@@ -38,6 +38,8 @@ def check_env_command(
         from ppocli.views import console, findings
     if env_id and (env_id in preset_names() or env_id.endswith((".yaml", ".yml"))):
         raise UsageError(f"check-env {env_id}: that is a config; write --config {env_id}")
+    if env_id and env_id.endswith(".py"):
+        raise UsageError(f"check-env {env_id}: that is a file; write check-env ID --import {env_id}")
     settings = load_config(config, overrides or ()) if config else default_config(env_id or "", overrides or ())
     import_modules(imports_of(imports))
     with console.working(f"Checking {settings.env.id}"), what_is_printed() as printed:

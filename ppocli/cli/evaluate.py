@@ -1,7 +1,8 @@
 """`ppocli evaluate`, `ppocli random-baseline` and `ppocli render`: a policy plays."""
 
 import re
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 from ppocli.cli import options
 from ppocli.cli.options import option
 from ppocli.cli.process import importing, imports_of, require_imports
-from ppocli.errors import UsageError
+from ppocli.errors import CheckpointError, UsageError
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.files import check_output
 from ppocli.guests import import_modules
@@ -47,7 +48,7 @@ def evaluate_command(
     if target_return is not None:
         asked = saved.config.changed("train", target_return=target_return)
         saved = replace(saved, config=parse_config(asked.model_dump(), "--target"))
-    with console.counting(num_episodes) as tell:
+    with console.counting(num_episodes) as tell, _fitting(overrides):
         result = evaluate_checkpoint(saved, run, num_episodes, seed, task=task, sampled=sampled, tell=tell)
     if (gap := result.greedy_shortfall) is not None:
         trained = f"training, which samples actions, averaged {result.return_mean + gap:.1f} before this checkpoint"
@@ -167,11 +168,24 @@ def render_command(
         films.check_display()
     else:
         check_output(video, films.FORMATS)
-    episodes = _play(saved, task, video, num_episodes, seed, sampled)
+    with _fitting(overrides):
+        episodes = _play(saved, task, video, num_episodes, seed, sampled)
     if as_json:
         console.as_json({"video": video, "episodes": episodes})
         return
     _print_played([f"episode {number}" for number in range(1, len(episodes) + 1)], episodes, video)
+
+
+@contextmanager
+def _fitting(overrides: list[str] | None) -> Iterator[None]:
+    """Within the block, what was set is to blame where an agent does not fit its task."""
+    try:
+        yield
+    except CheckpointError as error:
+        if not overrides:
+            raise
+        asked = " ".join(f"--set {one}" for one in overrides)
+        raise UsageError(f"{asked}: observations or actions of another form than those it has learned with") from error
 
 
 def _in_a_name(text: str) -> str:

@@ -57,7 +57,7 @@ def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = Non
 
 def default_config(env_id: str, overrides: Sequence[str] = ()) -> Config:
     """Return what a task that nothing is known of is trained with, changed as `--set` would. Raises UsageError."""
-    return _with_overrides({"env": {"id": env_id}}, "env.id", overrides)
+    return _with_overrides({"env": {"id": env_id}}, "--set" if overrides else "check-env", overrides)
 
 
 def load_stored_config(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -61,7 +61,7 @@ def _check_env_kwargs(value: Any) -> dict[str, Any]:
 
 
 def _check_wrappers(value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list | tuple) or not all(isinstance(wrapper, dict) for wrapper in value):
         raise ValueError("must be a list of wrappers, such as [{id: FrameStackObservation, stack_size: 4}]")
     for wrapper in value:
         _check_arguments(wrapper)

@@ -36,6 +36,7 @@ QUESTIONS: list[Callable[[Trial], Iterator[Finding]]] = [
     shown.limit,
     shown.rewards,
     shown.observations,
+    shown.infos,
     tried.masked,
     tried.reproducible,
     tried.copies,

@@ -1,6 +1,5 @@
 """The backend `gymnasium`: Gymnasium's own environments, stepped one after the other in this process."""
 
-import copy
 import importlib
 import sys
 import warnings
@@ -20,7 +19,7 @@ from ppocli.envs.api import Discrete, Step
 from ppocli.envs.given import begun, flag, number, number_or_nan, picture
 from ppocli.envs.wrappers import Wrap, wraps_of
 from ppocli.errors import PpocliError, UsageError, warn
-from ppocli.guests import FAILURES, blame
+from ppocli.guests import FAILURES, IMPORTED, blame
 from ppocli.signals import TimeIsUp, at_most
 
 ASSUMED_LIMIT = 10_000  # env steps of an episode where neither the task nor the config has a limit
@@ -57,7 +56,7 @@ def make_env(config: EnvConfig, wraps: Sequence[Wrap] = (), render_mode: str | N
     Without a render mode it draws nothing and keeps nothing to draw (LunarLander would keep every puff of exhaust).
     """
     register(config.id)
-    kwargs = copy.deepcopy(config.kwargs) | ({"render_mode": render_mode} if render_mode else {})
+    kwargs = _plain(config.kwargs) | ({"render_mode": render_mode} if render_mode else {})
     try:
         with warnings.catch_warnings():
             # An outdated id is an error with Gymnasium's own advice, or works; its warnings would only repeat that.
@@ -66,14 +65,15 @@ def make_env(config: EnvConfig, wraps: Sequence[Wrap] = (), render_mode: str | N
     except gym.error.DependencyNotInstalled as error:
         raise PpocliError(f"{config.id}: {error}") from error
     except gym.error.Error as error:
-        advice = str(error).replace("`", "")
-        raise UsageError(
-            f"env.id: {config.id!r} is not an environment of this Gymnasium: {advice} "
-            "(if a module of yours registers it, add --import MODULE)"
-        ) from error
+        said = str(error).replace("`", "")
+        advice = _how_it_is_registered(config.id)
+        raise UsageError(f"env.id: {config.id!r} is not an environment of this Gymnasium: {said} ({advice})") from error
     except FAILURES as error:
         several = (
-            f", of which a run makes {config.num_envs} to train in, and more" if isinstance(error, OSError) else ""
+            f", of which a run makes {config.num_envs} to train in, and more; where there can be but one, set "
+            "env.single_instance=true and env.num_envs=1"
+            if isinstance(error, OSError) and not config.single_instance
+            else ""
         )
         blamed = blame(error, config.id, f"when it was made{several}")
         if config.kwargs and isinstance(error, TypeError | ValueError | LookupError):
@@ -84,7 +84,35 @@ def make_env(config: EnvConfig, wraps: Sequence[Wrap] = (), render_mode: str | N
             env = wrap(env)
         except FAILURES as error:
             raise UsageError(f"env.wrappers: {blame(error, wrapper['id'], f'around {config.id}')}") from error
+        if "env" not in vars(env):
+            raise UsageError(f"env.wrappers: {wrapper['id']}: its __init__ is to begin with super().__init__(env)")
     return env
+
+
+def _plain(value: Any) -> Any:
+    """Return a copy of arguments, of text without what we know of it."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def _how_it_is_registered(env_id: str) -> str:
+    """Return what may make an id known."""
+    packages = [package for prefix, package in REGISTERED_BY.items() if env_id.startswith(prefix)]
+    if packages:
+        return f"pip install {packages[0].replace('_', '-')} brings it"
+    if IMPORTED:
+        return f"nor has {' or '.join(known.name for known in IMPORTED)}, which was imported, registered it"
+    return "if a module of yours registers it, add --import MODULE"
+
+
+def _space_of(env: gym.Env[Any, Any], env_id: str, name: str) -> gym.Space[Any]:
+    space = getattr(env, name, None)
+    if not isinstance(space, gym.Space):
+        raise PpocliError(f"{env_id}: its {name} is {space!r}; it is to be one of gymnasium.spaces, such as Box")
+    return space
 
 
 class GymnasiumVectorEnv:
@@ -103,8 +131,8 @@ class GymnasiumVectorEnv:
         self.wraps = wraps_of(config.wrappers) if wraps is None else wraps
         first = make_env(config, self.wraps, render_mode)
         self.spec = _spec_within(first, len(self.wraps))  # what Gymnasium made the environments from
-        self.obs_spec, self._flatten = spaces.observations(config.id, first.observation_space)
-        self.action_spec, self._to_env = spaces.actions(config.id, first.action_space)
+        self.obs_spec, self._flatten = spaces.observations(config.id, _space_of(first, config.id, "observation_space"))
+        self.action_spec, self._to_env = spaces.actions(config.id, _space_of(first, config.id, "action_space"))
         # Gymnasium's own reckon faster with Python's numbers; others expect NumPy's, which others give them.
         self._takes_ints = isinstance(self.action_spec, Discrete) and package_of(config.id) == "gymnasium"
         self.observation_space = first.observation_space
@@ -179,7 +207,8 @@ class GymnasiumVectorEnv:
         seed, step = self._seeds[index], self._steps[index]
         when = f"in step {step} of its episode with seed {seed}" if method == "step" else f"with seed {seed}"
         blamed = blame(error, self.env_id, when, getattr(type(self._envs[index].unwrapped), method))
-        if not blamed.frames:  # not raised in its code: it does not speak the way that Gymnasium does
+        # Not raised in its code: it does not speak the way that Gymnasium does.
+        if not blamed.frames and not isinstance(error, masks.WrongMaskError):
             return PpocliError(f"{blamed}; Gymnasium expects {_EXPECTED[method]}")
         return blamed
 

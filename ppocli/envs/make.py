@@ -1,7 +1,8 @@
 """From a config to environments: what each run trains and is evaluated in."""
 
 import re
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
@@ -61,7 +62,8 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
             made.callback(training.close)
         else:
             both = (config.env, config.env.num_envs), (config.evaluated_in, NUM_EVAL_ENVS)
-            training, evaluation = _gymnasium_envs(*both)
+            with saying_whose_arguments(config):
+                training, evaluation = _gymnasium_envs(*both)
             made.callback(training.close)
             made.callback(evaluation.close)
         if (training.obs_spec, training.action_spec) != (evaluation.obs_spec, evaluation.action_spec):
@@ -84,6 +86,18 @@ def make_environments(config: Config, iterations: int = 0) -> Environments:
             _warn_if_not_reproducible(training)
         made.pop_all()
     return Environments(training, evaluation)
+
+
+@contextmanager
+def saying_whose_arguments(config: Config) -> Iterator[None]:
+    """Within the block errors name `evaluation.env_kwargs`, too, where there are any."""
+    try:
+        yield
+    except UsageError as error:
+        if not config.evaluation.env_kwargs:
+            raise
+        said = str(error).replace("env.kwargs:", "env.kwargs with evaluation.env_kwargs:", 1)
+        raise UsageError(said) from error
 
 
 def _foreign_envs(config: Config, iterations: int) -> VectorEnv:

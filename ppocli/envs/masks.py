@@ -17,6 +17,12 @@ from ppocli.envs.given import described
 from ppocli.guests import FAILURES, UnexpectedError
 
 MASK = "action_mask"
+
+
+class WrongMaskError(UnexpectedError):
+    """It does not say which choices are allowed, though it tries to."""
+
+
 Source = Callable[[gym.Env[Any, Any], Mapping[str, Any]], Any]
 """From an environment, and what came as info, to what it says is allowed."""
 
@@ -65,7 +71,7 @@ def source(env: gym.Env[Any, Any], action: Any) -> Source | None:
 def reader(spec: ActionSpec) -> Callable[[Any], NDArray[np.float32]]:
     """Return what makes a mask, a number for each choice, of what is given while an episode goes on.
 
-    That raises UnexpectedError where it is no mask, or allows nothing.
+    That raises WrongMaskError where it is no mask, or allows nothing.
     """
     choices = choices_of(spec)
     size, cuts = sum(choices), np.cumsum(choices)[:-1].tolist()
@@ -78,9 +84,9 @@ def reader(spec: ActionSpec) -> Callable[[Any], NDArray[np.float32]]:
         except (TypeError, ValueError, IndexError):
             found = np.zeros(0, np.float32)
         if found.size != size or not ((found == 0) | (found == 1)).all():
-            raise UnexpectedError(f"its action mask is {described(given)}, and no 0 or 1 for each of {size} choices")
+            raise WrongMaskError(f"its action mask is {described(given)}, and no 0 or 1 for each of {size} choices")
         if not all(part.any() for part in np.split(found, cuts)) if cuts else not found.any():
-            raise UnexpectedError("its action mask allows nothing, though the episode goes on")
+            raise WrongMaskError("its action mask allows nothing, though the episode goes on")
         return found
 
     return read

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -43,12 +44,18 @@ def _class(name: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
         own: type[gym.Wrapper[Any, Any, Any, Any]] = getattr(gym.wrappers, name)
         return own
     if not separator:
-        raise UsageError(
-            f"env.wrappers: {name!r} is none of {', '.join(GYMNASIUMS)}; one of your own is written module:Class"
-        )
+        if name.startswith("Normalize"):
+            raise UsageError(
+                f"env.wrappers: {name}: the agent sees to that itself: network.normalize_obs, rollout.normalize_rewards"
+            )
+        near = get_close_matches(name, GYMNASIUMS, 1)
+        known = f"did you mean {near[0]}? One" if near else f"it is none of {', '.join(GYMNASIUMS)}; one"
+        raise UsageError(f"env.wrappers: {name!r}: {known} of your own is written module:Class")
     if module not in sys.modules or not is_imported(module.partition(".")[0]):
         raise UsageError(f"env.wrappers: {name}: nobody has imported {module}; add --import {module}")
     found = getattr(sys.modules[module], class_name, None)
+    if found is None:
+        raise UsageError(f"env.wrappers: {module} has nothing of the name {class_name}")
     if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
-        raise UsageError(f"env.wrappers: {module} has no gymnasium.Wrapper of the name {class_name}")
+        raise UsageError(f"env.wrappers: {name} is no subclass of gymnasium.Wrapper")
     return found

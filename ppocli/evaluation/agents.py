@@ -1,6 +1,7 @@
 """From a checkpoint to what it holds the state of."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,20 +20,24 @@ def load_agent(saved: Checkpoint, envs: VectorEnv) -> Agent:
 
 def agent_from(saved: Checkpoint, network: NetworkConfig, envs: VectorEnv) -> Agent:
     """Return an agent for other environments that knows what the saved one does. Raises UsageError if it cannot."""
+    there, here = (one.model_dump() for one in (saved.config.network, network))
+    for name in ("hidden_sizes", "critic_hidden_sizes", "activation", "normalize_obs"):
+        if there[name] != here[name]:
+            raise _no_heir(saved, f"network.{name}", there[name], here[name])
     agent = _shapes_alone(envs, network)
-    here = {name: tuple(values.shape) for name, values in agent.state_dict().items()}
-    there = {name: values.shape for name, values in saved.part("agent").items()}
-    for name in [*here, *sorted(there)]:
-        if here.get(name) != there.get(name):
-            shapes = f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
-            same = "observations, actions and network must be of the same form"
-            raise UsageError(f"--from {saved.path}: its {name} does not fit, {shapes}; {same}")
-    if (known := saved.config.network.activation) != network.activation:
-        raise UsageError(
-            f"--from {saved.path}: its network.activation is {known}, and here {network.activation}; the same weights "
-            "mean something else to each"
-        )
+    shapes = {name: tuple(values.shape) for name, values in agent.state_dict().items()}
+    known = {name: values.shape for name, values in saved.part("agent").items()}
+    for name in [*shapes, *sorted(known)]:
+        if shapes.get(name) != known.get(name):
+            is_first = name.startswith("normalizer") or shapes.get(name, ())[1:] != known.get(name, ())[1:]
+            part = "observations" if is_first else "actions"
+            raise _no_heir(saved, f"form of {part} ({name})", known.get(name, "missing"), shapes.get(name, "missing"))
     return _filled(agent, saved)
+
+
+def _no_heir(saved: Checkpoint, what: str, there: Any, here: Any) -> UsageError:
+    same = "observations, actions and network must be of the same form"
+    return UsageError(f"--from {saved.path}: its {what} is {there}, and here {here}; {same}")
 
 
 def _shapes_alone(envs: VectorEnv, network: NetworkConfig) -> Agent:

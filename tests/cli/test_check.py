@@ -60,6 +60,14 @@ def test_as_json_it_is_one_object_whatever_is_printed(ppocli, tmp_path):
     assert result["config"]["env"]["id"] == "Mine-v0"
 
 
+def test_a_file_is_no_id(ppocli):
+    line = error_line(ppocli("check-env", "mine.py"), 2)
+    assert line == "error: check-env mine.py: that is a file; write check-env ID --import mine.py"
+    assert error_line(ppocli("check-env", "Counting-v0", "--set", "env.nmu_envs=3"), 2).startswith("error: --set: env.")
+    line = error_line(ppocli("check-env", "MiniGrid-Nothing-v0"), 2)
+    assert "pip install minigrid brings it" in line or "doesn't exist" in line
+
+
 def test_with_an_error_the_exit_code_is_1(ppocli):
     outcome = ppocli("check-env", "Broken-v0", "--set", "env.kwargs.how=reward", "--json")
     assert outcome.exit_code == 1

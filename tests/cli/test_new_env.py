@@ -153,6 +153,19 @@ def test_names_that_no_package_can_have(name, ppocli, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("CartPole", "new-env CartPole: Gymnasium has a CartPole itself; choose another name"),
+        ("lunar-lander", "Gymnasium has a LunarLander itself"),
+        ("Boat-v0", "new-env Boat-v0: write the name without -v0, which its id has from itself"),
+    ],
+)
+def test_names_that_an_id_has_already(name, said, ppocli, tmp_path):
+    assert said in error_line(ppocli("new-env", name), 2)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["class", "numpy", "Torch", "json", "ppocli", "tests", "runs", "dist"])
 def test_names_that_mean_something_else(name, ppocli, tmp_path):
     line = error_line(ppocli("new-env", name), 2)

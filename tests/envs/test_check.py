@@ -28,7 +28,7 @@ from tests.cli.commands import PATIENCE_SECONDS, strict_json
 from tests.environments import side_by_side
 from tests.odd_environments import Line, in_worker
 
-STEPS = Budget(seconds=60.0, env_steps=2_000, patience=60.0)  # they end each part, so that all goes the same way each time
+STEPS = Budget(seconds=60.0, env_steps=2_000, patience=60.0)  # so that all goes the same way each time
 LONG_AGO = itertools.count(0, 10).__next__  # a clock by which every part is over at once
 OVER, STARTED, SHARED = threading.Event(), [], np.zeros(3)
 
@@ -403,6 +403,15 @@ fault(
 fault("gathers", tried.memory, "warning", r"grows: 1,\d\d\d bytes an env step, 1.\d GB in a million", act=gathers)
 if sys.platform == "linux":  # elsewhere only what Python itself counts is known
     fault("gathers pages", tried.memory, "warning", r"grows: \d,\d\d\d bytes an env step", act=gathers_pages)
+
+fault(
+    "tells nothing",
+    shown.infos,
+    "warning",
+    "no episode of chance has ended with fuel as a number in its info",
+    config=["env.info_keys=[is_success, fuel]"],
+    info=lambda self: {"is_success": True, "fuel": "much"},
+)
 
 # --- how it is drawn --------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from ppocli.config.load import load_config
 from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Continuous, Discrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
@@ -226,3 +227,22 @@ def test_well_known_packages_register_their_tasks_by_themselves(tmp_path, monkey
     del gym.registry["MiniGrid-Mine-v0"]
     with pytest.raises(UsageError, match="ALE/Nothing-v5' is not an environment"):
         make("ALE/Nothing-v5")
+
+
+@pytest.mark.parametrize("name", ["observation_space", "action_space"])
+def test_an_environment_without_spaces_is_named(name):
+    spaces = {"observation_space": gym.spaces.Box(0, 1, (2,)), "action_space": gym.spaces.Discrete(2)}
+    del spaces[name]
+    gym.register("Spaceless-v0", type("Spaceless", (gym.Env,), spaces))
+    with pytest.raises(PpocliError, match=f"^Spaceless-v0: its {name} is None; it is to be one of gymnasium.spaces"):
+        GymnasiumVectorEnv(EnvConfig(id="Spaceless-v0"), 1)
+    del gym.registry["Spaceless-v0"]
+
+
+def test_text_from_the_command_line_reaches_an_environment_as_mere_text():
+    config = load_config("cartpole", ["env.kwargs.colors=[{sky: blue}]", "env.id=Texted-v0"]).env
+    given = []
+    gym.register("Texted-v0", lambda colors, **_: given.append(colors) or gym.make("CartPole-v1"))
+    GymnasiumVectorEnv(config, 1)
+    del gym.registry["Texted-v0"]
+    assert type(given[0][0]["sky"]) is str

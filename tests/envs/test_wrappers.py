@@ -30,6 +30,13 @@ class Doubled(gym.RewardWrapper):
         return self.factor * reward
 
 
+class Empty(gym.Wrapper):
+    """It holds nothing."""
+
+    def __init__(self, env):
+        pass
+
+
 class Picture(Counting):
     observation_space = gym.spaces.Box(0, 255, (20, 30, 3), np.uint8)
 
@@ -38,7 +45,7 @@ class Picture(Counting):
 def imported(monkeypatch):
     """A module of the user's own that has been imported."""
     module = ModuleType("my_wrappers")
-    module.Doubled, module.gym, module.number = Doubled, gym, 3
+    module.Doubled, module.Empty, module.gym, module.number = Doubled, Empty, gym, 3
     monkeypatch.setitem(sys.modules, "my_wrappers", module)
     monkeypatch.setattr(guests, "IMPORTED", [Imported("./my_wrappers.py", "0")])
 
@@ -98,14 +105,16 @@ def test_one_of_training_alone_is_not_there_when_the_agent_is_measured():
 @pytest.mark.parametrize(
     ("wrapper", "said"),
     [
-        ("RecordVideo", "'RecordVideo' is none of AtariPreprocessing, .*; one of your own is written module:Class"),
-        ("NormalizeReward", "is none of"),
+        ("RecordVideo", "'RecordVideo': it is none of AtariPreprocessing, .*; one of your own is written module:Class"),
+        ("NormalizeReward", "the agent sees to that itself"),
+        ("FrameStackObservations", "did you mean FrameStackObservation. One of your own is written module:Class"),
         ("Nothing", "is none of"),
         ("os:path", "nobody has imported os; add --import os"),  # loaded, but not by the user's wish
         ("gymnasium.wrappers:RecordVideo", "nobody has imported gymnasium.wrappers"),
         ("elsewhere:Wrapper", "nobody has imported elsewhere"),
-        ("my_wrappers:number", "my_wrappers has no gymnasium.Wrapper of the name number"),
-        ("my_wrappers:absent", "has no gymnasium.Wrapper"),
+        ("my_wrappers:number", "my_wrappers:number is no subclass of gymnasium.Wrapper"),
+        ("my_wrappers:absent", "my_wrappers has nothing of the name absent"),
+        ("my_wrappers:Empty", r"my_wrappers:Empty: its __init__ is to begin with super\(\).__init__\(env\)"),
         ("FrameStackObservation", "FrameStackObservation: TypeError: .*stack_size.*around Counting-v0"),
     ],
 )
@@ -164,7 +173,14 @@ def test_all_of_gymnasiums_are_tried():
 
 @pytest.mark.parametrize(
     "wrappers",
-    ["ClipReward", [{"stack_size": 4}], [{"id": 3}], [{"id": "ClipReward", "training_only": "yes"}], [["ClipReward"]]],
+    [
+        "ClipReward",
+        ["ClipReward"],
+        [{"stack_size": 4}],
+        [{"id": 3}],
+        [{"id": "ClipReward", "training_only": "yes"}],
+        [["ClipReward"]],
+    ],
 )
 def test_a_config_holds_a_list_of_ids_with_arguments(wrappers):
     with pytest.raises(ValueError, match=r"must be a list of wrappers|must have for each|must be a mapping"):

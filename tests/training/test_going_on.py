@@ -125,13 +125,14 @@ def test_one_that_was_killed_before_it_held_anything_is_not_begun_anew(parent, t
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"env": {"id": "Shifted-v0"}}, r"its normalizer.statistics.mean does not fit, \(2,\) there and \(4,\) here"),
-        ({"network": {"hidden_sizes": [4]}}, r"its actor.0.weight does not fit, \(8, 2\) there"),
-        ({"network": {"hidden_sizes": [8, 8]}}, r"its actor.2.weight does not fit, \(2, 8\) there"),
         (
-            {"network": {"normalize_obs": False}},
-            r"its normalizer.statistics.count does not fit, \(\) there and missing here",
+            {"env": {"id": "Shifted-v0"}},
+            r"its form of observations \(normalizer.statistics.mean\) is \(2,\), and here \(4,\)",
         ),
+        ({"env": {"id": "Gated-v0"}}, r"its form of actions \(actor.2.weight\) is \(2, 8\), and here \(4, 8\)"),
+        ({"network": {"hidden_sizes": [4]}}, r"its network.hidden_sizes is \(8,\), and here \(4,\)"),
+        ({"network": {"critic_hidden_sizes": [4]}}, r"its network.critic_hidden_sizes is None, and here \(4,\)"),
+        ({"network": {"normalize_obs": False}}, r"its network.normalize_obs is True, and here False"),
     ],
 )
 def test_an_agent_of_another_form_is_refused_and_leaves_nothing(parent, changes, said, tmp_path):

@@ -10,6 +10,7 @@ from gymnasium import Space, spaces
 from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
+from ppocli.config.sections import EnvConfig
 from ppocli.envs.checks.trial import Finding, Played, Trial
 from ppocli.envs.gymnasium import ASSUMED_LIMIT
 
@@ -59,6 +60,17 @@ def rewards(trial: Trial) -> Iterator[Finding]:
     scale = float(f"{rollout.reward_scale * 10.0 ** -round(math.log10(std)):.3g}")
     advice = f"set rollout.reward_scale={scale:g}, or rollout.normalize_rewards=true"
     yield Finding("warning", "rewards", message, advice, {"rollout.reward_scale": scale})
+
+
+def infos(trial: Trial) -> Iterator[Finding]:
+    """Do the infos of episodes' last steps have the numbers that are asked for?"""
+    played, asked = trial.played, trial.config.env.info_keys
+    if played is None or trial.failed or not played.episodes or asked == EnvConfig(id="any").info_keys:
+        return
+    told = {key for episode in played.episodes for key in episode.info}
+    if missing := [key for key in asked if key not in told]:
+        message = f"no episode of chance has ended with {' or '.join(missing)} as a number in its info"
+        yield Finding("warning", "infos", message, "let step() tell it in the last step's info, or see env.info_keys")
 
 
 def _target_std(played: Played, gamma: float) -> float:

@@ -40,11 +40,12 @@ def made(trial: Trial) -> Iterator[Finding]:
         yield from ()
     env, measured = trial.config.env, trial.config.evaluated_in
     if measured.task != env.task:
-        try:
-            with closing(GymnasiumVectorEnv(env, 1)) as one, closing(GymnasiumVectorEnv(measured, 1)) as other:
-                same = (one.obs_spec, one.action_spec) == (other.obs_spec, other.action_spec)
-        except UsageError as error:
-            raise UsageError(str(error).replace("env.kwargs:", "env.kwargs with evaluation.env_kwargs:")) from error
+        with (
+            make.saying_whose_arguments(trial.config),
+            closing(GymnasiumVectorEnv(env, 1)) as one,
+            closing(GymnasiumVectorEnv(measured, 1)) as other,
+        ):
+            same = (one.obs_spec, one.action_spec) == (other.obs_spec, other.action_spec)
         if not same:
             message = "it is measured in an environment of other observations or actions than it is trained in"
             advice = "see to evaluation.env_kwargs, and to wrappers that are training_only"
