@@ -58,7 +58,10 @@ def write_whole(file: BinaryIO, content: bytes) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what writes of a file left beside it when they were killed. Only for the one who writes it."""
+    """Remove what writes of a file, or of all of a pattern, left beside it when they were killed.
+
+    Only for the one who writes it.
+    """
     for temporary in path.parent.glob(_TEMPORARY.format(name=path.name, random="*")):
         temporary.unlink(missing_ok=True)
 

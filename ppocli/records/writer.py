@@ -61,8 +61,8 @@ class RunWriter:
         for path in self.run.snapshots:
             if path > self.run.snapshot(progress.env_steps):  # the run takes another way from here, perhaps
                 path.unlink()
-        snapshots = self.run.snapshots
-        for path in (self.run.path / "config.yaml", self.run.path / "run.json", *checkpoints, *snapshots):
+        snapshots = self.run.path / "snapshots" / "*.safetensors"  # one that was killed may not be there yet
+        for path in (self.run.path / "config.yaml", self.run.path / "run.json", *checkpoints, snapshots):
             remove_leftovers(path)
         write_atomically(self.run.path / "config.yaml", config.to_yaml().encode())
         solved = None if progress.solved_at_env_steps is None else known.solved
