@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ppocli.algorithm.distributions import distribution_of
-from ppocli.algorithm.networks import make_actor, make_critic
+from ppocli.algorithm.networks import Network, Same, make_actor, make_critic
 from ppocli.algorithm.normalize import ObsNormalizer
+from ppocli.algorithm.vision import make_vision
 from ppocli.config.sections import NetworkConfig
-from ppocli.envs.api import ActionSpec, ObsSpec
+from ppocli.envs.api import ActionSpec, ObsSpec, Pictures, Vector
 
 
 class Agent(nn.Module):
-    """Actor and critic, two networks of the same shape that share no weights.
+    """Actor and critic, two networks that share no weights; before them a trunk, for pictures, that both share.
 
     By `init: orthogonal` the actor's last layer is so small that the policy starts near uniform, or near 0.
     `generator` is the only source of randomness. With `normalize_obs` the agent sees observations through running
@@ -30,10 +31,24 @@ class Agent(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.obs_spec = obs_spec
         self.distribution = distribution_of(action_spec, config.log_std_init)
-        self.normalizer = ObsNormalizer(obs_spec) if config.normalize_obs else None
-        self.actor = make_actor(obs_spec, self.distribution.num_outputs, config, generator)
-        self.critic = make_critic(obs_spec, config, generator)
+        self.normalizer = ObsNormalizer(obs_spec) if config.normalize_obs and obs_spec.size else None
+        num_outputs = self.distribution.num_outputs
+        self.trunk: Network = Same()
+        match obs_spec:
+            case Vector():
+                self.actor = make_actor(obs_spec, num_outputs, config, generator)
+                self.critic = make_critic(obs_spec, config, generator)
+            case Pictures() if config.shared_cnn:
+                self.trunk, features = make_vision(obs_spec, config, generator)
+                self.actor = make_actor(features, num_outputs, config, generator, is_head=True)
+                self.critic = make_critic(features, config, generator, is_head=True)
+            case Pictures():
+                actor_sees, features = make_vision(obs_spec, config, generator)
+                critic_sees, _ = make_vision(obs_spec, config, generator)
+                self.actor = Network(actor_sees, make_actor(features, num_outputs, config, generator, is_head=True))
+                self.critic = Network(critic_sees, make_critic(features, config, generator, is_head=True))
 
     @property
     def policy(self) -> nn.Module:
@@ -56,19 +71,19 @@ class Agent(nn.Module):
 
     def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Actions (B, ...) drawn from the policy at obs (B, *obs_spec.shape)."""
-        return self.distribution.sample(self.actor(self.seen(obs)), noise)
+        return self.distribution.sample(self.actor(self.trunk(self.seen(obs))), noise)
 
     def mode(self, obs: Tensor) -> Tensor:
         """The greedy actions (B, ...) at obs (B, *obs_spec.shape)."""
-        return self.distribution.mode(self.actor(self.seen(obs)))
+        return self.distribution.mode(self.actor(self.trunk(self.seen(obs))))
 
     def log_prob_and_entropy(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of actions (B, ...) at obs (B, ...), and the policy's entropy there; both (B,)."""
-        return self.distribution.with_backward(self.actor(self.seen(obs)), actions)[:2]
+        return self.distribution.with_backward(self.actor(self.trunk(self.seen(obs))), actions)[:2]
 
     def value(self, obs: Tensor) -> Tensor:
         """The critic's estimate (B,) of the return from obs (B, *obs_spec.shape)."""
-        values: Tensor = self.critic(self.seen(obs)).squeeze(-1)
+        values: Tensor = self.critic(self.trunk(self.seen(obs))).squeeze(-1)
         return values
 
     def learn_obs(self, obs: Tensor) -> None:
@@ -77,7 +92,7 @@ class Agent(nn.Module):
             self.normalizer.learn(obs)
 
     def seen(self, obs: Tensor) -> Tensor:
-        """Observations (B, ...) as both networks take them."""
+        """Observations (B, ...) as the networks take them: the trunk, where there is one, and then actor and critic."""
         return obs if self.normalizer is None else self.normalizer(obs)
 
 

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppocli.config.sections import NetworkConfig
-from ppocli.envs.api import ObsSpec, Vector
+from ppocli.envs.api import Vector
 
-Backward = Callable[[Tensor], object]
-"""Given the gradient of a loss with respect to a network's outputs, adds that of its weights to their `grad`: Jᵀ u."""
+Backward = Callable[[Tensor], Tensor | None]
+"""Given the gradient of a loss with respect to a network's outputs, adds that of its weights to their `grad`: Jᵀ u.
+
+Returns the gradient with respect to what the network took, where there is something to learn before it.
+"""
 Forward = Callable[[Sequence[Tensor]], Tensor]
 """Given a direction, a tensor for each of a network's weights, returns how its outputs (B, ...) move along it: J v."""
 
@@ -63,6 +66,14 @@ class Network(nn.Sequential):
         return outputs.detach(), forward, partial(outputs.backward, retain_graph=True)
 
 
+class Same(Network):
+    """No layer at all: what comes goes on."""
+
+    def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
+        """Return what was given, and nothing to learn."""
+        return obs, lambda _: None
+
+
 class MLP(Network):
     """Linear layers with an activation between them, the gradient written out: autograd takes longer to find its way.
 
@@ -71,9 +82,10 @@ class MLP(Network):
     thereby by ẋ, y moves by ẋ Wᵀ + x Vᵀ + c.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], activation: Activation) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], activation: Activation, *, is_head: bool = False) -> None:
+        """With `is_head` something learns before it, which its backward passes the gradient on to."""
         super().__init__(*layers[:1], *(module for layer in layers[1:] for module in (activation.layer(), layer)))
-        self._activation = activation
+        self._activation, self._is_head = activation, is_head
         # Each layer's own, whatever is loaded into it later: to ask a module by name takes as long as a product.
         self._weights = cast("list[dict[str, Tensor]]", [layer._parameters for layer in layers])
 
@@ -99,13 +111,14 @@ class MLP(Network):
                 moved += F.linear(inputs[depth], *direction[2 * depth : 2 * depth + 2])
             return moved
 
-        def backward(gradient: Tensor) -> None:
+        def backward(gradient: Tensor) -> Tensor | None:
             for depth in range(len(inputs) - 1, -1, -1):
                 (weight, bias), transposed = self._weights[depth].values(), gradient.t()
                 _gradient_of(weight).addmm_(transposed, inputs[depth])
                 _gradient_of(bias).addmv_(transposed, ones)
                 if depth:
                     gradient = self._activation.backward(gradient.mm(weight), taken[depth - 1], inputs[depth])
+            return gradient.mm(weight) if self._is_head else None
 
         return F.linear(inputs[-1], **self._weights[-1]), forward, backward
 
@@ -133,7 +146,12 @@ class Masked(Network):
     def linearized(self, obs: Tensor) -> tuple[Tensor, Forward, Backward]:
         """Do what `Network.linearized` does; distributions ask for no derivative of what has a probability of 0."""
         outputs, forward, backward = self._network[0].linearized(obs[..., : -self._num_masked])
-        return self._masked(outputs, obs), forward, backward
+
+        def backward_to_mask(gradient: Tensor) -> Tensor | None:
+            by_obs = backward(gradient)
+            return None if by_obs is None else F.pad(by_obs, (0, self._num_masked))
+
+        return self._masked(outputs, obs), forward, backward_to_mask
 
     def _masked(self, outputs: Tensor, obs: Tensor) -> Tensor:
         return outputs.masked_fill(obs[..., -self._num_masked :] == 0, FORBIDDEN) if self._forbids else outputs
@@ -144,47 +162,54 @@ def _gradient_of(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def make_actor(spec: ObsSpec, num_outputs: int, config: NetworkConfig, generator: torch.Generator | None) -> Network:
-    """Return a network from observations (B, *spec.shape) to (B, num_outputs), what an action's distribution takes."""
-    network = _make_network(spec, num_outputs, 0.01, config.hidden_sizes, config, generator)
+def make_actor(
+    spec: Vector, num_outputs: int, config: NetworkConfig, generator: torch.Generator | None, *, is_head: bool = False
+) -> Network:
+    """Return a network from vectors (B, *spec.shape) to (B, num_outputs), what an action's distribution takes."""
+    sizes = () if is_head else config.hidden_sizes
+    network = _make_mlp((spec.size, *sizes, num_outputs), 0.01, config, generator, is_head=is_head)
     return Masked(network, spec.num_masked, forbids=True) if spec.num_masked else network
 
 
-def make_critic(spec: ObsSpec, config: NetworkConfig, generator: torch.Generator | None) -> Network:
-    """Return a network from observations (B, *spec.shape) to values (B, 1)."""
-    sizes = config.hidden_sizes if config.critic_hidden_sizes is None else config.critic_hidden_sizes
-    network = _make_network(spec, 1, 1.0, sizes, config, generator)
+def make_critic(
+    spec: Vector, config: NetworkConfig, generator: torch.Generator | None, *, is_head: bool = False
+) -> Network:
+    """Return a network from vectors (B, *spec.shape) to values (B, 1)."""
+    own = config.hidden_sizes if config.critic_hidden_sizes is None else config.critic_hidden_sizes
+    sizes = () if is_head else own
+    network = _make_mlp((spec.size, *sizes, 1), 1.0, config, generator, is_head=is_head)
     return Masked(network, spec.num_masked, forbids=False) if spec.num_masked else network
 
 
-def _make_network(
-    spec: ObsSpec,
-    num_outputs: int,
+def _make_mlp(
+    sizes: Sequence[int],
     head_gain: float,
-    hidden_sizes: Sequence[int],
     config: NetworkConfig,
     generator: torch.Generator | None,
-) -> Network:
-    """Return a network from observations, without a mask, to (B, num_outputs).
+    *,
+    is_head: bool,
+) -> MLP:
+    """Return layers of so many units, from inputs to outputs: with `is_head` behind something that learns, too.
 
     With `init: orthogonal` weights are orthogonal with gain √2, the last layer's with `head_gain`, and biases are zero;
     with `uniform` all are drawn from ±1/√inputs, as PyTorch does by itself. All randomness comes from `generator`.
     """
-    match spec:
-        case Vector():
-            sizes = itertools.pairwise((spec.size, *hidden_sizes, num_outputs))
-            gains = (*(sqrt(2) for _ in hidden_sizes), head_gain)
-            layers = [_linear(*size, gain, config.init, generator) for size, gain in zip(sizes, gains, strict=True)]
-            return MLP(layers, ACTIVATIONS[config.activation])
-
-
-def _linear(inputs: int, outputs: int, gain: float, init: str, generator: torch.Generator | None) -> nn.Linear:
+    pairs = [*itertools.pairwise(sizes)]
     with torch.random.fork_rng(devices=[]):  # PyTorch draws first numbers from the generator of the whole program
-        layer = nn.Linear(inputs, outputs, dtype=torch.float32)
+        layers = [nn.Linear(*pair, dtype=torch.float32) for pair in pairs]
+    gains = (*(sqrt(2) for _ in pairs[1:]), head_gain)
+    for layer, gain in zip(layers, gains, strict=True):
+        initialize(layer, gain, config.init, generator)
+    return MLP(layers, ACTIVATIONS[config.activation], is_head=is_head)
+
+
+def initialize(layer: nn.Linear | nn.Conv2d, gain: float, init: str, generator: torch.Generator | None) -> None:
+    """Draw a layer's weights from `generator`: orthogonal with a gain, or as PyTorch does by itself."""
     if init == "orthogonal":
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        assert layer.bias is not None
         nn.init.zeros_(layer.bias)
     else:
+        inputs = layer.weight[0].numel()
         for parameter in layer.parameters():
             nn.init.uniform_(parameter, -1 / sqrt(inputs), 1 / sqrt(inputs), generator=generator)
-    return layer

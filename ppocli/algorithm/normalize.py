@@ -5,11 +5,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ppocli.envs.api import ObsSpec
+from ppocli.envs.api import ObsSpec, Vector
 
 OBS_LIMIT = 10.0
 RESOLUTION = 1e-6  # of the mean: a smaller standard deviation is the rounding of float32, and no spread at all
 SMALLEST_STD = 1e-18  # so is a smaller one than this: its square would leave the range of float32
+
+
+def numbers(spec: ObsSpec, obs: Tensor) -> Tensor:
+    """Do what `envs.api.numbers` does, for a tensor."""
+    return obs if isinstance(spec, Vector) else obs[..., spec.numbers_at].view(torch.float32)
 
 
 class RunningStatistics(nn.Module):
@@ -47,8 +52,8 @@ class RunningStatistics(nn.Module):
 class ObsNormalizer(nn.Module):
     """Observations (..., *spec.shape) less their running mean, over their running standard deviation, clipped at ± 10.
 
-    A mask stays as it is. What observations are shifted and divided by is kept from one change of the statistics to the
-    next: a rollout asks for it in each of its steps.
+    A mask stays as it is, and so do pictures. What observations are shifted and divided by is kept from one change of
+    the statistics to the next: a rollout asks for it in each of its steps.
     """
 
     mean: Tensor
@@ -56,7 +61,7 @@ class ObsNormalizer(nn.Module):
 
     def __init__(self, spec: ObsSpec) -> None:
         super().__init__()
-        self._size, self._has_mask = spec.size, spec.num_masked > 0
+        self._spec, self._size, self._has_mask = spec, spec.size, spec.num_masked > 0
         self.statistics = RunningStatistics(spec.size)
         self._take_over()
         hook = self.register_load_state_dict_post_hook  # which PyTorch has left without types
@@ -64,14 +69,17 @@ class ObsNormalizer(nn.Module):
 
     def learn(self, obs: Tensor) -> None:
         """Let observations (..., *spec.shape) count."""
-        self.statistics.add(obs[..., : self._size])
+        self.statistics.add(numbers(self._spec, obs)[..., : self._size])
         self._take_over()
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return normalised observations; the statistics stay as they are."""
-        if self._has_mask:
-            return torch.cat([self._scaled(obs[..., : self._size]), obs[..., self._size :]], -1)
-        return self._scaled(obs)
+        if isinstance(self._spec, Vector) and not self._has_mask:
+            return self._scaled(obs)
+        seen = obs.clone()
+        scaled = numbers(self._spec, seen)[..., : self._size]
+        scaled.copy_(self._scaled(scaled))
+        return seen
 
     def _scaled(self, numbers: Tensor) -> Tensor:
         return ((numbers - self.mean) / self.std).clamp(-OBS_LIMIT, OBS_LIMIT)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppocli.algorithm.advantages import compute_gae
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.losses import normalize
+from ppocli.envs.api import Vector
 from ppocli.envs.episodes import Episode, Episodes
 
 
@@ -19,13 +20,30 @@ from ppocli.envs.episodes import Episode, Episodes
 class Rollout:
     """T steps in each of N environments; every row is a real transition."""
 
-    obs: NDArray[Any]  # (T, N, *obs_spec.shape)
+    shown: NDArray[Any]  # (T + 1, N, *obs_spec.shape): what the actions answered to, and what comes next
     actions: NDArray[Any]  # (T, N, ...), as the agent's distribution drew them
     rewards: NDArray[np.float32]  # (T, N), raw
-    next_obs: NDArray[Any]  # (T, N, *obs_spec.shape): what the action led to, before any reset
+    last_obs: NDArray[Any]  # (E, *obs_spec.shape): what the actions led to that ended episodes, row by row
     terminated: NDArray[np.bool_]  # (T, N)
     truncated: NDArray[np.bool_]  # (T, N)
     episodes: list[Episode]  # that ended in this rollout, in the order in which they did
+
+    @property
+    def obs(self) -> NDArray[Any]:
+        """What the actions answered to, (T, N, *obs_spec.shape)."""
+        return self.shown[:-1]
+
+    @property
+    def next_obs(self) -> NDArray[Any]:
+        """What the actions led to, before any reset, (T, N, *obs_spec.shape)."""
+        following = self.shown[1:].copy()
+        following[self.ended] = self.last_obs
+        return following
+
+    @property
+    def ended(self) -> NDArray[np.bool_]:
+        """Whether an episode ended with the action, for whatever reason, (T, N)."""
+        return self.terminated | self.truncated
 
 
 @dataclass(frozen=True)
@@ -47,8 +65,8 @@ def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rol
     """
     horizon, num_envs = steps = noise.shape[:2]
     obs_spec, action_spec = episodes.envs.obs_spec, episodes.envs.action_spec
-    obs = np.empty((horizon, num_envs, *obs_spec.shape), obs_spec.dtype)
-    next_obs = np.empty_like(obs)
+    shown = np.empty((horizon + 1, num_envs, *obs_spec.shape), obs_spec.dtype)
+    last_obs: list[NDArray[Any]] = []
     actions = np.empty((horizon, num_envs, *action_spec.shape), action_spec.dtype)
     rewards = np.empty(steps, dtype=np.float32)
     terminated, truncated = np.empty(steps, dtype=bool), np.empty(steps, dtype=bool)
@@ -59,13 +77,16 @@ def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rol
     def act(obs: NDArray[Any], noise: Tensor) -> NDArray[Any]:
         return agent.sample(torch.from_numpy(obs).to(device), noise).cpu().numpy()
 
+    shown[0] = episodes.obs
     for t in range(horizon):
-        obs[t] = episodes.obs
-        actions[t] = act(obs[t], noises[t])
-        next_obs[t], rewards[t], terminated[t], truncated[t], *_ = episodes.step(actions[t])
+        actions[t] = act(shown[t], noises[t])
+        obs, rewards[t], terminated[t], truncated[t], *_ = episodes.step(actions[t])
+        last_obs += [*obs[terminated[t] | truncated[t]]]
         finished += episodes.finished
         episodes.start_next()
-    return Rollout(obs, actions, rewards, next_obs, terminated, truncated, finished)
+        shown[t + 1] = episodes.obs
+    ends = np.array(last_obs, obs_spec.dtype).reshape(-1, *obs_spec.shape)
+    return Rollout(shown, actions, rewards, ends, terminated, truncated, finished)
 
 
 @torch.no_grad()  # and not inference_mode, whose tensors an update could not learn from
@@ -81,7 +102,8 @@ def make_batch(
     obs, actions = agent.tensor(rollout.obs), agent.tensor(rollout.actions)
     log_probs, _ = agent.log_prob_and_entropy(obs, actions)
     if baseline:
-        values, next_values = agent.value(obs), agent.value(agent.tensor(rollout.next_obs))
+        values = agent.value(obs)
+        next_values = _next_values(rollout, agent, values)
     else:
         values = next_values = torch.zeros_like(log_probs)
     rewards, ends = rollout.rewards * np.float32(reward_scale), (rollout.terminated, rollout.truncated)
@@ -92,9 +114,23 @@ def make_batch(
     batch = Batch(*(part.flatten(0, 1) for part in parts))
     if baseline:
         return batch
-    ended_later = np.logical_or.accumulate((rollout.terminated | rollout.truncated)[::-1])[::-1]
+    ended_later = np.logical_or.accumulate(rollout.ended[::-1])[::-1]
     known = agent.tensor(ended_later.flatten())
     return Batch(*(part[known] for part in vars(batch).values()))
+
+
+def _next_values(rollout: Rollout, agent: Agent, values: Tensor) -> Tensor:
+    """Return the values of what the actions led to, (T, N); `values` are those of what they answered to.
+
+    Of vectors all are computed, which takes next to no time. Of pictures, those that nothing has looked at yet: what
+    episodes ended with, and what comes after the last row.
+    """
+    if isinstance(agent.obs_spec, Vector):
+        return agent.value(agent.tensor(rollout.next_obs))
+    following = torch.cat([values[1:], agent.value(agent.tensor(rollout.shown[-1:]))])
+    if len(rollout.last_obs):
+        following[agent.tensor(rollout.ended)] = agent.value(agent.tensor(rollout.last_obs))
+    return following
 
 
 def minibatches(batch: Batch, size: int, rng: np.random.Generator, *, norm_adv: bool) -> Iterator[Batch]:

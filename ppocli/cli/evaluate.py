@@ -248,7 +248,7 @@ def _play(saved: Any, env: Any, video: Path | None, num_episodes: int, seed: int
 
     with closing(drawn_envs(env, "rgb_array" if video else "human")) as envs:
         if saved is None:
-            policy = play.random(envs.action_spec, envs.obs_spec.num_masked)
+            policy = play.random(envs.action_spec, envs.obs_spec)
         else:
             policy = (play.stochastic if sampled else play.greedy)(load_agent(saved, envs))
         seeds = evaluation_seeds(seed, Purpose.EVALUATION, num_episodes)

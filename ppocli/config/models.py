@@ -102,6 +102,8 @@ class Config(values.Section):
         # What the others would do makes no difference to a run, nor two runs of what is one.
         for other in self._other_algorithms:
             object.__setattr__(self, other, Config.model_fields[other].default)
+        if self.algorithm != "ppo":  # each of the others learns actor and critic apart
+            object.__setattr__(self, "network", self.network.model_copy(update={"shared_cnn": False}))
         return self
 
     @model_validator(mode="after")
@@ -196,7 +198,7 @@ def by_todays_names(written: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_it_was(written: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config that a run has stored with the keys that there were not yet, as what was done without them."""
-    before = {"env": {"action_masks": False}}
+    before = {"env": {"action_masks": False, "pictures": False}}
     return {
         name: before.get(name, {}) | section if isinstance(section, dict) else section
         for name, section in written.items()

@@ -33,6 +33,8 @@ class EnvConfig(values.Section):
     """Numbers in the info of an episode's last step that are logged, and averaged by evaluate."""
     action_masks: Annotated[values.Switch, Key("MaskablePPO")] = True
     """Whether actions that the environment says are not allowed are never taken."""
+    pictures: Annotated[values.Switch, Key("CnnPolicy")] = True
+    """Whether observations that look like pictures are seen as such, by a convolutional network, and not flattened."""
     num_envs: Annotated[int, values.whole_number(1, 10_000), Key("n_envs")] = 8
     """Copies of the environment that play side by side."""
     single_instance: Annotated[values.Switch, Key()] = False
@@ -56,10 +58,14 @@ class EvaluationConfig(values.Section):
 
 
 class NetworkConfig(values.Section):
-    """The shape of the actor's and of the critic's network, which share no weights, and how they begin."""
+    """The shape of the actor's and of the critic's network, and how they begin."""
 
     hidden_sizes: Annotated[values.HiddenSizes, Key("net_arch")] = (64, 64)
     """Units of each hidden layer."""
+    cnn: Annotated[Literal["nature", "impala"], Key("features_extractor_class")] = "nature"
+    """What pictures go through first: Nature's three convolutions, or the small residual network of IMPALA."""
+    shared_cnn: Annotated[values.Switch, Key("share_features_extractor")] = True
+    """Whether actor and critic see pictures through the same convolutions; in ppo alone."""
     critic_hidden_sizes: Annotated[values.HiddenSizes | None, Key("net_arch vf")] = None
     """Units of each of the critic's hidden layers; null for as many as the actor has."""
     activation: Annotated[Literal["tanh", "relu", "elu", "gelu", "silu"], Key("activation_fn")] = "tanh"

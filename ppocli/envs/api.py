@@ -1,5 +1,7 @@
 """The protocol that every backend of vectorised environments fulfils."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -19,16 +21,54 @@ class Vector:
     """
 
     size: int
-    dtype: DTypeLike = np.float32
     num_masked: int = 0  # length of the mask
+    dtype: ClassVar[DTypeLike] = np.float32
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.size + self.num_masked,)
 
 
-ObsSpec = Vector
-"""The form of observations. One with named parts is to have a structured dtype, so that all is still one array."""
+@dataclass(frozen=True)
+class Pictures:
+    """An observation is one picture or several, each (channels, height, width) of bytes, and numbers as a `Vector`.
+
+    All of it is one row of bytes, so that it is stored, sent and looked up like any other: first the pictures, one
+    after the other, then the float32 numbers, where they may be read in place.
+    """
+
+    pictures: tuple[tuple[int, int, int], ...]
+    size: int = 0  # numbers beside the pictures
+    num_masked: int = 0
+    dtype: ClassVar[DTypeLike] = np.uint8
+
+    @property
+    def places(self) -> list[slice]:
+        """Where the bytes of each picture stand."""
+        ends = [*itertools.accumulate(map(math.prod, self.pictures), initial=0)]
+        return [slice(*both) for both in itertools.pairwise(ends)]
+
+    @property
+    def numbers_at(self) -> slice:
+        """Where the bytes of the numbers stand: at a multiple of their size."""
+        return slice(-(-self.places[-1].stop // _NUMBER) * _NUMBER, None)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.numbers_at.start + (self.size + self.num_masked) * _NUMBER,)
+
+
+_NUMBER = np.dtype(np.float32).itemsize
+ObsSpec = Vector | Pictures
+"""The form of observations: all in one array, of which `numbers` are in their place."""
+
+
+def numbers(spec: ObsSpec, obs: NDArray[Any]) -> NDArray[np.float32]:
+    """Return what of observations (..., *spec.shape) is no picture, (..., size + num_masked): a view, to be written to.
+
+    A mask is the end of it.
+    """
+    return obs if isinstance(spec, Vector) else obs[..., spec.numbers_at].view(np.float32)
 
 
 @dataclass(frozen=True)

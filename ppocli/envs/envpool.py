@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ppocli.config.sections import EnvConfig
 from ppocli.cores import usable_cores
 from ppocli.envs import spaces
-from ppocli.envs.api import Step
+from ppocli.envs.api import Step, Vector
 from ppocli.errors import PpocliError, UsageError
 
 
@@ -53,7 +53,7 @@ class EnvPoolVectorEnv:
                 raise UsageError(f"env.kwargs: EnvPool's {config.id} does not take {config.kwargs}: {error}") from error
             observations, actions = self._envs.observation_space, self._envs.action_space
         self.episode_limit: int = self._envs.spec.config.max_episode_steps
-        self.obs_spec, self._flatten = spaces.observations(config.id, observations)
+        self.obs_spec, self._flatten = spaces.observations(config.id, observations, pictures=config.pictures)
         self.action_spec, self._to_env = spaces.actions(config.id, actions)
         self._obs = self._flat(self._envs.reset()[0])
         self._playing, self._used = np.zeros((2, num_envs), dtype=bool)
@@ -81,10 +81,10 @@ class EnvPoolVectorEnv:
     def close(self) -> None:
         self._envs.close()
 
-    def _flat(self, obs: NDArray[Any]) -> NDArray[np.float32]:
-        if obs.ndim > 1:
+    def _flat(self, obs: NDArray[Any]) -> NDArray[Any]:
+        if obs.ndim > 1 and isinstance(self.obs_spec, Vector):
             return obs.reshape(len(obs), -1).astype(np.float32)
-        return np.array([self._flatten(number) for number in obs], dtype=np.float32)
+        return np.array([self._flatten(one) for one in obs], dtype=self.obs_spec.dtype)
 
 
 def _import_envpool(env_id: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.envs.api import Step, VectorEnv
+from ppocli.envs.api import Step, VectorEnv, numbers
 from ppocli.errors import CheckpointError, NonFiniteError, ReplayError, warn
 
 _LARGEST = float(np.finfo(np.float32).max)  # of the numbers that learning can hold
@@ -97,7 +97,7 @@ class Episodes:
         self._lengths += self._playing
         self._actions.append(actions)
         self._check_finite("reward", step.rewards)
-        self._check_finite("observation", step.obs)
+        self._check_finite("observation", numbers(self.envs.obs_spec, step.obs))
         self.obs = step.obs
         given_up = (self._lengths >= self._give_up_at) & ~(step.terminated | step.truncated)
         step = step._replace(truncated=step.truncated | given_up)
@@ -222,7 +222,7 @@ class Episodes:
         self._give_up_at[environments] = _NEVER
         starting = [index for index in environments if self._playing[index]]
         obs = self.envs.reset(starting, [self._seed(index) for index in starting])
-        self._check_finite("observation", obs)
+        self._check_finite("observation", numbers(self.envs.obs_spec, obs))
         return obs
 
     def _put_out_of_step(self, length: int) -> None:

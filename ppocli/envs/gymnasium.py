@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ppocli.config.sections import EnvConfig
 from ppocli.envs import masks, spaces
-from ppocli.envs.api import Discrete, Step
+from ppocli.envs.api import Discrete, Step, numbers
 from ppocli.envs.given import begun, flag, number, number_or_nan, picture
 from ppocli.envs.wrappers import Wrap, wraps_of
 from ppocli.errors import PpocliError, UsageError, warn
@@ -131,11 +131,12 @@ class GymnasiumVectorEnv:
         self.wraps = wraps_of(config.wrappers) if wraps is None else wraps
         first = make_env(config, self.wraps, render_mode)
         self.spec = _spec_within(first, len(self.wraps))  # what Gymnasium made the environments from
-        self.obs_spec, self._flatten = spaces.observations(config.id, _space_of(first, config.id, "observation_space"))
+        space = _space_of(first, config.id, "observation_space")
+        self.obs_spec, self._flatten = spaces.observations(config.id, space, pictures=config.pictures)
         self.action_spec, self._to_env = spaces.actions(config.id, _space_of(first, config.id, "action_space"))
         # Gymnasium's own reckon faster with Python's numbers; others expect NumPy's, which others give them.
         self._takes_ints = isinstance(self.action_spec, Discrete) and package_of(config.id) == "gymnasium"
-        self.observation_space = first.observation_space
+        self.observation_space = space
         self.reward_threshold = self.spec.reward_threshold if self.spec else None
         limit = first.spec.max_episode_steps if first.spec else None  # which a wrapper may have set
         self.episode_limit, self.limit_is_assumed = limit or ASSUMED_LIMIT, not limit
@@ -194,13 +195,14 @@ class GymnasiumVectorEnv:
 
     def _show(self, index: int, obs: Any, info: Mapping[str, Any], *, goes_on: bool = True) -> None:
         """Note what an environment shows now."""
+        row = self._flatten(obs)
         if self._mask_source is None:
-            self._obs[index] = self._flatten(obs)
+            self._obs[index] = row
         else:
-            size = self.obs_spec.size
-            self._obs[index, :size] = self._flatten(obs)
+            self._obs[index, : len(row)] = row
             # After an episode nobody is asked: some have nothing to say any more.
-            self._obs[index, size:] = self._read_mask(self._mask_source(self._envs[index], info)) if goes_on else 1
+            mask = self._read_mask(self._mask_source(self._envs[index], info)) if goes_on else 1
+            numbers(self.obs_spec, self._obs[index])[self.obs_spec.size :] = mask
 
     def _blame(self, error: BaseException, index: int, method: str) -> PpocliError:
         """Return the error to raise, with how to come to that point again."""

@@ -121,7 +121,7 @@ def _warn_if_not_reproducible(envs: VectorEnv) -> None:
     for _ in range(2):
         obs = envs.reset([0], [0])
         rngs = map(np.random.default_rng, range(envs.num_envs))
-        step = envs.step(chance(envs.action_spec, obs[:, envs.obs_spec.size :], rngs))
+        step = envs.step(chance(envs.action_spec, envs.obs_spec, obs, rngs))
         seen.append([obs[0], step.obs[0], step.rewards[0]])
     if not all(np.array_equal(first, again, equal_nan=True) for first, again in zip(*seen, strict=True)):
         advice = "draw from self.np_random, after super().reset(seed=seed)"

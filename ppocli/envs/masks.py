@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.envs.api import ActionSpec, Continuous, Discrete
+from ppocli.envs.api import ActionSpec, Continuous, Discrete, ObsSpec, numbers
 from ppocli.envs.given import described
 from ppocli.guests import FAILURES, UnexpectedError
 
@@ -92,8 +92,9 @@ def reader(spec: ActionSpec) -> Callable[[Any], NDArray[np.float32]]:
     return read
 
 
-def chance(spec: ActionSpec, masks: NDArray[Any], rngs: Iterable[np.random.Generator]) -> NDArray[Any]:
-    """Return an action for each environment, (N, *spec.shape), drawn as `draw` does; `masks` are (N, num_masked)."""
+def chance(spec: ActionSpec, obs_spec: ObsSpec, obs: NDArray[Any], rngs: Iterable[np.random.Generator]) -> NDArray[Any]:
+    """Return an action for each environment, (N, *spec.shape), drawn as `draw` does of what is allowed."""
+    masks = numbers(obs_spec, obs)[:, obs_spec.size :]
     return np.array([draw(spec, mask, rng) for mask, rng in zip(masks, rngs, strict=True)], spec.dtype)
 
 

@@ -1,6 +1,7 @@
-"""From Gymnasium's spaces to flat vectors of numbers, and back."""
+"""From Gymnasium's spaces to rows of numbers, or of bytes where there are pictures, and back."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,28 +10,39 @@ from gymnasium import Space, spaces
 from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
-from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete, ObsSpec, Vector
+from ppocli.envs.api import ActionSpec, Continuous, Discrete, MultiDiscrete, ObsSpec, Pictures, Vector, numbers
 from ppocli.envs.given import described
 from ppocli.errors import UsageError, warn
 from ppocli.guests import UnexpectedError
 
 Array = NDArray[Any]
 _OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary, and Tuple or Dict of those"
+SMALLEST_SIDE = 16  # of a picture, in pixels
 _ACTIONS = "Discrete, MultiDiscrete, MultiBinary and Box"
 
 
-def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any], Array]]:
-    """Return the form of an observation for the agent, and what brings one into it, flat by Gymnasium's own rules.
+def observations(env_id: str, space: Space[Any], *, pictures: bool = True) -> tuple[ObsSpec, Callable[[Any], Array]]:
+    """Return the form of an observation for the agent, and what brings one into it, as one row.
 
-    Numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError; what is returned
+    What looks like a picture (see `_picture`) is one, with `pictures`; all else is flat by Gymnasium's own rules:
+    numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError; what is returned
     raises UnexpectedError for what is no such observation.
     """
     try:
-        flatten, size = _flattener(space), flatdim(space)
+        leaves = [*_leaves(space)]
+        seen = [(get, *found) for get, leaf in leaves if pictures and (found := _picture(leaf))]
+        if seen:
+            others = [(get, leaf) for get, leaf in leaves if not _picture(leaf)]
+            form: tuple[ObsSpec, Callable[[Any], Array]] = _with_pictures(seen, others)
+        else:
+            form = Vector(flatdim(space)), _flattener(space)
+            if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
+                seen_as = f"they are flattened into {flatdim(space)} numbers"
+                warn(f"{env_id}: its observations {space.shape} look like pictures; {seen_as}")
     except NotImplementedError as error:
         raise UsageError(f"env.id: {env_id} has observations {space}; supported are {_OBSERVATIONS}") from error
-    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
-        warn(f"{env_id}: its observations {space.shape} look like pictures; they are flattened into {size} numbers")
+
+    spec, flatten = form
 
     def flat(obs: Any) -> Array:
         try:
@@ -38,7 +50,69 @@ def observations(env_id: str, space: Space[Any]) -> tuple[ObsSpec, Callable[[Any
         except (ValueError, TypeError, LookupError) as error:
             raise UnexpectedError(f"its observation is {described(obs)}, and its observation_space {space}") from error
 
-    return Vector(size), flat
+    return spec, flat
+
+
+def _leaves(space: Space[Any]) -> Iterator[tuple[Callable[[Any], Any], Space[Any]]]:
+    """Yield the parts of an observation that have none themselves, each with what takes it out."""
+    match space:
+        case spaces.Tuple():
+            parts: Iterable[tuple[Any, Space[Any]]] = enumerate(space.spaces)
+        case spaces.Dict():
+            parts = space.spaces.items()
+        case _:
+            yield lambda obs: obs, space
+            return
+    for key, part in parts:
+        for get, leaf in _leaves(part):
+            yield partial(_got, key, get), leaf
+
+
+def _got(key: Any, get: Callable[[Any], Any], obs: Any) -> Any:
+    return get(obs[key])
+
+
+def _picture(space: Space[Any]) -> tuple[tuple[int, int, int], Callable[[Array], Array]] | None:
+    """Return (channels, height, width) of a picture, and what brings one into that form; None for what is none.
+
+    It is bytes, (height, width), with channels before or after these, whichever axis is the shorter, and perhaps a
+    stack of these; no side is shorter than SMALLEST_SIDE: on a board of codes there is nothing to see.
+    """
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or not 2 <= len(space.shape) <= 4:
+        return None
+    last = space.shape[-3:] if len(space.shape) > 2 else (1, *space.shape)
+    axes = (0, 1, 2) if last[0] < last[2] else (2, 0, 1)
+    channels, height, width = (last[axis] for axis in axes)
+    if min(height, width) < SMALLEST_SIDE:
+        return None
+    form = math.prod(space.shape[:-3]) * channels, height, width
+
+    def arranged(picture: Array) -> Array:
+        if picture.shape != space.shape or picture.dtype != np.uint8:
+            raise ValueError
+        return picture.reshape(-1, *last).transpose(0, *(1 + axis for axis in axes)).reshape(form)
+
+    return form, arranged
+
+
+def _with_pictures(
+    seen: Sequence[tuple[Callable[[Any], Any], tuple[int, int, int], Callable[[Array], Array]]],
+    others: Sequence[tuple[Callable[[Any], Any], Space[Any]]],
+) -> tuple[Pictures, Callable[[Any], Array]]:
+    """Return the form of pictures and of what is beside them, and what makes a row of bytes of an observation."""
+    spec = Pictures(tuple(form for _, form, _ in seen), size=sum(flatdim(leaf) for _, leaf in others))
+    beside = [(get, _flattener(leaf)) for get, leaf in others]
+    places = spec.places
+
+    def row(obs: Any) -> Array:
+        bytes_ = np.zeros(spec.shape, np.uint8)
+        for place, (get, _, arranged) in zip(places, seen, strict=True):
+            bytes_[place] = arranged(np.asarray(get(obs))).ravel()
+        if beside:
+            numbers(spec, bytes_)[:] = np.concatenate([flatten(get(obs)) for get, flatten in beside])
+        return bytes_
+
+    return spec, row
 
 
 def _flattener(space: Space[Any]) -> Callable[[Any], Array]:

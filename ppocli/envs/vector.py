@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ppocli.config.sections import EnvConfig
 from ppocli.envs import masks, spaces
-from ppocli.envs.api import Step
+from ppocli.envs.api import Step, Vector, numbers
 from ppocli.envs.given import begun, described, number_or_nan
 from ppocli.envs.gymnasium import ASSUMED_LIMIT, register
 from ppocli.errors import PpocliError, UsageError
@@ -37,8 +37,9 @@ class OwnVectorEnv:
         limit = config.max_episode_steps or gym.spec(config.id).max_episode_steps
         self.episode_limit, self.limit_is_assumed = limit or ASSUMED_LIMIT, not limit
         space = self._envs.single_observation_space
-        self.obs_spec, self._flatten = spaces.observations(config.id, space)
-        self._is_array = isinstance(space, gym.spaces.Box | gym.spaces.MultiBinary)  # which needs no loop
+        self.obs_spec, self._flatten = spaces.observations(config.id, space, pictures=config.pictures)
+        is_array = isinstance(space, gym.spaces.Box | gym.spaces.MultiBinary)
+        self._needs_no_loop = is_array and isinstance(self.obs_spec, Vector)
         self.action_spec, self._to_env = spaces.actions(config.id, self._envs.single_action_space)
         self._read_mask = masks.reader(self.action_spec)
         self._steps, self._seeds = np.zeros((2, num_envs), dtype=int)
@@ -102,26 +103,27 @@ class OwnVectorEnv:
         if self.obs_spec.num_masked:
             actions, rng = actions.copy(), np.random.default_rng(0)
             for index in np.flatnonzero(~self._playing).tolist():
-                actions[index] = masks.draw_allowed(self._shown[index, self.obs_spec.size :], self.action_spec, rng)
+                mask = numbers(self.obs_spec, self._shown[index])[self.obs_spec.size :]
+                actions[index] = masks.draw_allowed(mask, self.action_spec, rng)
         return actions
 
     def _note(self, named: NDArray[np.bool_], obs: Any, infos: Mapping[str, Any]) -> None:
         """Note what the named copies show now."""
-        size = self.obs_spec.size
         try:
-            self._shown[named, :size] = self._flat(obs)[named]
+            rows = self._flat(obs)
+            self._shown[named, : rows.shape[1]] = rows[named]
             if self.obs_spec.num_masked:
-                self._shown[named, size:] = 1  # whatever those have to say whose episode is over
-                given = self._given_masks(infos)
+                shown, given = numbers(self.obs_spec, self._shown)[:, self.obs_spec.size :], self._given_masks(infos)
+                shown[named] = 1  # whatever those have to say whose episode is over
                 for index in np.flatnonzero(named & ~self._over).tolist():
-                    self._shown[index, size:] = self._read_mask(None if given is None else given[index])
+                    shown[index] = self._read_mask(None if given is None else given[index])
         except FAILURES as error:
             raise self._blame(error, "step") from error
 
     def _flat(self, obs: Any) -> NDArray[Any]:
-        """Return observations as (N, size)."""
+        """Return observations as rows, without masks."""
         space = self._envs.single_observation_space
-        if not self._is_array:
+        if not self._needs_no_loop:
             return np.stack([self._flatten(one) for one in iterate(self._envs.observation_space, obs)])
         array = np.asarray(obs)
         if array.shape != (self.num_envs, *(space.shape or ())) or array.dtype.kind not in "fiub":

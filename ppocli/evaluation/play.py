@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ppocli.algorithm.agent import Agent
-from ppocli.envs.api import ActionSpec, VectorEnv
+from ppocli.envs.api import ActionSpec, ObsSpec, VectorEnv
 from ppocli.envs.episodes import Episode, Episodes
 from ppocli.envs.masks import chance
 from ppocli.seeds import Stream, generator
@@ -45,15 +45,15 @@ def stochastic(agent: Agent) -> Policy:
     return policy
 
 
-def random(spec: ActionSpec, num_masked: int = 0) -> Policy:
+def random(spec: ActionSpec, obs_spec: ObsSpec) -> Policy:
     """Return the policy that draws every action alike, each episode from its own stream.
 
-    Where observations end in a mask, of `num_masked` numbers, it draws from what that allows. Real numbers are uniform
-    over their bounds, standard normal where there are none.
+    Where observations end in a mask, it draws from what that allows. Real numbers are uniform over their bounds,
+    standard normal where there are none.
     """
 
     def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
-        return chance(spec, obs[:, obs.shape[1] - num_masked :], generators)
+        return chance(spec, obs_spec, obs, generators)
 
     return policy
 

@@ -132,7 +132,7 @@ def baseline_returns(config: Config, folder: Path, *, masks_actions: bool = Fals
 
 
 def _random(envs: VectorEnv) -> Policy:
-    return random(envs.action_spec, envs.obs_spec.num_masked)
+    return random(envs.action_spec, envs.obs_spec)
 
 
 def _play(envs: VectorEnv, policy: Policy, num_episodes: int, seed: int, tell: Tell = tell_nobody) -> list[Episode]:

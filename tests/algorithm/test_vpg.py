@@ -97,8 +97,10 @@ def rollout_of(rewards, terminated, truncated):
         np.array(rows, dtype)
         for rows, dtype in zip((rewards, terminated, truncated), (np.float32, bool, bool), strict=True)
     )
-    obs = np.random.default_rng(0).standard_normal((*rewards.shape, 3)).astype(np.float32)
-    return Rollout(obs, np.zeros(rewards.shape, np.int64), rewards, obs, terminated, truncated, [])
+    horizon, num_envs = rewards.shape
+    shown = np.random.default_rng(0).standard_normal((horizon + 1, num_envs, 3)).astype(np.float32)
+    last_obs = shown[1:][terminated | truncated]
+    return Rollout(shown, np.zeros(rewards.shape, np.int64), rewards, last_obs, terminated, truncated, [])
 
 
 def test_without_a_baseline_advantages_are_the_returns_to_go_of_episodes_that_ended():

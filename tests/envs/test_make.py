@@ -74,7 +74,7 @@ def test_a_path_is_the_users_own_choice_on_the_command_line():
 def test_episodes_are_limited_where_the_config_says_so_or_nobody_does(monkeypatch, recwarn):
     def lengths(**env):
         with closing(evaluation_envs(EnvConfig(workers=0, **env))) as envs:
-            return [one.episode_length for one in evaluate(envs, random(envs.action_spec), range(1, 4))]
+            return [one.episode_length for one in evaluate(envs, random(envs.action_spec, envs.obs_spec), range(1, 4))]
 
     assert lengths(id="CartPole-v1", max_episode_steps=3) == [3, 3, 3]
     assert lengths(id="Counting-v0", kwargs={"length": 9}, max_episode_steps=4) == [4, 4, 4]

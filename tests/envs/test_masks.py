@@ -46,7 +46,7 @@ def test_what_has_ended_is_not_asked(how):
 @pytest.mark.parametrize("how", ["info", "parts"])
 def test_chance_plays_what_is_allowed_alone_and_all_of_it(how):
     envs = make(how, 3)
-    policy = random(envs.action_spec, envs.obs_spec.num_masked)
+    policy = random(envs.action_spec, envs.obs_spec)
     episodes = evaluate(envs, policy, range(30))  # an environment asserts that no action was forbidden
     assert [episode.episode_length for episode in episodes] == [20] * 30
     obs = envs.reset([0, 1, 2], [0, 1, 2])
@@ -68,7 +68,7 @@ def test_chance_plays_what_is_allowed_alone_and_all_of_it(how):
 )
 def test_a_wrong_mask_is_an_error_that_names_its_step(how, said):
     envs = make(how)
-    policy = random(envs.action_spec, envs.obs_spec.num_masked)
+    policy = random(envs.action_spec, envs.obs_spec)
     with pytest.raises(PpocliError, match=f"Gated-v0: its action mask {said}"):
         evaluate(envs, policy, [7])
 

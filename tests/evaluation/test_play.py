@@ -29,27 +29,29 @@ def played(policy, number, env=CARTPOLE):
 
 @pytest.mark.parametrize("number", [1, NUM_EVAL_ENVS - 1, NUM_EVAL_ENVS, NUM_EVAL_ENVS + 1, 3 * NUM_EVAL_ENVS + 7])
 def test_exactly_as_many_episodes_as_asked_each_with_its_own_seed(number):
-    episodes = played(random(Discrete(2)), number)
+    episodes = played(random(Discrete(2), Vector(4)), number)
     assert [episode.seed for episode in episodes] == seeds(number)
 
 
 def test_episodes_come_back_in_the_order_of_their_seeds():
     order = [(7 * number) % 50 for number in range(50)]
-    assert [episode.seed for episode in evaluate(evaluation_envs(CARTPOLE), random(Discrete(2)), order)] == order
+    assert [
+        episode.seed for episode in evaluate(evaluation_envs(CARTPOLE), random(Discrete(2), Vector(4)), order)
+    ] == order
 
 
 def test_each_episode_is_the_same_however_many_are_played(agent):
     def keys(episodes):
         return [(e.seed, e.episode_return, e.episode_length) for e in episodes]
 
-    for policy in (greedy(agent), stochastic(agent), random(Discrete(2))):
+    for policy in (greedy(agent), stochastic(agent), random(Discrete(2), Vector(4))):
         assert keys(played(policy, 3)) == keys(played(policy, 50))[:3]
 
 
 def test_short_and_long_episodes_count_alike():
     # CartPole's episodes differ in length; each seed's own return must come back, not whichever ended first
-    together = played(random(Discrete(2)), 45)
-    alone = [evaluate(evaluation_envs(CARTPOLE), random(Discrete(2)), [seed])[0] for seed in seeds(45)]
+    together = played(random(Discrete(2), Vector(4)), 45)
+    alone = [evaluate(evaluation_envs(CARTPOLE), random(Discrete(2), Vector(4)), [seed])[0] for seed in seeds(45)]
     assert [e.episode_return for e in together] == [e.episode_return for e in alone]
     assert len({e.episode_length for e in together}) > 5
 
@@ -65,18 +67,18 @@ def test_greedy_takes_the_most_probable_and_stochastic_draws(agent):
 
 def test_random_draws_every_action_alike():
     generators = [np.random.default_rng(seed) for seed in range(4)]
-    draws = np.array([random(Discrete(4))(np.zeros((4, 8), np.float32), generators) for _ in range(2000)])
+    draws = np.array([random(Discrete(4), Vector(8))(np.zeros((4, 8), np.float32), generators) for _ in range(2000)])
     np.testing.assert_allclose(np.bincount(draws.ravel()) / draws.size, 0.25, atol=0.02)
 
 
 def test_a_random_real_number_has_the_type_of_the_environments_actions():
     generators = [np.random.default_rng(seed) for seed in range(4)]
-    drawn = random(Continuous((True, False)))(np.zeros((4, 8), np.float32), generators)
+    drawn = random(Continuous((True, False)), Vector(8))(np.zeros((4, 8), np.float32), generators)
     assert (drawn.shape, drawn.dtype) == ((4, 2), np.float32)
 
 
 def test_episodes_that_end_are_seen_before_what_comes_next():
-    seen = list(play(evaluation_envs(CARTPOLE), random(Discrete(2)), seeds(3)))
+    seen = list(play(evaluation_envs(CARTPOLE), random(Discrete(2), Vector(4)), seeds(3)))
     assert sorted(episode.seed for finished in seen for episode in finished) == seeds(3)
     # at the start, and after each step
     assert seen[0] == []
@@ -88,6 +90,7 @@ def test_whichever_environment_is_free_begins_the_next_episode():
 
     class Timed:
         num_envs, info_keys, episode_limit, limit_is_assumed, env_id = 2, (), 9, False, "Timed"
+        obs_spec = Vector(1)
         lengths = np.zeros(2)
 
         def reset(self, indices, seeds):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from ppocli.config.sections import EnvConfig
-from ppocli.envs.api import Discrete
+from ppocli.envs.api import Discrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
 from ppocli.errors import PpocliError, UsageError
@@ -41,7 +41,7 @@ gym.register("Painted-v0", Painted)
 def painted(output, num_episodes=1, **kwargs):
     """Record episodes of Painted; return them, and the last frame."""
     with closing(GymnasiumVectorEnv(EnvConfig(id="Painted-v0", kwargs=kwargs), 2, "rgb_array")) as envs:
-        return record(envs, random(Discrete(2)), range(num_episodes), output)
+        return record(envs, random(Discrete(2), Vector(4)), range(num_episodes), output)
 
 
 SEEDS = evaluation_seeds(0, Purpose.EVALUATION, 2)
@@ -53,8 +53,10 @@ def recorded(output):
     Each begins with a frame before its first step, and ends with one that lasts a second, of 50 frames.
     """
     config = EnvConfig(id="CartPole-v1")
-    episodes, _ = record(GymnasiumVectorEnv(config, NUM_EVAL_ENVS, "rgb_array"), random(Discrete(2)), SEEDS, output)
-    evaluated = evaluate(evaluation_envs(config), random(Discrete(2)), SEEDS)
+    episodes, _ = record(
+        GymnasiumVectorEnv(config, NUM_EVAL_ENVS, "rgb_array"), random(Discrete(2), Vector(4)), SEEDS, output
+    )
+    evaluated = evaluate(evaluation_envs(config), random(Discrete(2), Vector(4)), SEEDS)
     assert [(e.seed, e.episode_return) for e in episodes] == [(e.seed, e.episode_return) for e in evaluated]
     return sum(1 + episode.episode_length + 49 for episode in episodes)
 
@@ -151,7 +153,7 @@ def test_hopper_is_drawn_without_a_screen(tmp_path, monkeypatch):
     for name in ("DISPLAY", "MUJOCO_GL"):
         monkeypatch.delenv(name, raising=False)
     with closing(GymnasiumVectorEnv(EnvConfig(id="Hopper-v5"), NUM_EVAL_ENVS, "rgb_array")) as envs:
-        (episode,), _ = record(envs, random(envs.action_spec), SEEDS[:1], tmp_path / "hopper.mp4")
+        (episode,), _ = record(envs, random(envs.action_spec, envs.obs_spec), SEEDS[:1], tmp_path / "hopper.mp4")
     with closing(imageio.get_reader(tmp_path / "hopper.mp4")) as reader:
         frames = [frame for frame in reader]  # noqa: C416 - see above
     assert len(frames) == 1 + episode.episode_length + 124
@@ -162,7 +164,7 @@ def test_what_cannot_be_drawn_is_said_in_a_line(tmp_path):
     with pytest.raises(PpocliError, match=r"Counting-v0 cannot be drawn: it has no method render"):
         record(
             GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 1, "rgb_array"),
-            random(Discrete(2)),
+            random(Discrete(2), Vector(4)),
             [0],
             tmp_path / "x.mp4",
         )
@@ -190,7 +192,7 @@ def test_scenes_stand_side_by_side_and_whichever_has_ended_waits(tmp_path):
     for length in (1, 3):
         config = EnvConfig(id="Painted-v0", kwargs={"length": length})
         envs = GymnasiumVectorEnv(config, 2, "rgb_array")
-        scenes.append(Scene(f"of {length}", envs, random(Discrete(2))))
+        scenes.append(Scene(f"of {length}", envs, random(Discrete(2), Vector(4))))
     record_beside(scenes, 7, tmp_path / "x.mp4")
     for scene in scenes:
         scene.envs.close()

@@ -40,7 +40,8 @@ class PPO:
             policy_loss + vf_coef · value_loss − ent_coef · E[entropy]
 
         Actor and critic share no weights, so that its gradient has two halves that know nothing of each other; large
-        ones are computed side by side. The order in which they end changes no bit of the result.
+        ones are computed side by side. The order in which they end changes no bit of the result. What is before both,
+        the trunk for pictures, has the sum of what they pass on.
         """
         shared, optimizer, weights = self.shared, self.optimizer, self.optimizer.weights
         learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)
@@ -54,9 +55,14 @@ class PPO:
             with self._second_thread.where_it_pays() as start:
                 for minibatch in minibatches(as_seen, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
                     weights.zero_gradient()
+                    features, to_trunk = self.agent.trunk.with_backward(minibatch.obs)
+                    minibatch = replace(minibatch, obs=features)
                     critic = start(self._critic_gradient, minibatch, clip_coef)
-                    actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
-                    results = *actor, critic(), weights.clip_gradient(shared.max_grad_norm)
+                    *actor, by_actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
+                    values, by_critic = critic()
+                    if by_actor is not None and by_critic is not None:
+                        to_trunk(by_actor + by_critic)
+                    results = *actor, values, weights.clip_gradient(shared.max_grad_norm)
                     optimizer.step(learning_rate)
                     found.append((*results, minibatch.advantages, minibatch.returns, minibatch.values))
             last = [log_ratio for log_ratio, *_ in found[-(len(batch.obs) // shared.minibatch_size) :]]
@@ -68,25 +74,25 @@ class PPO:
         check_finite(metrics, *self.state_dict().values(), weights.values)
         return metrics
 
-    def _actor_gradient(self, minibatch: Batch, clip_coef: float, ent_coef: float) -> tuple[Tensor, Tensor]:
-        """Add the actor's gradient; return log ratios (B,) and entropies (B,)."""
+    def _actor_gradient(
+        self, minibatch: Batch, clip_coef: float, ent_coef: float
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Add the actor's gradient; return log ratios (B,), entropies (B,), and what it passes on to the trunk."""
         outputs, to_weights = self.agent.actor.with_backward(minibatch.obs)
         log_probs, entropies, to_outputs = self.agent.distribution.with_backward(outputs, minibatch.actions)
         log_ratio = log_probs - minibatch.log_probs
         by_log_prob = losses.policy_loss_gradient(log_ratio, minibatch.advantages, clip_coef)
-        to_weights(to_outputs(by_log_prob, -ent_coef / len(log_ratio)))
-        return log_ratio, entropies
+        return log_ratio, entropies, to_weights(to_outputs(by_log_prob, -ent_coef / len(log_ratio)))
 
-    def _critic_gradient(self, minibatch: Batch, clip_coef: float) -> Tensor:
-        """Add the critic's gradient; return its values (B,)."""
+    def _critic_gradient(self, minibatch: Batch, clip_coef: float) -> tuple[Tensor, Tensor | None]:
+        """Add the critic's gradient; return its values (B,), and what it passes on to the trunk."""
         outputs, to_weights = self.agent.critic.with_backward(minibatch.obs)
         values = outputs.squeeze(-1)
         if self.own.clip_vloss:
             by_value = losses.clipped_value_loss_gradient(values, minibatch.returns, minibatch.values, clip_coef)
         else:
             by_value = losses.value_loss_gradient(values, minibatch.returns)
-        to_weights(self.shared.vf_coef * by_value.unsqueeze(-1))
-        return values
+        return values, to_weights(self.shared.vf_coef * by_value.unsqueeze(-1))
 
     def _metrics(
         self, batch: Batch, found: Sequence[tuple[Tensor, ...]], clip_coef: float, learning_rate: float

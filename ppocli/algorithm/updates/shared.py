@@ -45,7 +45,7 @@ def surrogate(agent: Agent, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def policy_at(agent: Agent, obs: Tensor) -> Snapshot:
     """Return what the policy is now at obs (B, ...)."""
-    return agent.distribution.snapshot(agent.actor(obs))
+    return agent.distribution.snapshot(agent.actor(agent.trunk(obs)))
 
 
 def moved(agent: Agent, obs: Tensor, before: Snapshot) -> Tensor:

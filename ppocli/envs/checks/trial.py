@@ -130,7 +130,7 @@ class Trial:
 
 def chance(envs: VectorEnv, obs: NDArray[Any], rngs: Sequence[np.random.Generator]) -> NDArray[Any]:
     """Return an action for each environment, drawn by its own generator from all that it allows."""
-    return masks.chance(envs.action_spec, obs[:, envs.obs_spec.size :], rngs)
+    return masks.chance(envs.action_spec, envs.obs_spec, obs, rngs)
 
 
 def play(trial: Trial) -> None:
