@@ -125,6 +125,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
     with importing():
         from ppocli.config.load import load_config
         from ppocli.envs import make
+        from ppocli.envs.api import Pictures
         from ppocli.records import catalog, info
         from ppocli.training.resume import moved_schedules, resume_job
 
@@ -151,6 +152,9 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
         end = job.saved.config.train.env_steps
         advice = f"--set train.schedule_env_steps={end} leaves schedules as they were, at their end"
         console.info(f"warning: with another end of training, {', '.join(moves)}; {advice}")
+    spec = environments.training.obs_spec
+    if isinstance(spec, Pictures):
+        console.info(f"seen: {spec}; those of one iteration take {setup.rollout_bytes(job.config, spec) / 1e6:,.0f} MB")
     keep_freed_memory()
     sums = outcome.Outcome(job)
     with (

@@ -28,6 +28,9 @@ class Vector:
     def shape(self) -> tuple[int, ...]:
         return (self.size + self.num_masked,)
 
+    def __str__(self) -> str:
+        return f"{self.size} number{'s' * (self.size != 1)}"
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -57,10 +60,19 @@ class Pictures:
     def shape(self) -> tuple[int, ...]:
         return (self.numbers_at.start + (self.size + self.num_masked) * _NUMBER,)
 
+    def __str__(self) -> str:
+        forms = [f"picture of {' × '.join(map(str, form))}" for form in self.pictures]
+        return ", ".join([*forms, str(Vector(self.size))] if self.size else forms)
+
 
 _NUMBER = np.dtype(np.float32).itemsize
 ObsSpec = Vector | Pictures
 """The form of observations: all in one array, of which `numbers` are in their place."""
+
+
+def bytes_of(spec: ObsSpec) -> int:
+    """Return how many bytes one observation takes."""
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
 
 
 def numbers(spec: ObsSpec, obs: NDArray[Any]) -> NDArray[np.float32]:

@@ -53,6 +53,13 @@ def observations(env_id: str, space: Space[Any], *, pictures: bool = True) -> tu
     return spec, flat
 
 
+def without_pictures(space: Space[Any], spec: ObsSpec) -> Space[Any]:
+    """Return what of a space is numbers where observations have such a form, flat in the same order."""
+    if isinstance(spec, Vector):
+        return space
+    return spaces.Tuple([leaf for _, leaf in _leaves(space) if not _picture(leaf)])
+
+
 def _leaves(space: Space[Any]) -> Iterator[tuple[Callable[[Any], Any], Space[Any]]]:
     """Yield the parts of an observation that have none themselves, each with what takes it out."""
     match space:

@@ -94,6 +94,7 @@ class RunInfo(Command):
     target_return: Number | None = None  # the mean return that counts as solved, None where the task has none
     stop_when_solved: bool = False
     begun_from: Ancestor | None = None  # None: from an agent that knew nothing
+    observations: str = ""  # in which form its agent sees them
     masks_actions: bool = False  # whether its environment says which actions are allowed, and no others are taken
     state: State = "interrupted"  # `running` stays there for ever when the process is killed
     solved: Solved | None = None

@@ -70,6 +70,7 @@ def _open(job: Job, training: Training, exact: bool) -> None:
             name=job.name,
             target_return=target,
             begun_from=None if job.origin is None else job.origin.ancestor,
+            observations=str(training.episodes.envs.obs_spec),
             masks_actions=training.episodes.envs.obs_spec.num_masked > 0,
             versions=versions(),
             machine=machine(device),

@@ -1,5 +1,7 @@
 """What training begins with, everything new or as it was saved, and what its results depend on."""
 
+import math
+import os
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +18,7 @@ from ppocli.algorithm.updates.api import Update
 from ppocli.algorithm.updates.make import make_update
 from ppocli.config.models import Config
 from ppocli.device import choose_device
-from ppocli.envs.api import VectorEnv
+from ppocli.envs.api import ObsSpec, VectorEnv, bytes_of
 from ppocli.envs.episodes import Episodes
 from ppocli.errors import CheckpointError, ReplayError, UsageError
 from ppocli.evaluation.agents import agent_from, fitting, load_agent
@@ -26,6 +28,8 @@ from ppocli.seeds import Stream, generator, training_seeds
 from ppocli.training.job import Job, Origin
 from ppocli.training.state import Training
 
+_COPIES = 3  # of an iteration's observations: the rollout, what its numbers are normalised in, another order of it
+
 
 def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -> tuple[Training, bool]:
     """Return everything as it is at the start or as it was saved, and whether its episodes are just as they were.
@@ -34,6 +38,7 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
     is not, ReplayError, PpocliError for lack of a device.
     """
     config, saved, device = job.config, job.saved, choose_device(job.config.train.device)
+    _check_memory(config, envs.obs_spec)
     origin = job.origin if saved is None else None
     if saved is not None:
         agent = on_device(load_agent(saved, envs), device)
@@ -58,6 +63,29 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
         judge.ask_again()
         progress = replace(progress, solved_at_env_steps=None, solved_at_seconds=None)
     return Training(config, agent, update, rewards, episodes, judge, progress, clock), exact
+
+
+def _check_memory(config: Config, spec: ObsSpec) -> None:
+    """Raise UsageError where this machine has too little for the observations of an iteration, and their copies."""
+    needed, there = _COPIES * rollout_bytes(config, spec), _physical_memory()
+    if needed > there:
+        each = f"{config.rollout.horizon} × {config.env.num_envs} observations of {bytes_of(spec):,} bytes ({spec})"
+        raise UsageError(
+            f"rollout.horizon × env.num_envs: {each} take {needed / 1e9:.1f} GB with the copies that an update makes, "
+            f"and this machine has {there / 1e9:.1f} GB; collect fewer at a time"
+        )
+
+
+def rollout_bytes(config: Config, spec: ObsSpec) -> int:
+    """Return what the observations of one iteration take."""
+    return (config.rollout.horizon + 1) * config.env.num_envs * bytes_of(spec)
+
+
+def _physical_memory() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return math.inf
 
 
 def _take_over(origin: Origin, update: Update, rewards: RewardNormalizer) -> None:

@@ -405,6 +405,25 @@ if sys.platform == "linux":  # elsewhere only what Python itself counts is known
     fault("gathers pages", tried.memory, "warning", r"grows: \d,\d\d\d bytes an env step", act=gathers_pages)
 
 fault(
+    "sees nothing",
+    shown.observations,
+    "warning",
+    "picture 1, 1 × 20 × 20, never changed\nsee with ppocli render whether it is drawn",
+    observation_space=Dict(camera=Box(0, 255, (20, 20), np.uint8), place=Healthy.observation_space),
+    obs=lambda self: {"camera": np.full((20, 20), 7, np.uint8), "place": self.place.astype(np.float32)},
+)
+fault(
+    "sees and leaves",
+    shown.observations,
+    "warning",
+    r"dimension 2 of the observation's 3 left its space",
+    observation_space=Dict(camera=Box(0, 255, (20, 20), np.uint8), place=Box(-2, 2, (3,))),
+    obs=lambda self: {
+        "camera": np.full((20, 20), self.steps, np.uint8),
+        "place": np.array([*self.place[:2], 3], np.float32),
+    },
+)
+fault(
     "tells nothing",
     shown.infos,
     "warning",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import examples.catch  # noqa: F401 - registers Catch-v0
 from ppocli import files
 from ppocli.config.models import Config
 from ppocli.errors import CheckpointError, ReplayError, RunError, UsageError
@@ -63,6 +64,13 @@ TASKS = {
     ),
     "informed": config_of(
         env={"id": "Informed-v0", "info_keys": ["is_success", "height"]},
+        train={"env_steps": 128 * 6},
+    ),
+    "seen": config_of(env={"id": "Catch-v0"}, train={"env_steps": 128 * 6}),
+    "seen apart": config_of(
+        env={"id": "Catch-v0", "kwargs": {"sees": "camera"}},
+        network={"shared_cnn": False, "cnn": "impala"},
+        ppo={"update_epochs": 1},
         train={"env_steps": 128 * 6},
     ),
     "all at once and masked": config_of(

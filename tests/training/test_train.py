@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+import examples.catch  # noqa: F401 - registers Catch-v0
 from ppocli.algorithm.rollout import make_batch
 from ppocli.algorithm.updates.ppo import PPO
 from ppocli.config.models import Config
 from ppocli.envs.make import NUM_EVAL_ENVS, evaluation_envs
-from ppocli.errors import NonFiniteError, PpocliError, UsageError
+from ppocli.errors import NonFiniteError, PpocliError, PpocliWarning, UsageError
 from ppocli.evaluation.agents import load_agent
 from ppocli.evaluation.play import evaluate, greedy
 from ppocli.records import checkpoint
@@ -426,3 +427,26 @@ def test_when_a_run_has_solved_its_task_its_run_json_says_so(tmp_path):
     solved = run.info.solved
     assert (solved.env_steps, solved.seconds) == (last.progress.solved_at_env_steps, last.progress.solved_at_seconds)
     assert solved.return_mean >= 1.0
+
+
+def test_a_rollout_that_does_not_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr("ppocli.training.setup._physical_memory", lambda: 600_000)
+    config = make_config(env={"id": "Catch-v0"})
+    # (32 + 1) steps of 4 environments, each of 1,600 bytes and a float32 number, three times
+    said = r"32 × 4 observations of 1,604 bytes \(picture of 1 × 40 × 40, 1 number\) take 0.0 GB.* has 0.0 GB; collect"
+    with pytest.raises(UsageError, match=said):
+        list(train(config, Run(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr("ppocli.training.setup._physical_memory", lambda: 3 * 33 * 4 * 1604)
+    run, _ = trained(config, tmp_path / "run")
+    assert run.info.observations == "picture of 1 × 40 × 40, 1 number"
+
+
+def test_what_looks_the_same_to_an_older_run_stays_flat(tmp_path):
+    config = make_config(env={"id": "Catch-v0", "kwargs": {"sees": "camera"}, "pictures": False})
+    with pytest.warns(PpocliWarning, match="flattened into 1600 numbers"):
+        run, _ = trained(config, tmp_path / "run")
+    assert run.info.observations == "1600 numbers"
+    stored = run.path / "config.yaml"
+    stored.write_text(stored.read_text().replace("  pictures: false\n", ""))  # as an earlier version wrote it
+    assert not run.config.env.pictures

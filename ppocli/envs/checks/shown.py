@@ -11,6 +11,7 @@ from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
 from ppocli.config.sections import EnvConfig
+from ppocli.envs.api import Pictures
 from ppocli.envs.checks.trial import Finding, Played, Trial
 from ppocli.envs.gymnasium import ASSUMED_LIMIT
 
@@ -109,7 +110,10 @@ def observations(trial: Trial) -> Iterator[Finding]:
     played = trial.played
     if played is None or not (played.low <= played.high).all():  # none was seen
         return
-    low, high, is_number = bounds(played.observation_space)
+    yield from _pictures(played)
+    if not played.low.size:
+        return
+    low, high, is_number = bounds(played.numbers_space)
     slack = 1e-6 * (1 + np.maximum(np.abs(played.low), np.abs(played.high)))  # as float32 has them
     outside = (played.low < low - slack) | (played.high > high + slack)
     if outside.any():
@@ -128,6 +132,16 @@ def observations(trial: Trial) -> Iterator[Finding]:
             "hint", "constant", f"{_numbers(constant & is_number)} never changed", "leave out what tells nothing"
         )
     yield from _sizes(trial, played, is_number & ~constant)
+
+
+def _pictures(played: Played) -> Iterator[Finding]:
+    """What of an observation's pictures never changed."""
+    spec = played.obs_spec
+    if isinstance(spec, Pictures) and (played.env_steps >= ENOUGH_STEPS or len(played.episodes) >= ENOUGH_EPISODES):
+        for number, (place, form) in enumerate(zip(spec.places, spec.pictures, strict=True), 1):
+            if not played.changed[place].any():
+                message = f"picture {number}, {' × '.join(map(str, form))}, never changed"
+                yield Finding("warning", "constant", message, "see with ppocli render whether it is drawn at all")
 
 
 def _sizes(trial: Trial, played: Played, varies: NDArray[np.bool_]) -> Iterator[Finding]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ppocli.config.models import Config
 from ppocli.envs import masks
-from ppocli.envs.api import ActionSpec, Step, VectorEnv
+from ppocli.envs.api import ActionSpec, ObsSpec, Step, VectorEnv, numbers
 from ppocli.envs.episodes import Episode, Episodes
 from ppocli.envs.gymnasium import CLOSE_SECONDS, GymnasiumVectorEnv, close_envs, make_env
+from ppocli.envs.spaces import without_pictures
 from ppocli.envs.wrappers import wraps_of
 from ppocli.errors import PpocliError
 from ppocli.seeds import training_seeds
@@ -59,9 +60,12 @@ class Played:
 
     limit: int | None  # env steps of an episode, as task or config have it
     action_spec: ActionSpec
-    observation_space: gym.Space[Any]
+    obs_spec: ObsSpec
+    numbers_space: gym.Space[Any]  # of an observation without its pictures
     low: NDArray[Any]  # of each number in an observation: the lowest there was
     high: NDArray[Any]
+    first: NDArray[Any]  # observation
+    changed: NDArray[np.bool_]  # what of it was ever otherwise
     forbids: bool = False  # whether its mask has ever forbidden anything
     rewards: list[list[float]] = field(default_factory=list)  # of each episode, the last of which may have no end
     episodes: list[Episode] = field(default_factory=list)  # those with an end
@@ -73,7 +77,8 @@ class Played:
 
     def see(self, obs: NDArray[Any]) -> None:
         """Take note of an observation, whose mask comes last."""
-        seen, mask = obs[: self.low.size], obs[self.low.size :]
+        self.changed |= obs != self.first
+        seen, mask = np.split(numbers(self.obs_spec, obs), [self.low.size])
         self.low, self.high = np.minimum(self.low, seen), np.maximum(self.high, seen)
         self.forbids |= not mask.all()
 
@@ -141,9 +146,14 @@ def play(trial: Trial) -> None:
     with trial.opened() as envs:
         size, limit = envs.obs_spec.size, None if envs.limit_is_assumed else envs.episode_limit
         worst = np.full(size, np.inf, np.float32)
-        trial.played = played = Played(limit, envs.action_spec, envs.observation_space, worst, -worst)
         episodes, rng = Episodes(envs, training_seeds(trial.config.train.seed)), np.random.default_rng(0)
-        played.see(episodes.obs[0])
+        first = episodes.obs[0].copy()
+        space = without_pictures(envs.observation_space, envs.obs_spec)
+        played = Played(
+            limit, envs.action_spec, envs.obs_spec, space, worst, -worst, first, np.zeros(first.shape, bool)
+        )
+        trial.played = played
+        played.see(first)
         played.rewards.append([])
         for _ in trial.budget.steps():
             step = episodes.step(chance(envs, episodes.obs, [rng]))
