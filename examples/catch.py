@@ -54,4 +54,4 @@ class Catch(gym.Env):
         return {"both": {"camera": camera, "paddle": paddle}, "camera": camera, "paddle": paddle}[self.sees]
 
 
-gym.register("Catch-v0", Catch, reward_threshold=0.95)
+gym.register("CameraCatch-v0", Catch, reward_threshold=0.95)

@@ -13,7 +13,7 @@ from yaml.constructor import ConstructorError
 
 from ppocli.config.models import KEYS, RENAMED, Config, as_it_was, by_todays_names
 from ppocli.config.sections import ALGORITHMS, EnvConfig
-from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Given, Schedule
+from ppocli.config.values import NUMBER, SCHEDULE, SHORT, Given, Schedule, with_texts
 from ppocli.errors import UsageError
 
 _DEFAULTS: dict[str, Any] = Config(env=EnvConfig(id="none")).model_dump()
@@ -120,7 +120,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         target = target[parent]
     target[last] = parse_yaml(text, f"--set {key}")
     if whole in ("env.kwargs", "evaluation.env_kwargs"):
-        target[last] = _given(target[last])
+        target[last] = with_texts(target[last], Given)
 
 
 def measured_in(config: Config, overrides: Sequence[str]) -> EnvConfig:
@@ -143,15 +143,6 @@ def _refuse_another_algorithms(key: str, algorithm: str) -> None:
     section = RENAMED.get(whole, whole).partition(".")[0]
     if section in ALGORITHMS and section != algorithm:
         raise UsageError(f"--set {key}: only algorithm {section} has it, and this one is {algorithm}")
-
-
-def _given(value: Any) -> Any:
-    """Return a value with all text in it marked as given on the command line."""
-    if isinstance(value, dict):
-        return {key: _given(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_given(item) for item in value]
-    return Given(value) if isinstance(value, str) else value
 
 
 def _descriptions(errors: Sequence[ErrorDetails]) -> Iterator[str]:

@@ -96,6 +96,15 @@ def leaves(value: Any) -> Iterator[Any]:
     yield waiting
 
 
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a copy of a value of lists and mappings in which all text is changed."""
+    if isinstance(value, dict):
+        return {key: with_texts(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_texts(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
+
+
 Switch = Annotated[bool, _must_be("true or false", lambda value: isinstance(value, bool))]
 Count = Annotated[int, whole_number(1, 10**12)]
 Seed = Annotated[int, whole_number(0, 2**32 - 1)]

@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from ppocli.config.sections import EnvConfig
+from ppocli.config.values import with_texts
 from ppocli.envs import masks, spaces
 from ppocli.envs.api import Discrete, Step, numbers
 from ppocli.envs.given import begun, flag, number, number_or_nan, picture
@@ -56,7 +57,8 @@ def make_env(config: EnvConfig, wraps: Sequence[Wrap] = (), render_mode: str | N
     Without a render mode it draws nothing and keeps nothing to draw (LunarLander would keep every puff of exhaust).
     """
     register(config.id)
-    kwargs = _plain(config.kwargs) | ({"render_mode": render_mode} if render_mode else {})
+    # A copy, of text without what we know of it.
+    kwargs = with_texts(config.kwargs, str) | ({"render_mode": render_mode} if render_mode else {})
     try:
         with warnings.catch_warnings():
             # An outdated id is an error with Gymnasium's own advice, or works; its warnings would only repeat that.
@@ -87,15 +89,6 @@ def make_env(config: EnvConfig, wraps: Sequence[Wrap] = (), render_mode: str | N
         if "env" not in vars(env):
             raise UsageError(f"env.wrappers: {wrapper['id']}: its __init__ is to begin with super().__init__(env)")
     return env
-
-
-def _plain(value: Any) -> Any:
-    """Return a copy of arguments, of text without what we know of it."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, str) else value
 
 
 def _how_it_is_registered(env_id: str) -> str:

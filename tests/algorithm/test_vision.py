@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import examples.catch  # noqa: F401 - registers Catch-v0
+import examples.catch  # noqa: F401 - registers CameraCatch-v0
 from ppocli.algorithm import vision
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.losses import policy_loss, value_loss
@@ -149,7 +149,7 @@ def test_jacobian_products_of_a_network_that_sees_are_each_others_transpose(acti
 
 
 def test_values_of_what_comes_next_are_looked_up_and_not_computed_again():
-    envs = evaluation_envs(EnvConfig(id="Catch-v0", workers=0))
+    envs = evaluation_envs(EnvConfig(id="CameraCatch-v0", workers=0))
     agent = make(envs.obs_spec, envs.action_spec)
     episodes = Episodes(envs, training_seeds(0))
     rollout = collect(episodes, agent, agent.draw_noise(np.random.default_rng(0), 10, envs.num_envs))

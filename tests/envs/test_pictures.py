@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 
-import examples.catch  # noqa: F401 - registers Catch-v0
+import examples.catch  # noqa: F401 - registers CameraCatch-v0
 from ppocli.config.sections import EnvConfig
 from ppocli.envs import spaces
 from ppocli.envs.api import Pictures, Vector, numbers
@@ -85,7 +85,7 @@ def test_what_is_no_such_picture(obs):
 
 
 def test_workers_show_the_same_pictures():
-    config = EnvConfig(id="Catch-v0", num_envs=5)
+    config = EnvConfig(id="CameraCatch-v0", num_envs=5)
     with closing(stepped_envs(config, 1)) as shared, closing(stepped_envs(config, 0)) as alone:
         assert isinstance(alone.obs_spec, Pictures)
         for envs in (shared, alone):

@@ -62,7 +62,7 @@ def test_what_a_run_is_created_with(tmp_path):
     assert set(info) == {
         *("started", "ended", "command", "config_name", "overrides", "name", "target_return", "stop_when_solved"),
         *("state", "solved", "error", "git_commit", "versions", "machine", "resumed"),
-        *("imports", "workers", "ended_by", "begun_from", "masks_actions"),
+        *("imports", "workers", "ended_by", "begun_from", "masks_actions", "observations"),
         "began_with_env_steps",
     }
     assert info["began_with_env_steps"] == CONFIG.train.env_steps == 500_000

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import examples.catch  # noqa: F401 - registers Catch-v0
+import examples.catch  # noqa: F401 - registers CameraCatch-v0
 from ppocli import files
 from ppocli.config.models import Config
 from ppocli.errors import CheckpointError, ReplayError, RunError, UsageError
@@ -66,9 +66,9 @@ TASKS = {
         env={"id": "Informed-v0", "info_keys": ["is_success", "height"]},
         train={"env_steps": 128 * 6},
     ),
-    "seen": config_of(env={"id": "Catch-v0"}, train={"env_steps": 128 * 6}),
+    "seen": config_of(env={"id": "CameraCatch-v0"}, train={"env_steps": 128 * 6}),
     "seen apart": config_of(
-        env={"id": "Catch-v0", "kwargs": {"sees": "camera"}},
+        env={"id": "CameraCatch-v0", "kwargs": {"sees": "camera"}},
         network={"shared_cnn": False, "cnn": "impala"},
         ppo={"update_epochs": 1},
         train={"env_steps": 128 * 6},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import examples.catch  # noqa: F401 - registers Catch-v0
+import examples.catch  # noqa: F401 - registers CameraCatch-v0
 from ppocli.algorithm.rollout import make_batch
 from ppocli.algorithm.updates.ppo import PPO
 from ppocli.config.models import Config
@@ -431,7 +431,7 @@ def test_when_a_run_has_solved_its_task_its_run_json_says_so(tmp_path):
 
 def test_a_rollout_that_does_not_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr("ppocli.training.setup._physical_memory", lambda: 600_000)
-    config = make_config(env={"id": "Catch-v0"})
+    config = make_config(env={"id": "CameraCatch-v0"})
     # (32 + 1) steps of 4 environments, each of 1,600 bytes and a float32 number, three times
     said = r"32 × 4 observations of 1,604 bytes \(picture of 1 × 40 × 40, 1 number\) take 0.0 GB.* has 0.0 GB; collect"
     with pytest.raises(UsageError, match=said):
@@ -443,7 +443,7 @@ def test_a_rollout_that_does_not_fit_is_refused_with_the_numbers(tmp_path, monke
 
 
 def test_what_looks_the_same_to_an_older_run_stays_flat(tmp_path):
-    config = make_config(env={"id": "Catch-v0", "kwargs": {"sees": "camera"}, "pictures": False})
+    config = make_config(env={"id": "CameraCatch-v0", "kwargs": {"sees": "camera"}, "pictures": False})
     with pytest.warns(PpocliWarning, match="flattened into 1600 numbers"):
         run, _ = trained(config, tmp_path / "run")
     assert run.info.observations == "1600 numbers"
