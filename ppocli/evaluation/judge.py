@@ -134,7 +134,7 @@ class Judge:
         So does the one that ends training for want of a better, and one that reaches the target in another form of the
         task than training's, whose returns tell nothing of it.
         """
-        patience, reached = self._config.train.patience, eval_return >= (self.target or -math.inf)
+        patience, reached = self._config.train.patience, self.target is not None and eval_return >= self.target
         return (self._is_measured_elsewhere and reached) or self.without_better >= (patience or math.inf)
 
     @property

@@ -5,7 +5,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from ppocli.config.load import load_config, parse_config, parse_yaml, preset_names
+from ppocli.config.load import load_config, load_stored_config, measured_in, parse_config, parse_yaml, preset_names
 from ppocli.config.models import KEYS, RENAMED, Config
 from ppocli.config.sections import ALGORITHMS, PPOConfig
 from ppocli.config.values import Schedule
@@ -483,3 +483,35 @@ def test_an_installed_package_has_its_presets_inside(tmp_path, monkeypatch):
     monkeypatch.setattr("ppocli.config.load.__file__", str(tmp_path / "ppocli" / "config" / "load.py"))
     assert preset_names() == ["sub/mine"]
     assert load_config("sub/mine").env.id == "CartPole-v1"
+
+
+def config_in(env, **sections):
+    return Config.model_validate({"env": {"id": "X-v0"} | env} | sections)
+
+
+def test_the_task_that_an_agent_is_measured_in_is_changed_from_that_of_its_evaluations():
+    config = config_in({"kwargs": {"a": 1, "b": 2}}, evaluation={"env_kwargs": {"b": 3}})
+    task = measured_in(config, ["env.max_episode_steps=5", "env.kwargs.c=4"])
+    assert (task.kwargs, task.max_episode_steps) == ({"a": 1, "b": 3, "c": 4}, 5)
+    assert measured_in(config, ["env.kwargs.b=9"]).kwargs == {"a": 1, "b": 9}
+    only = {"num_envs": 1, "single_instance": True, "kwargs": {"b": 3}}
+    config = config_in(only, evaluation={"env_kwargs": {"b": 3}}, update={"minibatch_size": 2})
+    assert measured_in(config, ["env.kwargs.b=9"]).kwargs == {"b": 9}
+
+
+@pytest.mark.parametrize("override", ["env.kwargs={}", "env.num_envs=1", "evaluation.env_kwargs.b=1"])
+def test_nothing_else_may_be_set_of_it(override):
+    with pytest.raises(UsageError, match=r"only env.kwargs.NAME and env.max_episode_steps may be set"):
+        measured_in(config_in({}), [override])
+
+
+def test_wrappers_go_around_what_gymnasium_steps():
+    with pytest.raises(ValidationError, match=r"which env.backend: envpool has not"):
+        config_in({"backend": "envpool", "wrappers": [{"id": "ClipReward", "max_reward": 1}]})
+
+
+@pytest.mark.parametrize(("written", "masks"), [("", False), ("action_masks: true", True)])
+def test_a_run_of_an_earlier_version_knew_of_no_masks(tmp_path, written, masks):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"env:\n  id: X-v0\n  {written}\n")
+    assert load_stored_config(path).env.action_masks is masks

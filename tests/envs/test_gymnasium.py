@@ -246,3 +246,29 @@ def test_text_from_the_command_line_reaches_an_environment_as_mere_text():
     GymnasiumVectorEnv(config, 1)
     del gym.registry["Texted-v0"]
     assert type(given[0][0]["sky"]) is str
+
+
+def test_what_the_info_says_at_the_end_is_known_of_an_episode_that_is_cut_off(monkeypatch):
+    monkeypatch.setattr("ppocli.envs.gymnasium.ASSUMED_LIMIT", 2)
+    envs = GymnasiumVectorEnv(EnvConfig(id="Informed-v0", info_keys=["height"]), 1)
+    envs.reset([0], [0])
+    envs.step(actions(0))
+    step = envs.step(actions(0))
+    assert (step.truncated.tolist(), step.infos.tolist()) == ([True], [[2.5]])
+
+
+class Using(Counting):
+    """Uses up what it was given."""
+
+    def __init__(self, goals, render_mode=None):
+        super().__init__()
+        self.goal = goals.pop()
+
+
+def test_an_environment_may_use_up_its_arguments():
+    gym.register("Using-v0", Using)
+    config = EnvConfig(id="Using-v0", kwargs={"goals": [5]})
+    envs = GymnasiumVectorEnv(config, 2)
+    envs.reset([0, 1], [0, 1])  # the second one is made here
+    assert config.kwargs == {"goals": [5]}
+    del gym.registry["Using-v0"]

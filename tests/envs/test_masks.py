@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from ppocli.config.sections import EnvConfig
-from ppocli.envs.api import Vector
+from ppocli.envs.api import Continuous, Discrete, MultiDiscrete, Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.masks import draw, reader
 from ppocli.errors import PpocliError
 from ppocli.evaluation.play import evaluate, random
+from ppocli.guests import UnexpectedError
 from tests.environments import Counting
 
 
@@ -91,3 +93,36 @@ def test_to_look_for_a_mask_is_the_same_each_time():
 
 def test_a_config_may_leave_masks_out():
     assert make("info", action_masks=False).obs_spec == Vector(2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "said"),
+    [
+        (MultiDiscrete((2, 3)), [0, 0, 1, 1, 1], "allows nothing"),  # of one choice; of the other it does
+        (MultiDiscrete((2, 3)), ([1, 1], [0, 0, 0]), "allows nothing"),
+        (Discrete(3), [1, 1, 1, 1], "no 0 or 1 for each of 3 choices"),
+    ],
+)
+def test_a_mask_allows_something_of_each_choice_and_is_no_longer_than_they_are(spec, given, said):
+    with pytest.raises(UnexpectedError, match=said):
+        reader(spec)(given)
+
+
+def test_an_attribute_of_that_name_that_is_no_method_says_nothing():
+    gym.register("Unasked-v0", type("Unasked", (Counting,), {"action_masks": None}))
+    assert GymnasiumVectorEnv(EnvConfig(id="Unasked-v0"), 1).obs_spec == Vector(2)
+    del gym.registry["Unasked-v0"]
+
+
+def test_an_episode_that_is_cut_off_is_not_asked(monkeypatch):
+    monkeypatch.setattr("ppocli.envs.gymnasium.ASSUMED_LIMIT", 1)
+    envs = make("silent")
+    envs.reset([0], [0])
+    assert envs.step(np.array([1])).obs.tolist() == [[1, 0, 1, 1, 1, 1]]
+
+
+def test_real_numbers_are_drawn_within_their_bounds_and_without_them_as_a_new_policy_draws():
+    rng, nothing = np.random.default_rng(0), np.zeros(0)
+    drawn = np.array([draw(Continuous((True, False)), nothing, rng) for _ in range(2000)])
+    np.testing.assert_allclose(drawn.std(0), [np.sqrt(1 / 3), 1], rtol=0.1)
+    assert np.abs(drawn[:, 0]).max() <= 1

@@ -9,6 +9,7 @@ import pytest
 import examples.corridor  # noqa: F401 - registers Corridor-v0
 from ppocli.config.models import Config
 from ppocli.config.sections import EnvConfig
+from ppocli.envs.api import Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments
 from ppocli.envs.masks import draw
@@ -78,7 +79,7 @@ class Wrong(gym.vector.VectorEnv):
     def step(self, actions):
         if self.fault == "raises":
             raise ValueError("out of order")
-        rewards = 1.0 if self.fault == "one reward" else np.ones(self.num_envs)
+        rewards = {"one reward": 1.0, "words": np.array(["1"] * self.num_envs)}.get(self.fault, np.ones(self.num_envs))
         return np.zeros((self.num_envs, 2), np.float32), rewards, *np.zeros((2, self.num_envs), bool), {}
 
 
@@ -109,6 +110,7 @@ def wrong():
         ("shape", r"Wrong-v0: its observations are an array \(2, 3\) of float32, and its single_observation_space Box"),
         ("raises", r"Wrong-v0: ValueError: out of order \(test_vector.py:\d+, in step\), in step\(\) of all 2 copies"),
         ("one reward", r"its rewards are 1.0 of shape \(\), and not one for each of 2 \(test_vector.py:\d+, step\)"),
+        ("words", r"its rewards are an array \(2,\) of <U1, and not one for each of 2"),
     ],
 )
 def test_what_it_gives_wrongly_is_named(fault, said):
@@ -164,3 +166,71 @@ def test_wrappers_have_nothing_to_go_around():
         ValueError, match=r"env.wrappers: go around single environments, which env.backend: vector has not"
     ):
         Config.model_validate({"env": env})
+
+
+class Telling(Wrong):
+    """It says by a method what is allowed, in the infos of which copies a height is known, and keeps its numbers."""
+
+    def __init__(self, num_envs, heights):
+        super().__init__(num_envs)
+        self.height = heights.pop()
+
+    def action_masks(self):
+        return np.array([[1, 0]] * self.num_envs)
+
+    def step(self, actions):
+        obs, rewards, _, truncated, _ = super().step(actions)
+        known = np.arange(self.num_envs) == 0
+        infos = {"height": np.where(known, self.height, 0.0), "_height": known}
+        return obs + 1, rewards, np.ones(self.num_envs, bool), truncated, infos
+
+
+@pytest.fixture
+def telling():
+    gym.register("Telling-v0", Single, vector_entry_point=Telling)
+    config = EnvConfig(id="Telling-v0", kwargs={"heights": [2.5]}, info_keys=["height"])
+    with closing(OwnVectorEnv(config, 2)) as envs:
+        yield config, envs
+    del gym.registry["Telling-v0"]
+
+
+def test_a_method_may_say_what_is_allowed(telling):
+    _, envs = telling
+    assert envs.reset([0, 1], [0, 1]).tolist() == [[0, 0, 1, 0]] * 2
+
+
+def test_infos_that_only_some_copies_give_are_those_of_these(telling):
+    _, envs = telling
+    envs.reset([0, 1], [0, 1])
+    np.testing.assert_array_equal(envs.step(np.array([0, 0])).infos, [[2.5], [np.nan]])
+
+
+def test_what_is_handed_out_and_what_is_taken_does_not_change(telling):
+    config, envs = telling
+    assert config.kwargs == {"heights": [2.5]}
+    envs.reset([0], [0])
+    actions = np.array([0, 1])
+    first = envs.step(actions).obs
+    assert actions.tolist() == [0, 1]  # though the unseen one is not allowed it
+    envs.reset([0], [1])
+    assert first[0].tolist() == [1, 1, 1, 1]
+
+
+def test_a_config_may_leave_masks_out():
+    config = EnvConfig(id="TogetherGated-v0", action_masks=False)
+    with closing(OwnVectorEnv(config, 2)) as envs:
+        assert envs.obs_spec == Vector(2)
+
+
+def test_it_is_told_its_limit():
+    with closing(OwnVectorEnv(EnvConfig(id="Corridor-v0", max_episode_steps=7), 2)) as envs:
+        assert envs._envs.max_episode_steps == 7
+
+
+def test_one_that_is_refused_is_closed(monkeypatch):
+    closed = []
+    monkeypatch.setattr(Wrong, "metadata", {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP})
+    monkeypatch.setattr(Wrong, "close_extras", lambda envs, **_: closed.append(envs.num_envs))
+    with pytest.raises(UsageError, match="has the autoreset mode SAME_STEP"):
+        OwnVectorEnv(EnvConfig(id="Wrong-v0"), 2)
+    assert closed == [2]

@@ -13,7 +13,7 @@ from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments
-from ppocli.envs.wrappers import GYMNASIUMS
+from ppocli.envs.wrappers import GYMNASIUMS, wraps_of
 from ppocli.errors import PpocliWarning, UsageError
 from ppocli.guests import Imported
 from tests.environments import Counting
@@ -68,17 +68,19 @@ def test_they_are_put_around_the_environment_in_their_order(imported):
     assert step.obs.tolist() == [[0, 7, 1, 7, 2, 7]]
 
 
-def test_workers_have_them_too():
+@pytest.mark.parametrize(("env_id", "size"), [("LunarLander-v3", 8), ("Truncated-v0", 2)])
+def test_workers_have_them_too(env_id, size):
+    """Also around what only the parent has registered, and just once."""
     config = Config.model_validate(
         {
-            "env": {"id": "LunarLander-v3", "num_envs": 4, "workers": 1, "wrappers": [{"id": "TimeAwareObservation"}]},
+            "env": {"id": env_id, "num_envs": 4, "workers": 1, "wrappers": [{"id": "TimeAwareObservation"}]},
             "update": {"minibatch_size": 4},
         }
     )
     environments = make_environments(config)
     try:
         obs = environments.training.reset(range(4), range(4))
-        assert obs.shape == (4, 9)
+        assert obs.shape == (4, size + 1)
         alone = GymnasiumVectorEnv(config.env, 4)
         assert np.array_equal(obs, alone.reset(range(4), range(4)))
     finally:
@@ -185,3 +187,14 @@ def test_all_of_gymnasiums_are_tried():
 def test_a_config_holds_a_list_of_ids_with_arguments(wrappers):
     with pytest.raises(ValueError, match=r"must be a list of wrappers|must have for each|must be a mapping"):
         EnvConfig(id="Counting-v0", wrappers=wrappers)
+
+
+def test_ones_own_is_given_what_the_config_says_as_it_is(imported):
+    (wrap,) = wraps_of([{"id": "my_wrappers:Doubled", "factor": [3, 4]}])
+    assert wrap.keywords == {"factor": [3, 4]}  # which one of Gymnasium's would be given as a tuple
+
+
+def test_who_imports_a_package_may_name_what_stands_in_its_modules(imported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "my_wrappers.more", sys.modules["my_wrappers"])
+    (wrap,) = wraps_of([{"id": "my_wrappers.more:Doubled"}])
+    assert wrap.func is Doubled

@@ -49,10 +49,19 @@ def agent():
 
 @pytest.fixture
 def make():
-    def make(target=None, *, first_solver_wins=False, should_stop=lambda: False, seed=3, measured=None, **train):
+    def make(
+        target=None,
+        *,
+        first_solver_wins=False,
+        should_stop=lambda: False,
+        seed=3,
+        measured=None,
+        wrappers=(),
+        **train,
+    ):
         config = Config.model_validate(
             {
-                "env": {"id": "Counting-v0", "num_envs": 2, "workers": 0},
+                "env": {"id": "Counting-v0", "num_envs": 2, "workers": 0, "wrappers": wrappers},
                 "evaluation": {"env_kwargs": measured or {}},
                 "rollout": {"horizon": 16},
                 "update": {"minibatch_size": 32},
@@ -133,6 +142,24 @@ def test_where_the_agent_is_measured_in_another_form_of_the_task_evaluations_dec
     judge, envs = make(target=3.1, measured={"length": 2})
     assert judge.judge(agent, 1, episodes(100, 1000.0)).solved_return is None
     assert len(envs.seen()) == EVAL_EPISODES  # no check: the evaluation has not reached the target
+    judge, _ = make(target=3.0, measured={"length": 2})
+    assert judge.judge(agent, 9, []).solved_return == 3.0  # the last one is checked once
+
+
+def test_a_wrapper_of_training_alone_makes_it_another_form_of_the_task(make, agent):
+    judge, envs = make(target=RETURN, wrappers=[{"id": "ClipReward", "max_reward": 1, "training_only": True}])
+    judge.judge(agent, 0, episodes(100, 1000.0))
+    assert envs.seen() == []
+
+
+def test_a_target_of_zero_is_reached_like_any_other(make, agent, monkeypatch):
+    monkeypatch.setattr(
+        "ppocli.evaluation.judge.evaluate",
+        lambda *given: [replace(episode, episode_return=-1.0) for episode in evaluate(*given)],
+    )
+    judge, envs = make(target=0.0, measured={"length": 2})
+    assert judge.judge(agent, 1, []).eval_return == -1
+    assert len(envs.seen()) == EVAL_EPISODES  # no check
 
 
 def test_what_ends_for_want_of_a_better_evaluation_is_asked_whether_it_has_solved_the_task(make, agent):
@@ -172,6 +199,7 @@ def test_training_returns_decide_when_to_check_and_the_greedy_agent_whether_it_i
     assert envs.seen() == []
     verdict = judge.judge(agent, 4, episodes(60, -1000.0) + episodes(20, RETURN - 3))
     assert (verdict.solved_return, verdict.is_best, verdict.eval_return) == (RETURN, False, None)
+    assert verdict.played
     assert verdict.recent_return == pytest.approx((20 * (RETURN - 3.1) - 60_000 + 20 * (RETURN - 3)) / 100)
     assert verdict.target == RETURN
     assert len(envs.seen()) == 100
@@ -223,7 +251,7 @@ def test_training_that_averages_the_target_is_enough_to_ask_whatever_a_check_fou
 
 def test_every_check_has_episodes_of_its_own(make, agent):
     seeds, state = [], None
-    for iteration, target in ((0, RETURN + 1), (3, RETURN + 1), (6, RETURN)):
+    for iteration, target in ((0, RETURN + 1), (20, RETURN + 1), (21, RETURN)):
         judge, envs = make(target=target, eval_interval=10**6)
         if state is not None:  # in a run that is resumed, too
             judge.load_state_dict(state)
@@ -313,7 +341,7 @@ def test_it_goes_on_where_it_stood(make, agent):
 def test_what_an_earlier_version_remembers_is_taken_over(make, agent):
     one, _ = make(target=RETURN)
     state = one.state_dict()
-    del state["checks"], state["asks_at"]  # which it did not know
+    del state["checks"], state["asks_at"], state["without_better"]  # which it did not know
     other, _ = make(target=RETURN)
     other.load_state_dict(state)
     assert other.judge(agent, 0, episodes(40, RETURN)).solved_return == RETURN

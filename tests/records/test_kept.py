@@ -52,9 +52,9 @@ def test_an_evaluation_that_may_never_end_is_not_read(tmp_path):
         read_evaluation(tmp_path / "evaluation.json")
 
 
-def write(folder):
+def write(folder, config=CONFIG):
     episodes = [Episode(0, seed, seed / 2, 3, True, False, 3 * seed) for seed in (7, 8)]
-    write_baseline(folder, CONFIG, {"return_mean": 3.75}, episodes, seconds=1.5)
+    write_baseline(folder, config, {"return_mean": 3.75}, episodes, seconds=1.5)
 
 
 def test_a_baseline_is_read_as_it_was_written(tmp_path):
@@ -69,6 +69,7 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path):
         "episode_returns": [3.5, 4.0],
         "episode_lengths": [3, 3],
     }
+    assert read_baseline(folder, CONFIG.env, masks_actions=True) is None  # older ones say nothing of masks
     write(folder)  # in place of the one before
     assert read_baseline(folder, CONFIG.env) == [3.5, 4.0]
 
@@ -81,3 +82,10 @@ def test_a_baseline_of_another_environment_or_a_damaged_one_is_none(tmp_path):
     for text in ("", rows.splitlines()[0] + "\n", rows.replace("3.5", "x")):
         (tmp_path / "episodes.csv").write_text(text)
         assert read_baseline(tmp_path, CONFIG.env) is None
+
+
+def test_a_baseline_is_of_the_task_that_agents_are_evaluated_in(tmp_path):
+    config = Config.model_validate(CONFIG.as_written() | {"evaluation": {"env_kwargs": {"render_fps": 1}}})
+    write(tmp_path, config)
+    assert read_baseline(tmp_path, config.evaluated_in) == [3.5, 4.0]
+    assert read_baseline(tmp_path, config.env) is None

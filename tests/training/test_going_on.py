@@ -4,6 +4,7 @@ import itertools
 import warnings
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +20,7 @@ from ppocli.evaluation.curves import groups, without_repeats
 from ppocli.evaluation.results import evaluate_checkpoint
 from ppocli.pictures.learning import _name
 from ppocli.records import checkpoint
+from ppocli.records.checkpoint import Progress
 from ppocli.records.info import Command
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
@@ -198,6 +200,26 @@ def test_evaluations_without_a_better_one_end_a_run(tmp_path):
     assert (run.info.state, run.info.ended_by) == ("finished", "env_steps")
 
 
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        ({"seconds": 11.9, "evaluations_without_better": 2, "iterations": 7, "solved_at_env_steps": 3}, ""),
+        ({"seconds": 12.0}, "max_seconds"),
+        ({"evaluations_without_better": 3}, "patience"),
+        ({"iterations": 8, "evaluations_without_better": 3, "seconds": 12.0}, "env_steps"),
+    ],
+)
+def test_what_ends_a_run(progress, expected, tmp_path):
+    job = Job(config_of(train={"patience": 3, "max_seconds": 12}), RunWriter(Run(tmp_path)))
+    assert job.ended_by(Progress(**progress)) == expected
+
+
+def test_what_a_run_began_with_is_named_wherever_one_goes(parent, monkeypatch):
+    monkeypatch.chdir(parent.path)
+    origin = Origin(checkpoint.load(Path("checkpoints/last.safetensors")))
+    assert origin.ancestor.checkpoint == str(parent.checkpoint("last"))
+
+
 def test_patience_is_counted_over_an_interruption(tmp_path):
     config = config_of(train={"patience": 3})
     with closing(loop.train(Job(config, RunWriter(Run(tmp_path / "run"))))) as training:
@@ -246,6 +268,9 @@ def test_a_simulator_that_may_exist_only_once_trains_is_resumed_and_evaluated(al
     assert {iteration.verdict.eval_return for iteration in iterations} == {None, 6}
     lengths = {row.episode_length for row in run.episodes()}
     assert lengths == {3}  # what evaluations have interrupted is not among them
+    # One comes after each 32 env steps, two of which it interrupts, and none after 16.
+    assert [row.env_steps for row in run.episodes()][:11] == [3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 35]
+    assert arrays(run.checkpoint("last"), "rewards")["returns"].tolist() == [0]  # of what it has interrupted
     result = evaluate_checkpoint(checkpoint.load(run.checkpoint("last")), run, 3)
     assert result.return_mean == 6
     with closing(drawn_envs(alone.env, "rgb_array")) as envs:
@@ -293,6 +318,8 @@ def test_without_the_key_there_are_several(alone):
         {"env": {"num_envs": 2, "single_instance": True}},
         {"env": {"num_envs": 1, "single_instance": True, "workers": 1}},
         {"env": {"num_envs": 1, "single_instance": True}, "evaluation": {"env_kwargs": {"length": 5}}},
+        {"env": {"num_envs": 1, "single_instance": True, "backend": "vector"}},
+        {"env": {"num_envs": 1, "single_instance": True, "wrappers": [{"id": "ClipReward", "training_only": True}]}},
     ],
 )
 def test_what_would_need_a_second_one_is_refused(changes):
@@ -315,7 +342,11 @@ def test_a_run_that_is_resumed_with_workers_keeps_its_evaluation_where_it_was(tm
     (run.path / "config.yaml").write_text(run.config.changed("env", workers=1).to_yaml())
     assert run.evaluation_in(before.config.evaluated_in) == run.evaluation
     other = before.config.env.model_copy(update={"kwargs": {"length": 9}})
-    assert run.evaluation_in(other) != run.evaluation
+    shorter = other.model_copy(update={"max_episode_steps": 5})
+    assert len({run.evaluation, run.evaluation_in(other), run.evaluation_in(shorter)}) == 3
+    one, same = ({"length": 9, "x": 1}, {"x": 1, "length": 9})
+    files = [run.evaluation_in(other.model_copy(update={"kwargs": kwargs})) for kwargs in (one, same)]
+    assert files[0] == files[1]
 
 
 def test_the_environment_may_be_another_one_in_evaluations(tmp_path):
@@ -325,6 +356,7 @@ def test_the_environment_may_be_another_one_in_evaluations(tmp_path):
     assert iterations[-1].verdict.eval_return == 1 + 2 + 3 + 4
     result = evaluate_checkpoint(checkpoint.load(run.checkpoint("best")), run, 3)
     assert (result.return_mean, result.random_baseline.return_mean, result.env_kwargs) == (10, 10, {"length": 4})
+    assert run.evaluation.exists()  # which that is
 
 
 def test_numbers_of_the_last_info_are_logged_averaged_and_drawn(tmp_path):

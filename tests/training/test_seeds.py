@@ -5,20 +5,21 @@ import multiprocessing
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 
 import pytest
 from filelock import FileLock
 
 from ppocli.config.models import Config
-from ppocli.errors import UsageError
+from ppocli.errors import PpocliWarning, UsageError
 from ppocli.evaluation.statistics import AgentResult
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
 from ppocli.training.job import Job
 from ppocli.training.outcome import Iteration
-from ppocli.training.seeds import Failure, SeedResult, over_seeds, parse_seeds, share_out, train_seeds
+from ppocli.training.seeds import Failure, SeedResult, _sending, over_seeds, parse_seeds, share_out, train_seeds
 from tests.cli.commands import PATIENCE_SECONDS, patience
 from tests.endings import assert_same_ending
 from tests.jobs import train
@@ -232,3 +233,17 @@ def test_statistics_over_one_seed_or_none():
     assert (alone.return_mean, alone.return_mean_ci95, alone.seeds_solved_fraction) == (-150.0, None, None)
     nothing = together(result_of(0, None))
     assert (nothing.return_mean, nothing.return_iqm_ci95, nothing.seeds_solved_fraction) == (None, None, None)
+
+
+def test_our_warnings_go_to_the_parent_while_there_is_one_and_others_where_they_went(monkeypatch):
+    shown = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_: shown.append(str(message)))
+    ours, theirs = multiprocessing.Pipe()
+    send = _sending(theirs)
+    send(RuntimeWarning("of NumPy"), RuntimeWarning, "x.py", 1)
+    send(PpocliWarning("of ours"), PpocliWarning, "x.py", 1)
+    assert str(ours.recv()) == "of ours"
+    ours.close()
+    send(PpocliWarning("unheard"), PpocliWarning, "x.py", 1)
+    theirs.close()
+    assert shown == ["of NumPy"]
