@@ -153,6 +153,8 @@ def settings_of(run: Run) -> dict[str, Any]:
         leaves["train.schedule_env_steps"] = None
     leaves["train.from"] = run.info.begun_from and run.info.begun_from.kind
     leaves["env.action_masks"] = run.info.masks_actions  # what it would do with masks is no matter where there are none
+    if not run.info.sees_pictures:  # as what it would do with them is no matter either
+        leaves |= dict.fromkeys(("env.pictures", "network.cnn", "network.shared_cnn"))
     return {key: value for key, value in leaves.items() if key not in SAME_EXPERIMENT}
 
 

@@ -109,6 +109,11 @@ class RunInfo(Command):
     resumed: list[Resumed] = []
 
     @property
+    def sees_pictures(self) -> bool:
+        """Whether there are pictures in its observations."""
+        return "picture" in self.observations
+
+    @property
     def code_now(self) -> str:
         """The digest of what was imported for it, where that is in this process other code than when it began."""
         then = {known.module: known.digest for known in self.imports}

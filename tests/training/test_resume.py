@@ -69,7 +69,7 @@ TASKS = {
     "seen": config_of(env={"id": "CameraCatch-v0"}, train={"env_steps": 128 * 6}),
     "seen apart": config_of(
         env={"id": "CameraCatch-v0", "kwargs": {"sees": "camera"}},
-        network={"shared_cnn": False, "cnn": "impala"},
+        network={"shared_cnn": False},
         ppo={"update_epochs": 1},
         train={"env_steps": 128 * 6},
     ),
