@@ -32,14 +32,14 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Within the block, torch computes an operation with one CPU thread.
+def threads(number: int) -> Iterator[None]:
+    """Within the block, torch computes an operation with so many CPU threads, as many on every machine.
 
-    With batches this small a second one gains little, and costs much when something else runs on its core; and the
-    number of threads decides the last bits of a sum. An update may use two all the same (see `SecondThread`).
+    The number decides the last bits of a sum. With small batches of vectors a second one gains little, and costs much
+    when something else runs on its core; an update may use two all the same (see `SecondThread`).
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(number)
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ppocli import device as device_module
-from ppocli.device import SecondThread, choose_device, one_thread
+from ppocli.device import SecondThread, choose_device, threads
 from ppocli.errors import PpocliError
 
 
@@ -19,10 +19,10 @@ def three_threads():
 
 
 def test_one_thread_is_for_the_block_alone(three_threads):
-    with one_thread():
+    with threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
-    with pytest.raises(ZeroDivisionError), one_thread():
+    with pytest.raises(ZeroDivisionError), threads(1):
         raise ZeroDivisionError
     assert torch.get_num_threads() == 3
 
@@ -85,7 +85,7 @@ def test_a_second_thread_is_used_as_long_as_it_is_faster(monkeypatch):
 
 def test_a_second_thread_computes_as_the_first_does(monkeypatch):
     monkeypatch.setattr(device_module, "usable_cores", lambda: 2)
-    with one_thread(), torch.no_grad(), SecondThread(CPU, 8_000_000).where_it_pays() as start:
+    with threads(1), torch.no_grad(), SecondThread(CPU, 8_000_000).where_it_pays() as start:
         assert start(torch.get_num_threads)() == 1
         assert start(torch.is_grad_enabled)() is False
 

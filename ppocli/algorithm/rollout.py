@@ -48,7 +48,10 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Batch:
-    """The B = T × N samples of a rollout, as the update takes them; all are (B,) but `obs` and `actions`, (B, ...)."""
+    """The B = T × N samples of a rollout, as the update takes them.
+
+    All are (B,) but `obs`, `actions` and `outputs`, (B, ...).
+    """
 
     obs: Tensor
     actions: Tensor
@@ -56,6 +59,7 @@ class Batch:
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    outputs: Tensor | None = None  # what the actor gave then, by which it is seen how far it moves; in no minibatch
 
 
 def collect(episodes: Episodes, agent: Agent, noise: NDArray[np.float32]) -> Rollout:
@@ -100,9 +104,11 @@ def make_batch(
     steps whose episode has ended in the same rollout, for whatever reason, and those alone are in the batch.
     """
     obs, actions = agent.tensor(rollout.obs), agent.tensor(rollout.actions)
-    log_probs, _ = agent.log_prob_and_entropy(obs, actions)
+    features = agent.trunk(agent.seen(obs))
+    outputs = agent.actor(features)
+    log_probs, *_ = agent.distribution.with_backward(outputs, actions)
     if baseline:
-        values = agent.value(obs)
+        values = agent.critic(features).squeeze(-1)
         next_values = _next_values(rollout, agent, values)
     else:
         values = next_values = torch.zeros_like(log_probs)
@@ -110,7 +116,7 @@ def make_batch(
     advantages, returns = compute_gae(
         rewards, values.cpu().numpy(), next_values.cpu().numpy(), *ends, gamma, gae_lambda
     )
-    parts = (obs, actions, log_probs, values, agent.tensor(advantages), agent.tensor(returns))
+    parts = (obs, actions, log_probs, values, agent.tensor(advantages), agent.tensor(returns), outputs)
     batch = Batch(*(part.flatten(0, 1) for part in parts))
     if baseline:
         return batch
@@ -136,8 +142,9 @@ def _next_values(rollout: Rollout, agent: Agent, values: Tensor) -> Tensor:
 def minibatches(batch: Batch, size: int, rng: np.random.Generator, *, norm_adv: bool) -> Iterator[Batch]:
     """Yield a batch in parts of `size` samples each, in an order drawn from `rng`, with `norm_adv` advantages alike."""
     order = torch.from_numpy(rng.permutation(len(batch.advantages))).to(batch.advantages.device)
-    shuffled = Batch(**{name: tensor[order] for name, tensor in vars(batch).items()})
+    shuffled = Batch(**{name: tensor[order] for name, tensor in vars(batch).items() if name != "outputs"})
     if norm_adv:
         shuffled = replace(shuffled, advantages=normalize(shuffled.advantages.view(-1, size)).flatten())
-    for parts in zip(*(torch.split(tensor, size) for tensor in vars(shuffled).values()), strict=True):
+    tensors = [tensor for tensor in vars(shuffled).values() if tensor is not None]
+    for parts in zip(*(torch.split(tensor, size) for tensor in tensors), strict=True):
         yield Batch(*parts)

@@ -23,6 +23,7 @@ class Vector:
     size: int
     num_masked: int = 0  # length of the mask
     dtype: ClassVar[DTypeLike] = np.float32
+    threads: ClassVar[int] = 1  # that pay for what is computed of it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,6 +45,7 @@ class Pictures:
     size: int = 0  # numbers beside the pictures
     num_masked: int = 0
     dtype: ClassVar[DTypeLike] = np.uint8
+    threads: ClassVar[int] = 2
 
     @property
     def places(self) -> list[slice]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ppocli.config.models import Config
 from ppocli.config.sections import EnvConfig
-from ppocli.device import one_thread
+from ppocli.device import threads
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
 from ppocli.envs.make import evaluation_envs
@@ -53,7 +53,7 @@ def _evaluate(
 ) -> tuple[AgentResult, kept.Evaluation]:
     """Do what `evaluate_checkpoint` does; return each episode, too."""
     env_id = task.id
-    with closing(evaluation_envs(task)) as envs, one_thread():
+    with closing(evaluation_envs(task)) as envs, threads(envs.obs_spec.threads):
         agent, target = load_agent(saved, envs), target_return(saved.config, envs)
         episodes = _play(envs, stochastic(agent) if sampled else greedy(agent), num_episodes, seed, tell)
         random_episodes = _play(envs, _random(envs), num_episodes, seed, tell)

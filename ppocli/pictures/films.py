@@ -16,7 +16,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ppocli.device import one_thread
+from ppocli.device import threads
 from ppocli.envs.episodes import Episode
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
@@ -41,7 +41,7 @@ def record(
     """
     episodes: list[Episode] = []
     frames = ((last := frame) for frame in _frames(envs, policy, seeds, episodes))
-    _write(output, frames, envs.frames_per_second, small)
+    _write(output, frames, envs, small)
     return episodes, last
 
 
@@ -71,15 +71,16 @@ def record_beside(scenes: Sequence[Scene], seed: int, output: Path) -> None:
                     places[place] = _captioned(frame, scene, SCENES_WIDTH // columns)
             yield _side_by_side(places, columns)
 
-    _write(output, frames(), scenes[0].envs.frames_per_second, small=False)
+    _write(output, frames(), scenes[0].envs, small=False)
 
 
-def _write(output: Path, frames: Iterator[Frame], fps: float, small: bool) -> None:
+def _write(output: Path, frames: Iterator[Frame], envs: GymnasiumVectorEnv, small: bool) -> None:
+    fps = envs.frames_per_second
     partial = output.with_name(f".{output.stem}.partial{output.suffix}")
     with placing(output):
         partial.touch()  # where the folder is read-only, this says so more clearly than ffmpeg
     try:
-        with placing(output), _without_a_screen(), one_thread():
+        with placing(output), _without_a_screen(), threads(envs.obs_spec.threads):
             if output.suffix.lower() == ".gif":
                 _write_gif(partial, frames, fps)
             else:
@@ -187,7 +188,7 @@ def _write_gif(output: Path, frames: Iterator[Frame], fps: float) -> None:
 def show(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int]) -> list[Episode]:
     """Play an episode for each seed in a window; `envs` draw `human`. Raises PpocliError where no window can open."""
     episodes: list[Episode] = []
-    with one_thread():
+    with threads(envs.obs_spec.threads):
         for _ in _steps(envs, policy, seeds, episodes):
             _check_window()
     return episodes

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from ppocli.device import one_thread
+from ppocli.device import threads
 from ppocli.envs.make import Environments, make_environments
 from ppocli.evaluation.judge import EvaluationStopped, Judge
 from ppocli.guests import IMPORTED
@@ -43,7 +43,7 @@ def train(
     with (
         closing(job.writer) as writer,
         closing(environments or make_environments(job.played_in, job.progress.iterations)) as envs,
-        one_thread(),
+        threads(envs.training.obs_spec.threads),
     ):
         judge = Judge(job.config, envs.evaluation, first_solver_wins=job.stop_when_solved, should_stop=should_stop)
         training, exact = build(job, envs.training, judge, lambda: time.perf_counter() - began)

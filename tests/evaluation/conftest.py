@@ -1,10 +1,10 @@
 import pytest
 
-from ppocli.device import one_thread
+from ppocli.device import threads
 
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread_of_torch():
     """As in training; more would only wait for each other over tensors as small as these."""
-    with one_thread():
+    with threads(1):
         yield

@@ -28,7 +28,8 @@ class PPO:
         self.own = own
         self.optimizer = Adam(Weights(agent))
         weights = sum(parameter.numel() for parameter in agent.critic.parameters())
-        self._second_thread = SecondThread(agent.device, shared.minibatch_size * weights)
+        is_alone = agent.obs_spec.threads == 1
+        self._second_thread = SecondThread(agent.device, shared.minibatch_size * weights * is_alone)
 
     @torch.no_grad()  # whatever an environment has set: the gradients are written out
     def update(self, batch: Batch, done: float, rng: np.random.Generator) -> UpdateMetrics:
@@ -44,11 +45,12 @@ class PPO:
         the trunk for pictures, has the sum of what they pass on.
         """
         shared, optimizer, weights = self.shared, self.optimizer, self.optimizer.weights
+        distribution = self.agent.distribution
         learning_rate, ent_coef = value_at(shared.learning_rate, done), value_at(shared.ent_coef, done)
         clip_coef, target_kl = value_at(self.own.clip_coef, done), self.own.target_kl
         weights.assert_holds_parameters()
         as_seen = replace(batch, obs=self.agent.seen(batch.obs))
-        before = policy_at(self.agent, as_seen.obs)
+        before = policy_at(self.agent, as_seen.obs) if batch.outputs is None else distribution.snapshot(batch.outputs)
         # Of each minibatch: log ratios, entropies, values, the gradient's norm; advantages, returns and old values.
         found: list[tuple[Tensor, ...]] = []
         for _ in range(shared.update_epochs):
