@@ -2,10 +2,10 @@
 
     python benchmarks/pictures.py --rounds 3
 
-The environment costs next to nothing: noise of 4 × 84 × 84 bytes, another every step. Both sides have Nature's network,
-shared, 8 environments, 128 steps, minibatches of 256, 4 epochs, and the settings below; what is compared is env steps a
-second of rollouts and updates, without imports or evaluations, ours with the two threads that it has for pictures, theirs with 1 and with 2. Run
-nothing else beside it.
+The environment costs next to nothing: noise of 4 × 84 × 84 bytes, another every step. Both sides have Nature's
+network, shared, 8 environments, 128 steps, minibatches of 256, 4 epochs, and the settings below; what is compared is
+env steps a second of rollouts and updates, without imports or evaluations, ours with the two threads that it has for
+pictures, theirs with 1 and with 2. Run nothing else beside it.
 """
 
 import argparse
