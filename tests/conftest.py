@@ -15,6 +15,7 @@ from ppocli.views import console
 from tests import environments
 
 environments.register()
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is there: tests run beside each other
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # what tests start is this checkout's code, too
 # A shell's background jobs ignore Ctrl-C, those of nohup a hang-up, and so would what they start; our children are to
 # be as in a terminal.

@@ -66,11 +66,13 @@ TASKS = {
         env={"id": "Informed-v0", "info_keys": ["is_success", "height"]},
         train={"env_steps": 128 * 6},
     ),
-    "seen": config_of(env={"id": "CameraCatch-v0"}, train={"env_steps": 128 * 6}),
+    "seen": config_of(
+        env={"id": "CameraCatch-v0"}, ppo={"minibatch_size": 128, "update_epochs": 1}, train={"env_steps": 128 * 6}
+    ),
     "seen apart": config_of(
         env={"id": "CameraCatch-v0", "kwargs": {"sees": "camera"}},
         network={"shared_cnn": False},
-        ppo={"update_epochs": 1},
+        ppo={"minibatch_size": 128, "update_epochs": 1},
         train={"env_steps": 128 * 6},
     ),
     "all at once and masked": config_of(
