@@ -104,7 +104,9 @@ def killed(config, folder, iterations, **options):
     return folder
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(name, marks=pytest.mark.slow if name == "seen apart" else ()) for name in TASKS]
+)
 def test_a_killed_run_ends_like_one_that_never_was(task, tmp_path):
     config = TASKS[task]
     expected = whole(config, tmp_path / "whole")
