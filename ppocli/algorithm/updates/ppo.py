@@ -58,9 +58,8 @@ class PPO:
                 for minibatch in minibatches(as_seen, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
                     weights.zero_gradient()
                     features, to_trunk = self.agent.trunk.with_backward(minibatch.obs)
-                    minibatch = replace(minibatch, obs=features)
-                    critic = start(self._critic_gradient, minibatch, clip_coef)
-                    *actor, by_actor = self._actor_gradient(minibatch, clip_coef, ent_coef)
+                    critic = start(self._critic_gradient, features, minibatch, clip_coef)
+                    *actor, by_actor = self._actor_gradient(features, minibatch, clip_coef, ent_coef)
                     values, by_critic = critic()
                     if by_actor is not None and by_critic is not None:
                         to_trunk(by_actor + by_critic)
@@ -77,18 +76,18 @@ class PPO:
         return metrics
 
     def _actor_gradient(
-        self, minibatch: Batch, clip_coef: float, ent_coef: float
+        self, features: Tensor, minibatch: Batch, clip_coef: float, ent_coef: float
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Add the actor's gradient; return log ratios (B,), entropies (B,), and what it passes on to the trunk."""
-        outputs, to_weights = self.agent.actor.with_backward(minibatch.obs)
+        outputs, to_weights = self.agent.actor.with_backward(features)
         log_probs, entropies, to_outputs = self.agent.distribution.with_backward(outputs, minibatch.actions)
         log_ratio = log_probs - minibatch.log_probs
         by_log_prob = losses.policy_loss_gradient(log_ratio, minibatch.advantages, clip_coef)
         return log_ratio, entropies, to_weights(to_outputs(by_log_prob, -ent_coef / len(log_ratio)))
 
-    def _critic_gradient(self, minibatch: Batch, clip_coef: float) -> tuple[Tensor, Tensor | None]:
+    def _critic_gradient(self, features: Tensor, minibatch: Batch, clip_coef: float) -> tuple[Tensor, Tensor | None]:
         """Add the critic's gradient; return its values (B,), and what it passes on to the trunk."""
-        outputs, to_weights = self.agent.critic.with_backward(minibatch.obs)
+        outputs, to_weights = self.agent.critic.with_backward(features)
         values = outputs.squeeze(-1)
         if self.own.clip_vloss:
             by_value = losses.clipped_value_loss_gradient(values, minibatch.returns, minibatch.values, clip_coef)
