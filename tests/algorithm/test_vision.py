@@ -148,12 +148,14 @@ def test_jacobian_products_of_a_network_that_sees_are_each_others_transpose(acti
     assert float((by_outputs * forward(direction)).sum()) == pytest.approx(float(moved), rel=1e-3)
 
 
-def test_values_of_what_comes_next_are_looked_up_and_not_computed_again():
-    envs = evaluation_envs(EnvConfig(id="CameraCatch-v0", workers=0))
+@pytest.mark.parametrize(("limit", "ends"), [(None, 1), (5, 2)])  # a ball lands after seven steps; or time is up
+def test_values_of_what_comes_next_are_looked_up_and_not_computed_again(limit, ends):
+    envs = evaluation_envs(EnvConfig(id="CameraCatch-v0", workers=0, max_episode_steps=limit))
     agent = make(envs.obs_spec, envs.action_spec)
     episodes = Episodes(envs, training_seeds(0))
     rollout = collect(episodes, agent, agent.draw_noise(np.random.default_rng(0), 10, envs.num_envs))
-    assert rollout.ended.sum() == len(rollout.last_obs) == envs.num_envs  # each ends after seven steps
+    assert rollout.ended.sum() == len(rollout.last_obs) == ends * envs.num_envs
+    assert rollout.truncated.any() == (limit is not None)
     values = agent.value(agent.tensor(rollout.next_obs)).detach()
     one_step = make_batch(rollout, agent, 0.5, 0.0, 1.0)
     rewards, goes_on = torch.from_numpy(rollout.rewards), torch.from_numpy(~rollout.terminated)
