@@ -40,7 +40,7 @@ for line in sys.stdin:
     update = make_update(config, agent)
     obs = torch.randn(4 * size, 8).to(device)
     with torch.no_grad():
-        actions = agent.sample(obs, agent.tensor(agent.draw_noise(rng, 4 * size)))
+        actions, _ = agent.sample(obs, agent.tensor(agent.draw_noise(rng, 4 * size)))
         log_probs, _ = agent.log_prob_and_entropy(obs, actions)
         values = agent.value(obs)
     advantages = torch.randn(4 * size).to(device)

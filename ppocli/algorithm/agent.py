@@ -8,19 +8,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ppocli.algorithm.distributions import distribution_of
+from ppocli.algorithm.memory import Sequences, make_memory
 from ppocli.algorithm.networks import Network, Same, make_actor, make_critic
 from ppocli.algorithm.normalize import ObsNormalizer
 from ppocli.algorithm.vision import make_vision
 from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import ActionSpec, ObsSpec, Pictures, Vector
 
+States = NDArray[np.float32] | None
+"""What an agent remembers of the episode in each of N environments, (N, size); None is nothing."""
+
+
+def as_states(after: Tensor | None) -> States:
+    """Return what an agent gives back of its memory as it is kept from one step to the next."""
+    return None if after is None else after.cpu().numpy()
+
+
+def forgotten(states: States, ended: NDArray[np.bool_]) -> States:
+    """Return what is remembered once the episodes of some environments, `ended` (N,), are over."""
+    return None if states is None else np.where(ended[:, None], np.float32(0), states)
+
 
 class Agent(nn.Module):
-    """Actor and critic, two networks that share no weights; before them a trunk, for pictures, that both share.
+    """Actor and critic, two networks that share no weights; before them a trunk that both share: what sees pictures,
+    and what remembers.
 
     By `init: orthogonal` the actor's last layer is so small that the policy starts near uniform, or near 0.
     `generator` is the only source of randomness. With `normalize_obs` the agent sees observations through running
     statistics of its own, saved with its weights; all methods take observations as they come from the environment.
+    What is remembered goes in and comes out of them: the agent itself keeps nothing.
     """
 
     def __init__(
@@ -34,21 +50,21 @@ class Agent(nn.Module):
         self.obs_spec = obs_spec
         self.distribution = distribution_of(action_spec, config.log_std_init)
         self.normalizer = ObsNormalizer(obs_spec) if config.normalize_obs and obs_spec.size else None
+        self.memory_size = 0 if config.memory is None else config.memory.size
         num_outputs = self.distribution.num_outputs
         self.trunk: Network = Same()
-        match obs_spec:
-            case Vector():
-                self.actor = make_actor(obs_spec, num_outputs, config, generator)
-                self.critic = make_critic(obs_spec, config, generator)
-            case Pictures() if config.shared_cnn:
-                self.trunk, features = make_vision(obs_spec, config, generator)
-                self.actor = make_actor(features, num_outputs, config, generator, is_head=True)
-                self.critic = make_critic(features, config, generator, is_head=True)
-            case Pictures():
-                actor_sees, features = make_vision(obs_spec, config, generator)
-                critic_sees, _ = make_vision(obs_spec, config, generator)
-                self.actor = Network(actor_sees, make_actor(features, num_outputs, config, generator, is_head=True))
-                self.critic = Network(critic_sees, make_critic(features, config, generator, is_head=True))
+        if isinstance(obs_spec, Pictures):
+            config = config.model_copy(update={"hidden_sizes": (), "critic_hidden_sizes": ()})
+        if isinstance(obs_spec, Pictures) and not config.shared_cnn:
+            actor_sees, features = make_vision(obs_spec, config, generator)
+            critic_sees, _ = make_vision(obs_spec, config, generator)
+            self.actor = Network(actor_sees, make_actor(features, num_outputs, config, generator, is_head=True))
+            self.critic = Network(critic_sees, make_critic(features, config, generator, is_head=True))
+        else:
+            self.trunk, features = _make_trunk(obs_spec, config, generator)
+            is_head = not isinstance(self.trunk, Same)
+            self.actor = make_actor(features, num_outputs, config, generator, is_head=is_head)
+            self.critic = make_critic(features, config, generator, is_head=is_head)
 
     @property
     def policy(self) -> nn.Module:
@@ -65,26 +81,47 @@ class Agent(nn.Module):
         """Return observations, actions or noise as all methods take them: a tensor where the weights lie."""
         return torch.from_numpy(values).to(self.device)
 
+    def optional(self, states: States) -> Tensor | None:
+        """Return what is remembered as all methods take it."""
+        return None if states is None else self.tensor(states)
+
+    def no_states(self, num_envs: int) -> States:
+        """Return what is remembered of so many episodes when they begin; None without a memory."""
+        return np.zeros((num_envs, self.memory_size), np.float32) if self.memory_size else None
+
     def draw_noise(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
         """Draw what `sample` needs for `shape` actions."""
         return self.distribution.draw_noise(rng, *shape)
 
-    def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """Actions (B, ...) drawn from the policy at obs (B, *obs_spec.shape)."""
-        return self.distribution.sample(self.actor(self.trunk(self.seen(obs))), noise)
+    def sample(self, obs: Tensor, noise: Tensor, states: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Actions (B, ...) drawn from the policy at obs (B, *obs_spec.shape), and what is remembered after it."""
+        features, after = self._features(obs, states)
+        return self.distribution.sample(self.actor(features), noise), after
 
-    def mode(self, obs: Tensor) -> Tensor:
-        """The greedy actions (B, ...) at obs (B, *obs_spec.shape)."""
-        return self.distribution.mode(self.actor(self.trunk(self.seen(obs))))
+    def mode(self, obs: Tensor, states: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The greedy actions (B, ...) at obs (B, *obs_spec.shape), and what is remembered after it."""
+        features, after = self._features(obs, states)
+        return self.distribution.mode(self.actor(features)), after
 
     def log_prob_and_entropy(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of actions (B, ...) at obs (B, ...), and the policy's entropy there; both (B,)."""
         return self.distribution.with_backward(self.actor(self.trunk(self.seen(obs))), actions)[:2]
 
-    def value(self, obs: Tensor) -> Tensor:
+    def value(self, obs: Tensor, states: Tensor | None = None) -> Tensor:
         """The critic's estimate (B,) of the return from obs (B, *obs_spec.shape)."""
-        values: Tensor = self.critic(self.trunk(self.seen(obs))).squeeze(-1)
+        values: Tensor = self.critic(self._features(obs, states)[0]).squeeze(-1)
         return values
+
+    def _features(self, obs: Tensor, states: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What actor and critic take at one observation each of B sequences, and what is remembered after it."""
+        if not self.memory_size:
+            return self.trunk(self.seen(obs)), None
+        if states is None:
+            states = torch.zeros(len(obs), self.memory_size, device=obs.device)
+        features = self.trunk(
+            Sequences(self.seen(obs), torch.zeros(len(obs), dtype=torch.bool, device=obs.device), states)
+        )
+        return features, features[:, : self.memory_size]
 
     def learn_obs(self, obs: Tensor) -> None:
         """Let observations (..., *obs_spec.shape) count in the running statistics, where the agent has any."""
@@ -94,6 +131,12 @@ class Agent(nn.Module):
     def seen(self, obs: Tensor) -> Tensor:
         """Observations (B, ...) as the networks take them: the trunk, where there is one, and then actor and critic."""
         return obs if self.normalizer is None else self.normalizer(obs)
+
+
+def _make_trunk(obs_spec: ObsSpec, config: NetworkConfig, generator: torch.Generator | None) -> tuple[Network, Vector]:
+    """Return what actor and critic share, and the form of what it gives."""
+    trunk, features = make_vision(obs_spec, config, generator) if isinstance(obs_spec, Pictures) else (Same(), obs_spec)
+    return (trunk, features) if config.memory is None else make_memory(trunk, features, config, generator)
 
 
 def new_agent(

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import sqrt
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +43,12 @@ ACTIVATIONS = {
 class Network(nn.Sequential):
     """Layers one after the other, of any kind, from observations (B, ...) to outputs (B, num_outputs)."""
 
-    def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
-        """Return the outputs at obs, and what adds the gradient of the weights."""
+    def with_backward(self, obs: Any) -> tuple[Tensor, Backward]:
+        """Return the outputs at obs, as it takes them, and what adds the gradient of the weights."""
         outputs, _, backward = self.linearized(obs)
         return outputs, backward
 
-    def linearized(self, obs: Tensor) -> tuple[Tensor, Forward, Backward]:
+    def linearized(self, obs: Any) -> tuple[Tensor, Forward, Backward]:
         """Return the outputs at obs, and products with their Jacobian J by the weights, from both sides: by autograd.
 
         Jᵀ u is linear in u, and what its own gradient hands back for v is J v.
@@ -69,7 +69,7 @@ class Network(nn.Sequential):
 class Same(Network):
     """No layer at all: what comes goes on."""
 
-    def with_backward(self, obs: Tensor) -> tuple[Tensor, Backward]:
+    def with_backward(self, obs: Any) -> tuple[Tensor, Backward]:
         """Return what was given, and nothing to learn."""
         return obs, lambda _: None
 
@@ -114,8 +114,8 @@ class MLP(Network):
         def backward(gradient: Tensor) -> Tensor | None:
             for depth in range(len(inputs) - 1, -1, -1):
                 (weight, bias), transposed = self._weights[depth].values(), gradient.t()
-                _gradient_of(weight).addmm_(transposed, inputs[depth])
-                _gradient_of(bias).addmv_(transposed, ones)
+                gradient_of(weight).addmm_(transposed, inputs[depth])
+                gradient_of(bias).addmv_(transposed, ones)
                 if depth:
                     gradient = self._activation.backward(gradient.mm(weight), taken[depth - 1], inputs[depth])
             return gradient.mm(weight) if self._is_head else None
@@ -157,7 +157,8 @@ class Masked(Network):
         return outputs.masked_fill(obs[..., -self._num_masked :] == 0, FORBIDDEN) if self._forbids else outputs
 
 
-def _gradient_of(parameter: Tensor) -> Tensor:
+def gradient_of(parameter: Tensor) -> Tensor:
+    """Return what gradients of a parameter are added to."""
     assert parameter.grad is not None, "an optimizer makes gradients to add to"
     return parameter.grad
 
@@ -166,8 +167,8 @@ def make_actor(
     spec: Vector, num_outputs: int, config: NetworkConfig, generator: torch.Generator | None, *, is_head: bool = False
 ) -> Network:
     """Return a network from vectors (B, *spec.shape) to (B, num_outputs), what an action's distribution takes."""
-    sizes = () if is_head else config.hidden_sizes
-    network = _make_mlp((spec.size, *sizes, num_outputs), 0.01, config, generator, is_head=is_head)
+    sizes = spec.size, *config.hidden_sizes, num_outputs
+    network = _make_mlp(sizes, 0.01, config, generator, is_head=is_head)
     return Masked(network, spec.num_masked, forbids=True) if spec.num_masked else network
 
 
@@ -176,8 +177,7 @@ def make_critic(
 ) -> Network:
     """Return a network from vectors (B, *spec.shape) to values (B, 1)."""
     own = config.hidden_sizes if config.critic_hidden_sizes is None else config.critic_hidden_sizes
-    sizes = () if is_head else own
-    network = _make_mlp((spec.size, *sizes, 1), 1.0, config, generator, is_head=is_head)
+    network = _make_mlp((spec.size, *own, 1), 1.0, config, generator, is_head=is_head)
     return Masked(network, spec.num_masked, forbids=False) if spec.num_masked else network
 
 

@@ -115,6 +115,21 @@ class Config(values.Section):
         return self
 
     @model_validator(mode="after")
+    def _learns_from_sequences(self) -> "Config":
+        if self.network.memory is None:
+            return self
+        if self.algorithm != "ppo" or not self.network.shared_cnn:
+            raise ValueError(
+                "network.memory: goes with algorithm: ppo and network.shared_cnn: true: actor and critic share it"
+            )
+        if self.update.minibatch_size % self.rollout.horizon:
+            raise ValueError(
+                f"update.minibatch_size: {self.update.minibatch_size} is no multiple of rollout.horizon, "
+                f"{self.rollout.horizon}; what remembers learns from whole sequences"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_one_instance(self) -> "Config":
         env = self.env
         if env.single_instance and (env.num_envs > 1 or env.workers not in ("auto", 0) or env.backend != "gymnasium"):

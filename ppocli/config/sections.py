@@ -57,6 +57,13 @@ class EvaluationConfig(values.Section):
     """Arguments of the environment that replace those of training, or are added to them."""
 
 
+class MemoryConfig(values.Section):
+    """What an agent remembers by."""
+
+    kind: Literal["gru"] = "gru"
+    size: Annotated[int, values.whole_number(1, 8192)] = 128
+
+
 class NetworkConfig(values.Section):
     """The shape of the actor's and of the critic's network, and how they begin."""
 
@@ -66,6 +73,8 @@ class NetworkConfig(values.Section):
     """What pictures go through first: Nature's three convolutions, or the small residual network of IMPALA."""
     shared_cnn: Annotated[values.Switch, Key("share_features_extractor")] = True
     """Whether actor and critic see pictures through the same convolutions; in ppo alone."""
+    memory: Annotated[MemoryConfig | None, Key("RecurrentPPO lstm_hidden_size")] = None
+    """What remembers earlier observations, before those layers: {kind: gru, size: 128}, say; in ppo alone."""
     critic_hidden_sizes: Annotated[values.HiddenSizes | None, Key("net_arch vf")] = None
     """Units of each of the critic's hidden layers; null for as many as the actor has."""
     activation: Annotated[Literal["tanh", "relu", "elu", "gelu", "silu"], Key("activation_fn")] = "tanh"

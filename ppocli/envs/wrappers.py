@@ -13,6 +13,23 @@ from ppocli.config.values import Wrapper
 from ppocli.errors import UsageError
 from ppocli.guests import is_imported
 
+
+class SelectObservation(gym.ObservationWrapper[Any, Any, Any]):
+    """Some numbers of an observation, those at `indices` along its first axis: what is left out stays unseen."""
+
+    def __init__(self, env: gym.Env[Any, Any], indices: Sequence[int]) -> None:
+        super().__init__(env)
+        box, self._indices = env.observation_space, list(indices)
+        if not isinstance(box, gym.spaces.Box):
+            raise TypeError(f"observations are {box}; it takes numbers out of a Box")
+        self.observation_space = gym.spaces.Box(box.low[self._indices], box.high[self._indices], dtype=box.dtype.type)
+
+    def observation(self, observation: Any) -> Any:
+        """Return the numbers that are left."""
+        return observation[self._indices]
+
+
+OWN = {"SelectObservation": SelectObservation}
 Wrap = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 GYMNASIUMS = (
     *("AtariPreprocessing", "ClipAction", "ClipReward", "DelayObservation", "DiscretizeAction"),
@@ -40,6 +57,8 @@ def _arguments(wrapper: Wrapper) -> Wrapper:
 
 def _class(name: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
     module, separator, class_name = name.rpartition(":")
+    if name in OWN:
+        return OWN[name]
     if not separator and name in GYMNASIUMS:
         own: type[gym.Wrapper[Any, Any, Any, Any]] = getattr(gym.wrappers, name)
         return own

@@ -21,7 +21,7 @@ def load_agent(saved: Checkpoint, envs: VectorEnv) -> Agent:
 def agent_from(saved: Checkpoint, network: NetworkConfig, envs: VectorEnv) -> Agent:
     """Return an agent for other environments that knows what the saved one does. Raises UsageError if it cannot."""
     there, here = (one.model_dump() for one in (saved.config.network, network))
-    names = ("hidden_sizes", "critic_hidden_sizes", "activation", "normalize_obs")
+    names = ("memory", "hidden_sizes", "critic_hidden_sizes", "activation", "normalize_obs")
     for name in (*names, *(("cnn", "shared_cnn") if isinstance(envs.obs_spec, Pictures) else ())):
         if there[name] != here[name]:
             raise _no_heir(saved, f"network.{name}", there[name], here[name])

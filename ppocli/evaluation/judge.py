@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.agent import Agent, States
 from ppocli.config.models import Config
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
@@ -179,10 +179,12 @@ class Judge:
     def _greedy_returns(self, agent: Agent, seeds: Sequence[int]) -> list[float]:
         act = greedy(agent)
 
-        def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+        def policy(
+            obs: NDArray[Any], states: States, generators: Sequence[np.random.Generator]
+        ) -> tuple[NDArray[Any], States]:
             if self._should_stop():
                 raise EvaluationStopped
-            return act(obs, generators)
+            return act(obs, states, generators)
 
         return [episode.episode_return for episode in evaluate(self.envs, policy, seeds)]
 

@@ -7,14 +7,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.agent import Agent, States, as_states, forgotten
 from ppocli.envs.api import ActionSpec, ObsSpec, VectorEnv
 from ppocli.envs.episodes import Episode, Episodes
 from ppocli.envs.masks import chance
 from ppocli.seeds import Stream, generator
 
-Policy = Callable[[NDArray[Any], Sequence[np.random.Generator]], NDArray[Any]]
-"""From observations (S, *obs_spec.shape), and a generator for each row's episode, to actions (S, ...)."""
+Policy = Callable[[NDArray[Any], States, Sequence[np.random.Generator]], tuple[NDArray[Any], States]]
+"""From observations (S, *obs_spec.shape), what is remembered, and a generator for each row's episode, to actions.
+
+These are (S, ...), and with them comes what is remembered then.
+"""
 Tell = Callable[[int], object]
 """Whom to tell how many episodes have been played."""
 
@@ -28,8 +31,11 @@ def greedy(agent: Agent) -> Policy:
     device = agent.device  # found once: it takes as long as a layer
 
     @torch.inference_mode()
-    def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
-        return agent.mode(torch.from_numpy(obs).to(device)).cpu().numpy()
+    def policy(
+        obs: NDArray[Any], states: States, generators: Sequence[np.random.Generator]
+    ) -> tuple[NDArray[Any], States]:
+        actions, after = agent.mode(torch.from_numpy(obs).to(device), agent.optional(states))
+        return actions.cpu().numpy(), as_states(after)
 
     return policy
 
@@ -38,9 +44,12 @@ def stochastic(agent: Agent) -> Policy:
     """Return the policy that draws actions as in training, each episode from its own stream."""
 
     @torch.inference_mode()
-    def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
+    def policy(
+        obs: NDArray[Any], states: States, generators: Sequence[np.random.Generator]
+    ) -> tuple[NDArray[Any], States]:
         noise = np.stack([agent.draw_noise(rng) for rng in generators])
-        return agent.sample(agent.tensor(obs), agent.tensor(noise)).cpu().numpy()
+        actions, after = agent.sample(agent.tensor(obs), agent.tensor(noise), agent.optional(states))
+        return actions.cpu().numpy(), as_states(after)
 
     return policy
 
@@ -52,8 +61,10 @@ def random(spec: ActionSpec, obs_spec: ObsSpec) -> Policy:
     standard normal where there are none.
     """
 
-    def policy(obs: NDArray[Any], generators: Sequence[np.random.Generator]) -> NDArray[Any]:
-        return chance(spec, obs_spec, obs, generators)
+    def policy(
+        obs: NDArray[Any], states: States, generators: Sequence[np.random.Generator]
+    ) -> tuple[NDArray[Any], States]:
+        return chance(spec, obs_spec, obs, generators), None
 
     return policy
 
@@ -67,9 +78,12 @@ def play(envs: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[list
     episodes = Episodes(envs, lambda environment, number: next(to_come, None))
     # One for each row of the batch; what an environment without an episode draws goes nowhere.
     generators = [generator(seed or 0, Stream.POLICY) for seed in episodes.seeds]
+    states: States = None
     yield []
     while episodes.any_playing:
-        episodes.step(policy(episodes.obs, generators))
+        actions, states = policy(episodes.obs, states, generators)
+        step = episodes.step(actions)
+        states = forgotten(states, step.terminated | step.truncated)
         yield episodes.finished
         episodes.start_next()
         for ended in episodes.finished:

@@ -56,13 +56,16 @@ def build(job: Job, envs: VectorEnv, judge: Judge, clock: Callable[[], float]) -
         _restore(saved, "rewards", rewards.state_dict())
         judge.load_state_dict(saved.part("judge"))
     episodes, exact = _episodes(config, envs, saved, job.allow_inexact)
+    states = agent.no_states(config.env.num_envs)
     if not exact:
         rewards.returns[:] = 0.0  # of the episodes that are given up
+    elif saved is not None and states is not None:
+        _restore(saved, "memory", {"states": torch.from_numpy(states)})
     progress = job.progress
     if saved is not None and saved.config.train.target_return != config.train.target_return:
         judge.ask_again()
         progress = replace(progress, solved_at_env_steps=None, solved_at_seconds=None)
-    return Training(config, agent, update, rewards, episodes, judge, progress, clock), exact
+    return Training(config, agent, update, rewards, states, episodes, judge, progress, clock), exact
 
 
 def _check_memory(config: Config, spec: ObsSpec) -> None:

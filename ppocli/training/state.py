@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ppocli.algorithm.agent import Agent
+from ppocli.algorithm.agent import Agent, States
 from ppocli.algorithm.normalize import RewardNormalizer
 from ppocli.algorithm.rollout import Rollout, collect, make_batch
 from ppocli.algorithm.updates.api import Update
@@ -29,6 +29,7 @@ class Training:
     agent: Agent
     update: Update
     rewards: RewardNormalizer
+    states: States  # what the agent remembers of the current episodes
     episodes: Episodes
     judge: Judge
     progress: Progress
@@ -44,7 +45,8 @@ class Training:
 
         noise_rng = generator(config.train.seed, Stream.ACTION_NOISE, iteration)
         noise = agent.draw_noise(noise_rng, config.rollout.horizon, config.env.num_envs)
-        rollout = collect(self.episodes, agent, noise)
+        rollout = collect(self.episodes, agent, noise, self.states)
+        self.states = rollout.next_states
         collected = self.clock()
 
         gamma, gae_lambda, reward_scale = config.rollout.gamma, config.rollout.gae_lambda, self._reward_scale(rollout)
@@ -59,6 +61,7 @@ class Training:
         if verdict.played and self.judge.envs is self.episodes.envs:  # as there may be no others
             self.episodes.begin_anew()
             self.rewards.returns[:] = 0.0
+            self.states = agent.no_states(self.episodes.envs.num_envs)
         judged = self.clock()
 
         env_steps, before = self.episodes.env_steps, self.progress
@@ -120,6 +123,7 @@ class Training:
             "optimizer": _arrays(self.update.state_dict()),
             "rewards": _arrays(self.rewards.state_dict()),
             "judge": self.judge.state_dict(),
+            "memory": {} if self.states is None else {"states": self.states},
         }
 
 

@@ -48,7 +48,7 @@ def test_of_the_actor(spec, activation, dtype, precision):
     one, other = agents(spec, activation, dtype)
     obs, advantages = draws(dtype, B, 4), draws(dtype, B, seed=1)
     with torch.no_grad():
-        actions = one.sample(obs, draws(dtype, B, one.distribution.num_outputs, seed=2))
+        actions, _ = one.sample(obs, draws(dtype, B, one.distribution.num_outputs, seed=2))
     log_ratio = torch.tensor(RATIOS, dtype=dtype).log().repeat(B // len(RATIOS))
     old = one.log_prob_and_entropy(obs, actions)[0].detach() - log_ratio
 

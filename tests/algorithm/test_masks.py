@@ -56,7 +56,7 @@ def alone(logits, masks, choices):
 def test_probabilities_and_entropies_are_those_of_what_is_allowed(name):
     agent, (obs, masks) = masked_agent(SPECS[name]), seen(CHOICES[name])
     with torch.inference_mode():
-        actions = agent.sample(obs, torch.from_numpy(agent.draw_noise(np.random.default_rng(1), B)))
+        actions, _ = agent.sample(obs, torch.from_numpy(agent.draw_noise(np.random.default_rng(1), B)))
         log_probs, entropies = agent.log_prob_and_entropy(obs, actions)
     by_part = actions.reshape(B, -1).T
     expected = torch.zeros(2, B, dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_what_is_not_allowed_is_never_done_however_likely_it_would_be(name):
     with torch.no_grad():
         agent.actor[-1].bias.copy_(10 * (1 - torch.from_numpy(np.concatenate(masks, 1)[0])))  # what row 0 forbids
         noise = torch.from_numpy(agent.draw_noise(np.random.default_rng(1), len(obs)))
-        for actions in (agent.sample(obs, noise), agent.mode(obs)):
+        for actions, _ in (agent.sample(obs, noise), agent.mode(obs)):
             for chosen, mask in zip(actions.reshape(len(obs), -1).T, masks, strict=True):
                 assert mask[np.arange(len(obs)), chosen].all()
 
@@ -100,7 +100,7 @@ def test_gradients_in_closed_form_are_autograds_and_finite(name):
     weights, advantages = Weights(one.actor), torch.randn(B, dtype=torch.float64)
     noise = torch.from_numpy(one.draw_noise(np.random.default_rng(1), B))
     with torch.no_grad():
-        actions = one.sample(obs, noise)
+        actions, _ = one.sample(obs, noise)
         weights.zero_gradient()
         outputs, to_weights = one.actor.with_backward(obs)
         log_probs, _, to_outputs = one.distribution.with_backward(outputs, actions)

@@ -40,7 +40,7 @@ def make_agent(spec, hidden_sizes=(4,), activation="tanh"):
 @torch.no_grad()
 def make_batch(agent, obs=None, size=B):
     obs = draws(size, 3) if obs is None else obs
-    actions = agent.sample(obs, draws(size, agent.distribution.num_outputs, seed=1))
+    actions, _ = agent.sample(obs, draws(size, agent.distribution.num_outputs, seed=1))
     log_probs, _ = agent.log_prob_and_entropy(obs, actions)
     values, advantages = agent.value(obs), draws(size, seed=2)
     return Batch(obs, actions, log_probs, values, advantages, values + advantages)

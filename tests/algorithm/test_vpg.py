@@ -27,7 +27,7 @@ def make_agent(spec, **network):
 def random_batch(agent):
     rng = torch.Generator().manual_seed(1)
     obs, advantages = torch.randn(B, 3, generator=rng), torch.randn(B, generator=rng)
-    actions = agent.sample(obs, torch.randn(B, agent.distribution.num_outputs, generator=rng))
+    actions, _ = agent.sample(obs, torch.randn(B, agent.distribution.num_outputs, generator=rng))
     log_probs, _ = agent.log_prob_and_entropy(obs, actions)
     values = agent.value(obs)
     return Batch(obs, actions, log_probs, values, advantages, values + advantages)

@@ -53,7 +53,7 @@ def test_chance_plays_what_is_allowed_alone_and_all_of_it(how):
     assert [episode.episode_length for episode in episodes] == [20] * 30
     obs = envs.reset([0, 1, 2], [0, 1, 2])
     generators = [np.random.default_rng(seed) for seed in range(3)]
-    drawn = [policy(obs, generators) for _ in range(200)]
+    drawn = [policy(obs, None, generators)[0] for _ in range(200)]
     by_part = np.array(drawn).reshape(200, 3, -1)
     counts = [len(np.unique(by_part[:, row, part])) for row in range(3) for part in range(by_part.shape[2])]
     assert counts == ([3, 3, 3] if how == "info" else [1, 2] * 3)

@@ -59,21 +59,23 @@ def test_short_and_long_episodes_count_alike():
 def test_greedy_takes_the_most_probable_and_stochastic_draws(agent):
     obs = np.random.default_rng(0).normal(size=(NUM_EVAL_ENVS, 4)).astype(np.float32)
     generators = [np.random.default_rng(seed) for seed in range(NUM_EVAL_ENVS)]
-    assert greedy(agent)(obs, generators).tolist() == agent.actor(torch.from_numpy(obs)).argmax(-1).tolist()
-    draws = np.array([stochastic(agent)(obs, generators) for _ in range(400)])
+    assert greedy(agent)(obs, None, generators)[0].tolist() == agent.actor(torch.from_numpy(obs)).argmax(-1).tolist()
+    draws = np.array([stochastic(agent)(obs, None, generators)[0] for _ in range(400)])
     np.testing.assert_allclose(draws.mean(), 0.5, atol=0.05)
     assert ((draws.mean(0) > 0.3) & (draws.mean(0) < 0.7)).all()
 
 
 def test_random_draws_every_action_alike():
     generators = [np.random.default_rng(seed) for seed in range(4)]
-    draws = np.array([random(Discrete(4), Vector(8))(np.zeros((4, 8), np.float32), generators) for _ in range(2000)])
+    draws = np.array(
+        [random(Discrete(4), Vector(8))(np.zeros((4, 8), np.float32), None, generators)[0] for _ in range(2000)]
+    )
     np.testing.assert_allclose(np.bincount(draws.ravel()) / draws.size, 0.25, atol=0.02)
 
 
 def test_a_random_real_number_has_the_type_of_the_environments_actions():
     generators = [np.random.default_rng(seed) for seed in range(4)]
-    drawn = random(Continuous((True, False)), Vector(8))(np.zeros((4, 8), np.float32), generators)
+    drawn, _ = random(Continuous((True, False)), Vector(8))(np.zeros((4, 8), np.float32), None, generators)
     assert (drawn.shape, drawn.dtype) == ((4, 2), np.float32)
 
 
@@ -102,7 +104,7 @@ def test_whichever_environment_is_free_begins_the_next_episode():
             never = np.zeros(2, dtype=bool)
             return Step(np.zeros((2, 1), np.float32), np.zeros(2), self.lengths == 0, never)
 
-    steps = list(play(Timed(), lambda obs, generators: np.zeros(2, int), [9, 2, 3, 4]))
+    steps = list(play(Timed(), lambda *_: (np.zeros(2, int), None), [9, 2, 3, 4]))
     ended = [(number, episode.seed, episode.environment) for number, now in enumerate(steps) for episode in now]
     assert ended == [(2, 2, 1), (5, 3, 1), (9, 9, 0), (9, 4, 1)]
 
@@ -112,4 +114,4 @@ def test_which_environment_plays_an_episode_changes_no_bit(hidden_sizes):
     agent = Agent(Vector(8), Continuous((True,) * 3), NetworkConfig(hidden_sizes=hidden_sizes))
     obs = np.random.default_rng(0).normal(size=(NUM_EVAL_ENVS, 8)).astype(np.float32)
     order = np.random.default_rng(1).permutation(NUM_EVAL_ENVS)
-    np.testing.assert_array_equal(greedy(agent)(obs[order], []), greedy(agent)(obs, [])[order])
+    np.testing.assert_array_equal(greedy(agent)(obs[order], None, [])[0], greedy(agent)(obs, None, [])[0][order])

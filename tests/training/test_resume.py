@@ -75,6 +75,15 @@ TASKS = {
         ppo={"minibatch_size": 128, "update_epochs": 1},
         train={"env_steps": 128 * 6},
     ),
+    "remembered": config_of(
+        network={"memory": {"size": 8}}, ppo={"minibatch_size": 64, "normalize_rewards": True}, train={"env_steps": 768}
+    ),
+    "seen and remembered": config_of(
+        env={"id": "CameraCatch-v0"},
+        network={"memory": {"size": 8}},
+        ppo={"minibatch_size": 128, "update_epochs": 1},
+        train={"env_steps": 128 * 6},
+    ),
     "all at once and masked": config_of(
         env={"id": "TogetherGated-v0", "backend": "vector"},
         train={"env_steps": 128 * 6},
@@ -105,7 +114,11 @@ def killed(config, folder, iterations, **options):
 
 
 @pytest.mark.parametrize(
-    "task", [pytest.param(name, marks=pytest.mark.slow if name == "seen apart" else ()) for name in TASKS]
+    "task",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("seen apart", "seen and remembered") else ())
+        for name in TASKS
+    ],
 )
 def test_a_killed_run_ends_like_one_that_never_was(task, tmp_path):
     config = TASKS[task]

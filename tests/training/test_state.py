@@ -67,7 +67,7 @@ def test_another_update_trains_in_the_same_iteration(training):
     assert [done for done, _ in training.update.seen] == [number / 20 for number in range(20)]
     draws = [generator(0, Stream.SHUFFLING, number).integers(2**31) for number in range(20)]
     assert [draw for _, draw in training.update.seen] == draws
-    assert set(training.state()) == {"agent", "optimizer", "rewards", "episodes", "judge"}
+    assert set(training.state()) == {"agent", "optimizer", "rewards", "episodes", "judge", "memory"}
 
 
 def test_an_iteration_says_what_it_did_and_where_training_stands(training):

@@ -50,14 +50,14 @@ class PPO:
         clip_coef, target_kl = value_at(self.own.clip_coef, done), self.own.target_kl
         weights.assert_holds_parameters()
         as_seen = replace(batch, obs=self.agent.seen(batch.obs))
-        before = policy_at(self.agent, as_seen.obs) if batch.outputs is None else distribution.snapshot(batch.outputs)
+        before = policy_at(self.agent, as_seen.seen) if batch.outputs is None else distribution.snapshot(batch.outputs)
         # Of each minibatch: log ratios, entropies, values, the gradient's norm; advantages, returns and old values.
         found: list[tuple[Tensor, ...]] = []
         for _ in range(shared.update_epochs):
             with self._second_thread.where_it_pays() as start:
                 for minibatch in minibatches(as_seen, shared.minibatch_size, rng, norm_adv=shared.norm_adv):
                     weights.zero_gradient()
-                    features, to_trunk = self.agent.trunk.with_backward(minibatch.obs)
+                    features, to_trunk = self.agent.trunk.with_backward(minibatch.seen)
                     critic = start(self._critic_gradient, features, minibatch, clip_coef)
                     *actor, by_actor = self._actor_gradient(features, minibatch, clip_coef, ent_coef)
                     values, by_critic = critic()
@@ -71,7 +71,7 @@ class PPO:
                 break
 
         metrics = self._metrics(batch, found, clip_coef, learning_rate)
-        metrics = replace(metrics, kl=float(moved(self.agent, as_seen.obs, before)))
+        metrics = replace(metrics, kl=float(moved(self.agent, as_seen.seen, before)))
         check_finite(metrics, *self.state_dict().values(), weights.values)
         return metrics
 

@@ -11,6 +11,7 @@ from ppocli.algorithm import losses
 from ppocli.algorithm.adam import Adam
 from ppocli.algorithm.agent import Agent
 from ppocli.algorithm.distributions import Snapshot
+from ppocli.algorithm.memory import Sequences
 from ppocli.algorithm.rollout import Batch, minibatches
 from ppocli.algorithm.updates.api import UpdateMetrics
 from ppocli.algorithm.weights import Weights
@@ -43,14 +44,14 @@ def surrogate(agent: Agent, batch: Batch) -> tuple[Tensor, Tensor]:
     return losses.surrogate_loss(log_probs - batch.log_probs, batch.advantages), entropies.mean()
 
 
-def policy_at(agent: Agent, obs: Tensor) -> Snapshot:
-    """Return what the policy is now at obs (B, ...)."""
-    return agent.distribution.snapshot(agent.actor(agent.trunk(obs)))
+def policy_at(agent: Agent, seen: Tensor | Sequences) -> Snapshot:
+    """Return what the policy is now at B observations as networks take them."""
+    return agent.distribution.snapshot(agent.actor(agent.trunk(seen)))
 
 
-def moved(agent: Agent, obs: Tensor, before: Snapshot) -> Tensor:
-    """Return how far the policy has moved at obs (B, ...): E[KL(π_before ‖ π_now)], a scalar."""
-    return agent.distribution.kl(before, policy_at(agent, obs)).mean()
+def moved(agent: Agent, seen: Tensor | Sequences, before: Snapshot) -> Tensor:
+    """Return how far the policy has moved at B observations: E[KL(π_before ‖ π_now)], a scalar."""
+    return agent.distribution.kl(before, policy_at(agent, seen)).mean()
 
 
 def fit_critic(
