@@ -1,4 +1,4 @@
-"""A T-maze: a sign at its entrance, a long corridor, and at its end two ways, of which the sign has told which is right.
+"""A T-maze: a sign at its entrance, a long corridor, and two ways at its end, of which the sign has told the right one.
 
     ppocli train --config examples/tmaze.yaml --import examples/tmaze.py
 

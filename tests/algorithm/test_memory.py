@@ -1,5 +1,7 @@
 """What an agent remembers: against PyTorch's own GRU, by swapping what came before, and through the training loop."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ def by_pytorch(agent, sequences):
     for index in range(SEQUENCES):
         starts = [0, *(t for t in range(1, STEPS) if BEGINS[t, index]), STEPS]
         parts = []
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in pairwise(starts):
             state = torch.zeros(1, SIZE) if start else sequences.states[index : index + 1]
             parts.append(gru(inputs[start:stop, index], state)[0])
         columns.append(torch.cat(parts))
@@ -205,7 +207,7 @@ REMEMBERING = {
 
 
 def test_a_sign_that_is_gone_is_acted_upon(tmp_path):
-    run, iterations = trained(Config.model_validate(REMEMBERING), tmp_path / "run")
+    _, iterations = trained(Config.model_validate(REMEMBERING), tmp_path / "run")
     assert iterations[-1].verdict.eval_return == 1.0
     assert np.mean([episode.episode_return for one in iterations[-10:] for episode in one.episodes]) > 0.95
 
@@ -235,7 +237,7 @@ def test_evaluation_remembers_and_forgets_at_the_end_of_an_episode():
 def test_greedy_play_needs_what_it_remembers(tmp_path):
     agent = make()
     obs = draws(4, 4).numpy()
-    actions, states = greedy(agent)(obs, None, [])
+    _, states = greedy(agent)(obs, None, [])
     _, again = greedy(agent)(obs, states, [])
     assert states.shape == again.shape == (4, SIZE)
     assert (states != again).any()
