@@ -14,11 +14,21 @@ ALONE = "env.workers=0"
 """Workers change nothing but the time, and that for the worse where other tests need the other cores."""
 
 
+EXTRAS = {
+    "hopper": ["mujoco"],
+    "pong": ["ale_py", "cv2"],
+    "breakout": ["ale_py", "cv2"],
+    "car_racing": ["cv2"],
+    "minigrid_doorkey": ["minigrid"],
+}
+LARGE = ("pong", "breakout", "car_racing")  # whose iterations take too long for a test
+
+
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_runs_an_iteration(preset, tmp_path):
-    if preset == "hopper":
-        pytest.importorskip("mujoco", reason="MuJoCo is an extra")
-    config = load_config(preset, [ALONE])
+    for module in EXTRAS.get(preset, ()):
+        pytest.importorskip(module, reason="an extra")
+    config = load_config(preset, [ALONE, *(["rollout.horizon=16"] if preset in LARGE else [])])
     with closing(jobs.train(config, Run(tmp_path / "run"))) as iterations:
         assert next(iterations).progress.env_steps == config.batch_size
 
@@ -31,7 +41,9 @@ def test_every_setting_of_a_preset_is_explained(preset):
     of_section, explained, unexplained = "", [], []
     for line in path.read_text().splitlines():
         setting, _, words = map(str.strip, line.partition("#"))
-        if setting.endswith(":"):
+        if setting.startswith("- "):  # an item of a list
+            unexplained += [] if words else [setting]
+        elif setting.endswith(":") and not line.startswith(" "):
             of_section = words
         elif setting:
             (explained if words or of_section else unexplained).append(setting.partition(":")[0])

@@ -108,7 +108,8 @@ class Config(values.Section):
 
     @model_validator(mode="after")
     def _wraps_single_environments(self) -> "Config":
-        if self.env.wrappers and self.env.backend != "gymnasium":
+        atari = self.env.backend == "envpool" and self.env.id.startswith("ALE/")  # which has ways of its own
+        if self.env.wrappers and self.env.backend != "gymnasium" and not atari:
             raise ValueError(
                 f"env.wrappers: go around single environments, which env.backend: {self.env.backend} has not"
             )

@@ -31,13 +31,14 @@ class EnvPoolVectorEnv:
 
     def __init__(self, config: EnvConfig, num_envs: int, seed: int) -> None:
         self.env_id, self.num_envs = config.id, num_envs
+        own_id, kwargs = _atari(config) if config.id.startswith("ALE/") else (config.id, config.kwargs)
         try:
-            envpool = _import_envpool(config.id)
+            envpool = _import_envpool(own_id)
         except ImportError as error:
             raise PpocliError(
                 'env.backend: envpool, but EnvPool is not installed: pip install "ppocli[envpool]"'
             ) from error
-        if config.id not in envpool.list_all_envs():
+        if own_id not in envpool.list_all_envs():
             raise UsageError(f"env.id: EnvPool has no {config.id!r}; env.backend: gymnasium may")
         # Some are still awake when the next actions come; with one a core, waking them takes a fifth of a rollout.
         cores = usable_cores() if config.workers == "auto" else config.workers + 1
@@ -47,7 +48,7 @@ class EnvPoolVectorEnv:
             warnings.simplefilter("ignore")  # Gymnasium's, about the precision of EnvPool's own spaces
             try:
                 self._envs = envpool.make_gymnasium(
-                    config.id, num_envs=num_envs, num_threads=threads, seed=seed, **limit, **config.kwargs
+                    own_id, num_envs=num_envs, num_threads=threads, seed=seed, **(limit | kwargs)
                 )
             except (AssertionError, TypeError, ValueError) as error:
                 raise UsageError(f"env.kwargs: EnvPool's {config.id} does not take {config.kwargs}: {error}") from error
@@ -85,6 +86,43 @@ class EnvPoolVectorEnv:
         if obs.ndim > 1 and isinstance(self.obs_spec, Vector):
             return obs.reshape(len(obs), -1).astype(np.float32)
         return np.array([self._flatten(one) for one in obs], dtype=self.obs_spec.dtype)
+
+
+_ATARI = {
+    "AtariPreprocessing": {"noop_max": "noop_max", "frame_skip": "frame_skip", "grayscale_obs": "gray_scale"},
+    "FrameStackObservation": {"stack_size": "stack_num"},
+    "TimeLimit": {"max_episode_steps": "max_episode_steps"},
+    "ClipReward": {"min_reward": "", "max_reward": ""},
+    "TerminateOnLifeLoss": {},
+}
+"""Wrappers that EnvPool's Atari games have within them, and what it calls their arguments."""
+_ATARI_ARGUMENTS = ("repeat_action_probability", "full_action_space", "mode", "difficulty")
+
+
+def _atari(config: EnvConfig) -> tuple[str, dict[str, Any]]:
+    """Return EnvPool's name of an Atari game, and the arguments by which it does what the wrappers do.
+
+    Raises UsageError for what it does not.
+    """
+    given = {wrapper["id"]: wrapper for wrapper in config.wrappers}
+    kwargs = {name: value for name, value in config.kwargs.items() if name in _ATARI_ARGUMENTS}
+    kwargs = {"repeat_action_probability": 0.25, "stack_num": 1, "use_fire_reset": False} | kwargs
+    if "AtariPreprocessing" not in given or config.kwargs.get("frameskip") != 1:
+        raise UsageError("env.backend: envpool takes Atari's frameskip: 1, and skips by the wrapper AtariPreprocessing")
+    for name, wrapper in given.items():
+        for argument, value in wrapper.items():
+            if argument in ("id", "training_only"):
+                continue
+            if argument not in _ATARI.get(name, ()):
+                raise UsageError(f"env.wrappers: EnvPool has no {argument} of {name}; env.backend: gymnasium has")
+            if known := _ATARI[name][argument]:
+                kwargs[known] = value
+        if name not in _ATARI or (
+            name == "ClipReward" and (wrapper.get("min_reward"), wrapper.get("max_reward")) != (-1, 1)
+        ):
+            raise UsageError(f"env.wrappers: EnvPool has nothing like {wrapper}; env.backend: gymnasium has")
+    kwargs |= {"reward_clip": "ClipReward" in given, "episodic_life": "TerminateOnLifeLoss" in given}
+    return f"{config.id.removeprefix('ALE/').partition('-')[0]}-v5", kwargs
 
 
 def _import_envpool(env_id: str) -> Any:

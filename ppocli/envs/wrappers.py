@@ -29,7 +29,22 @@ class SelectObservation(gym.ObservationWrapper[Any, Any, Any]):
         return observation[self._indices]
 
 
-OWN = {"SelectObservation": SelectObservation}
+class TerminateOnLifeLoss(gym.Wrapper[Any, Any, Any, Any]):
+    """An Atari game that ends with the first of its lives: in training, a loss is felt at once."""
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Count how many lives there are."""
+        obs, info = self.env.reset(**kwargs)
+        self._lives = info["lives"]
+        return obs, info
+
+    def step(self, action: Any) -> Any:
+        """Terminate where there are fewer."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return obs, reward, terminated or info["lives"] < self._lives, truncated, info
+
+
+OWN = {"SelectObservation": SelectObservation, "TerminateOnLifeLoss": TerminateOnLifeLoss}
 Wrap = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 GYMNASIUMS = (
     *("AtariPreprocessing", "ClipAction", "ClipReward", "DelayObservation", "DiscretizeAction"),
