@@ -207,6 +207,12 @@ class GymnasiumVectorEnv:
             return PpocliError(f"{blamed}; Gymnasium expects {_EXPECTED[method]}")
         return blamed
 
+    @property
+    def shown(self) -> NDArray[Any]:
+        """What the first environment shows now, (*obs_spec.shape)."""
+        shown: NDArray[Any] = self._obs[0]
+        return shown
+
     def render(self) -> NDArray[np.uint8]:
         """Return what the first environment draws, (height, width, 3). Raises PpocliError."""
         method = type(self._envs[0].unwrapped).render

@@ -75,15 +75,16 @@ def _class(name: str) -> type[gym.Wrapper[Any, Any, Any, Any]]:
     if name in OWN:
         return OWN[name]
     if not separator and name in GYMNASIUMS:
-        own: type[gym.Wrapper[Any, Any, Any, Any]] = getattr(gym.wrappers, name)
-        return own
+        theirs: type[gym.Wrapper[Any, Any, Any, Any]] = getattr(gym.wrappers, name)
+        return theirs
     if not separator:
         if name.startswith("Normalize"):
             raise UsageError(
                 f"env.wrappers: {name}: the agent sees to that itself: network.normalize_obs, rollout.normalize_rewards"
             )
-        near = get_close_matches(name, GYMNASIUMS, 1)
-        known = f"did you mean {near[0]}? One" if near else f"it is none of {', '.join(GYMNASIUMS)}; one"
+        names = [*GYMNASIUMS, *OWN]
+        near = get_close_matches(name, names, 1)
+        known = f"did you mean {near[0]}? One" if near else f"it is none of {', '.join(names)}; one"
         raise UsageError(f"env.wrappers: {name!r}: {known} of your own is written module:Class")
     if module not in sys.modules or not is_imported(module.partition(".")[0]):
         raise UsageError(f"env.wrappers: {name}: nobody has imported {module}; add --import {module}")

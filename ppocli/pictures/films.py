@@ -22,6 +22,7 @@ from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.errors import PpocliError
 from ppocli.evaluation.play import Policy, play
 from ppocli.files import placing
+from ppocli.pictures.inset import with_inset
 from ppocli.views.text import mean_return
 
 FORMATS = (".mp4", ".gif")
@@ -138,7 +139,10 @@ def _steps(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episo
 
 
 def _frames(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], episodes: list[Episode]) -> Iterator[Frame]:
-    """Do what `_steps` does and yield what is drawn, the end of each episode for about a second. Raises PpocliError."""
+    """Do what `_steps` does and yield what is drawn, and seen, the end of each episode for about a second.
+
+    Raises PpocliError.
+    """
     shape = None
     for has_ended in _steps(envs, policy, seeds, episodes):
         frame = envs.render()
@@ -147,6 +151,7 @@ def _frames(envs: GymnasiumVectorEnv, policy: Policy, seeds: Sequence[int], epis
                 f"{envs.env_id}: a frame of shape {shape}, the next of {frame.shape}: those of a film are of one size"
             )
         shape = frame.shape
+        frame = with_inset(frame, envs.obs_spec, envs.shown)
         yield from [frame] * (max(1, round(envs.frames_per_second)) if has_ended else 1)
 
 

@@ -9,6 +9,7 @@ from ppocli.config.models import Config
 from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Continuous, Discrete, Vector
 from ppocli.envs.envpool import EnvPoolVectorEnv
+from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments
 from ppocli.errors import PpocliError, UsageError
 
@@ -98,3 +99,63 @@ def test_where_it_is_not_installed(monkeypatch):
     with pytest.raises(PpocliError, match=r'pip install "ppocli\[envpool\]"') as failed:
         EnvPoolVectorEnv(EnvConfig(id="LunarLander-v3"), 2, 0)
     assert failed.value.exit_code == 1
+
+
+PONG = EnvConfig(
+    id="ALE/Pong-v5",
+    backend="envpool",
+    kwargs={"frameskip": 1, "repeat_action_probability": 0, "obs_type": "grayscale"},
+    wrappers=({"id": "AtariPreprocessing", "noop_max": 3}, {"id": "FrameStackObservation", "stack_size": 3}),
+)
+
+
+def test_atari_is_seen_as_through_the_wrappers():
+    pytest.importorskip("envpool_assets", reason="EnvPool is an extra")
+    pytest.importorskip("ale_py", reason="so are Atari's games")
+    pytest.importorskip("cv2")
+    envs = EnvPoolVectorEnv(PONG, 2, seed=0)
+    theirs = GymnasiumVectorEnv(PONG, 2)
+    assert (envs.obs_spec, envs.action_spec) == (theirs.obs_spec, theirs.action_spec)
+    shown = [one.reset([0, 1], [0, 1]) for one in (envs, theirs)]
+    for _ in range(3):
+        shown = [one.step(np.array([0, 0])).obs for one in (envs, theirs)]
+    # The score's white digits are in the same place, as pictures are cropped, shrunk and grey alike.
+    ours, pictures = (one[0].reshape(3, 84, 84).astype(int) for one in shown)
+    assert abs(ours[:, :20] - pictures[:, :20]).mean() < 3
+
+
+def test_atari_games_end_with_a_life_and_rewards_are_clipped_where_the_wrappers_say_so():
+    pytest.importorskip("envpool_assets", reason="EnvPool is an extra")
+    training = ({"id": "TerminateOnLifeLoss"}, {"id": "ClipReward", "min_reward": -1, "max_reward": 1})
+    lengths, rewards = [], []
+    for added in ((), training):
+        config = PONG.model_copy(update={"id": "ALE/SpaceInvaders-v5", "wrappers": (*PONG.wrappers, *added)})
+        envs, rng = EnvPoolVectorEnv(config, 4, seed=0), np.random.default_rng(0)
+        envs.reset(range(4), range(4))
+        ended, paid, length = np.zeros(4, bool), [], 0
+        while not ended.all():
+            step = envs.step(rng.integers(6, size=4))
+            ended |= step.terminated
+            paid += step.rewards.tolist()
+            length += 1
+        lengths.append(length)
+        rewards.append(max(paid))
+    assert lengths[1] < lengths[0]  # which has three lives
+    assert rewards[0] >= 5
+    assert rewards[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"wrappers": ()}, "takes Atari's frameskip: 1, and skips by the wrapper AtariPreprocessing"),
+        ({"kwargs": {"frameskip": 4}}, "takes Atari's frameskip: 1"),
+        ({"wrappers": (*PONG.wrappers, {"id": "StickyAction"})}, "EnvPool has nothing like {'id': 'StickyAction'}"),
+        ({"wrappers": ({"id": "AtariPreprocessing", "scale_obs": True},)}, "EnvPool has no scale_obs of Atari"),
+        ({"wrappers": (*PONG.wrappers, {"id": "ClipReward", "max_reward": 5})}, "EnvPool has nothing like"),
+    ],
+)
+def test_what_envpools_atari_has_not_is_refused(changed, said):
+    pytest.importorskip("envpool_assets", reason="EnvPool is an extra")
+    with pytest.raises(UsageError, match=said):
+        EnvPoolVectorEnv(PONG.model_copy(update=changed), 1, seed=0)

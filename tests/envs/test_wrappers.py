@@ -13,7 +13,7 @@ from ppocli.config.sections import EnvConfig
 from ppocli.envs.api import Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments
-from ppocli.envs.wrappers import GYMNASIUMS, wraps_of
+from ppocli.envs.wrappers import GYMNASIUMS, TerminateOnLifeLoss, wraps_of
 from ppocli.errors import PpocliWarning, UsageError
 from ppocli.guests import Imported
 from tests.environments import Counting
@@ -198,3 +198,49 @@ def test_who_imports_a_package_may_name_what_stands_in_its_modules(imported, mon
     monkeypatch.setitem(sys.modules, "my_wrappers.more", sys.modules["my_wrappers"])
     (wrap,) = wraps_of([{"id": "my_wrappers.more:Doubled"}])
     assert wrap.func is Doubled
+
+
+def test_some_numbers_of_an_observation():
+    envs = make({"id": "SelectObservation", "indices": [1]})
+    assert envs.obs_spec == Vector(1)
+    assert envs.reset([0], [7]).tolist() == [[7]]
+    assert envs.step(np.array([0])).obs.tolist() == [[7]]
+    space = make({"id": "SelectObservation", "indices": [1, 0]}).observation_space
+    assert space.low.tolist() == [-np.inf, -np.inf]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "indices", "said"),
+    [
+        ("FrozenLake-v1", [0], "TypeError: observations are Discrete.*; it takes numbers out of a Box"),
+        ("Counting-v0", [2], "IndexError"),
+    ],
+)
+def test_numbers_that_there_are_not(env_id, indices, said):
+    wrapper = {"id": "SelectObservation", "indices": indices}
+    with pytest.raises(UsageError, match=f"env.wrappers: .*{said}"):
+        GymnasiumVectorEnv(EnvConfig(id=env_id, wrappers=(wrapper,)), 1)
+
+
+class Lives(Counting):
+    """Three lives, of two steps each."""
+
+    def _lives(self):
+        return {"lives": 3 - self.steps // 2}
+
+    def reset(self, **kwargs):
+        return super().reset(**kwargs)[0], self._lives()
+
+    def step(self, action):
+        *others, _ = super().step(action)
+        return *others, self._lives()
+
+
+def test_a_game_that_ends_with_the_first_of_its_lives():
+    env = TerminateOnLifeLoss(Lives(length=6))
+    for _ in range(2):
+        env.reset(seed=0)
+        assert [env.step(0)[2] for _ in range(2)] == [False, True]
+    whole = Lives(length=6)
+    whole.reset(seed=0)
+    assert [whole.step(0)[2] for _ in range(6)] == [False] * 5 + [True]

@@ -4,9 +4,11 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import examples.catch
 from ppocli.config.load import load_config
 from ppocli.records import checkpoint
 from ppocli.records.run import Run
@@ -14,6 +16,7 @@ from tests.endings import assert_same_ending
 from tests.jobs import train
 
 KILLS = 50
+EXAMPLES = Path(examples.catch.__file__).parent
 TASKS = {
     "cartpole": ("train.env_steps=49_000", "train.checkpoint_interval=2048"),
     "lunar_fast": (
@@ -28,7 +31,18 @@ TASKS = {
         "train.eval_interval=10_000",
         "train.eval_episodes=5",
     ),
+    "cartpole_no_velocity": ("train.env_steps=25_000", "train.checkpoint_interval=2048"),
+    # what is seen, and remembered
+    f"{EXAMPLES}/catch.yaml": (
+        "network.memory={size: 32}",
+        "update.minibatch_size=512",
+        "train.env_steps=16_000",
+        "train.checkpoint_interval=2048",
+        "train.eval_interval=8_000",
+        "train.snapshots=0",
+    ),
 }
+IMPORTS = {f"{EXAMPLES}/catch.yaml": ["--import", f"{EXAMPLES}/catch.py"]}
 
 
 def command(*arguments):
@@ -52,7 +66,7 @@ def killed_after(seconds, arguments, folder):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: Path(task).stem)
 def test_killed_50_times_it_ends_like_one_that_never_was(task, tmp_path):
     rng = random.Random(task)
     sets = [argument for override in TASKS[task] for argument in ("--set", override)]
@@ -65,7 +79,7 @@ def test_killed_50_times_it_ends_like_one_that_never_was(task, tmp_path):
         runs += 1
         folder = tmp_path / str(runs)
         folder.mkdir()
-        arguments = ["--config", task, *sets]
+        arguments = ["--config", task, *IMPORTS.get(task, []), *sets]
         while killed_after(rng.uniform(0, longest), arguments, folder):
             kills += 1
             for path in folder.rglob("*.safetensors"):

@@ -84,6 +84,27 @@ TASKS = {
         ppo={"minibatch_size": 128, "update_epochs": 1},
         train={"env_steps": 128 * 6},
     ),
+    "atari": config_of(
+        env={
+            "id": "ALE/Breakout-v5",
+            "kwargs": {"frameskip": 1, "repeat_action_probability": 0.25},  # sticky actions draw by themselves
+            "wrappers": [
+                {"id": "AtariPreprocessing"},
+                {"id": "FrameStackObservation", "stack_size": 4},
+                {"id": "TimeLimit", "max_episode_steps": 40},
+                {"id": "TerminateOnLifeLoss", "training_only": True},
+            ],
+        },
+        ppo={"minibatch_size": 128, "update_epochs": 1},
+        train={"env_steps": 128 * 6, "eval_episodes": 1, "eval_interval": 10_000},
+    ),
+    "minigrid": config_of(
+        env={
+            "id": "MiniGrid-DoorKey-5x5-v0",
+            "wrappers": [{"id": "FilterObservation", "filter_keys": ["image", "direction"]}],
+        },
+        train={"env_steps": 128 * 6, "eval_episodes": 1, "eval_interval": 10_000},
+    ),
     "all at once and masked": config_of(
         env={"id": "TogetherGated-v0", "backend": "vector"},
         train={"env_steps": 128 * 6},
@@ -113,14 +134,14 @@ def killed(config, folder, iterations, **options):
     return folder
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in ("seen apart", "seen and remembered") else ())
-        for name in TASKS
-    ],
-)
+SLOW = ("seen apart", "seen and remembered")
+EXTRAS = {"atari": ["ale_py", "cv2"], "minigrid": ["minigrid"]}
+
+
+@pytest.mark.parametrize("task", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TASKS])
 def test_a_killed_run_ends_like_one_that_never_was(task, tmp_path):
+    for module in EXTRAS.get(task, ()):
+        pytest.importorskip(module, reason="an extra")
     config = TASKS[task]
     expected = whole(config, tmp_path / "whole")
     # The checkpoint is an iteration old then, and the logs have rows that it does not count on.
