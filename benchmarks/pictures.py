@@ -1,11 +1,13 @@
-"""Training on pictures beside Stable-Baselines3, in turn, with the same network, batches and epochs.
+"""Training on pictures beside Stable-Baselines3 and CleanRL, in turn, with the same network, batches and epochs.
 
     python benchmarks/pictures.py --rounds 3
+    python benchmarks/pictures.py --rounds 3 --cleanrl ~/cleanrl    # Breakout on EnvPool, by its ppo_atari_envpool.py
 
-The environment costs next to nothing: noise of 4 × 84 × 84 bytes, another every step. Both sides have Nature's
-network, shared, 8 environments, 128 steps, minibatches of 256, 4 epochs, and the settings below; what is compared is
-env steps a second of rollouts and updates, without imports or evaluations, ours with the two threads that it has for
-pictures, theirs with 1 and with 2. Run nothing else beside it.
+Beside Stable-Baselines3 the environment costs next to nothing: noise of 4 × 84 × 84 bytes, another every step. All have
+Nature's network, shared, 8 environments, 128 steps, minibatches of 256, 4 epochs, and the settings below; what is
+compared is env steps a second of rollouts and updates, without imports, evaluations and the first iteration, ours with
+the two threads that it has for pictures, theirs with 1 and with 2. CleanRL's script takes an EnvPool of its time. Run
+nothing else beside it.
 """
 
 import argparse
@@ -47,6 +49,24 @@ update: {{minibatch_size: 256, update_epochs: 4, learning_rate: 2.5e-4, ent_coef
 ppo: {{clip_coef: 0.1}}
 train: {{env_steps: {ENV_STEPS}, eval_interval: 1_000_000, eval_episodes: 1}}
 """
+BREAKOUT = f"""
+env:
+  id: ALE/Breakout-v5
+  kwargs: {{frameskip: 1, repeat_action_probability: 0, obs_type: grayscale}}
+  wrappers:
+    - {{id: AtariPreprocessing}}
+    - {{id: FrameStackObservation, stack_size: 4}}
+    - {{id: TimeLimit, max_episode_steps: 200}}
+    - {{id: TerminateOnLifeLoss, training_only: true}}
+    - {{id: ClipReward, min_reward: -1, max_reward: 1, training_only: true}}
+  num_envs: 8
+  backend: envpool
+network: {{normalize_obs: false}}
+rollout: {{horizon: 128, gamma: 0.99, normalize_rewards: false}}
+update: {{minibatch_size: 256, update_epochs: 4, learning_rate: {{start: 2.5e-4, end: 0}}, ent_coef: 0.01}}
+ppo: {{clip_coef: 0.1, clip_vloss: true}}
+train: {{env_steps: {ENV_STEPS}, eval_interval: 1_000_000, eval_episodes: 1}}
+"""
 THEIRS = f"""
 import sys, time
 import noise, torch
@@ -63,9 +83,9 @@ print({ENV_STEPS} / (time.perf_counter() - began))
 """
 
 
-def ours(folder: Path) -> float:
+def ours(folder: Path, config: str) -> float:
     """Return env steps a second, the first iteration aside."""
-    command = [sys.executable, "-m", "ppocli", "train", "--config", "noise.yaml", "--import", "noise", "--quiet"]
+    command = [sys.executable, "-m", "ppocli", "train", "--config", config, "--import", "noise", "--quiet"]
     done = subprocess.run([*command, "--json"], cwd=folder, check=True, capture_output=True, text=True)
     run = Path(json.loads(done.stdout)["run_dir"])
     header, *rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
@@ -86,20 +106,39 @@ def theirs(folder: Path, threads: int) -> float:
     return float(done.stdout.split()[-1])
 
 
+def cleanrls(folder: Path, threads: int, checkout: Path) -> float:
+    """Return env steps a second, the first iteration aside."""
+    script, steps = checkout / "cleanrl" / "ppo_atari_envpool.py", ["--total-timesteps", str(ENV_STEPS)]
+    done = subprocess.run(
+        [python_of("cleanrl_envpool"), script, *steps, "--env-id", "Breakout-v5", "--no-cuda"],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    rates = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("SPS:")]
+    seconds = [1024 * number / rate for number, rate in enumerate(rates, 1)]  # since it began
+    return 1024 * (len(rates) - 1) / (seconds[-1] - seconds[0])
+
+
 def main() -> None:
     """Print each round, and the medians."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--cleanrl", type=Path, help="a checkout of it, to compare with instead")
+    asked = parser.parse_args()
     found: dict[str, list[float]] = {"ours": [], "theirs, 1 thread": [], "theirs, 2 threads": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in (("noise.py", TASK), ("noise.yaml", CONFIG), ("theirs.py", THEIRS)):
+        texts = {"noise.py": TASK, "noise.yaml": CONFIG, "breakout.yaml": BREAKOUT, "theirs.py": THEIRS}
+        for file, text in texts.items():
             (folder / file).write_text(text)
-        for _ in range(rounds):
-            found["ours"].append(ours(folder))
+        for _ in range(asked.rounds):
+            found["ours"].append(ours(folder, "breakout.yaml" if asked.cleanrl else "noise.yaml"))
             for threads in (1, 2):
-                found[f"theirs, {threads} thread{'s' * (threads > 1)}"].append(theirs(folder, threads))
+                speed = cleanrls(folder, threads, asked.cleanrl) if asked.cleanrl else theirs(folder, threads)
+                found[f"theirs, {threads} thread{'s' * (threads > 1)}"].append(speed)
             print({side: round(speeds[-1]) for side, speeds in found.items()}, flush=True)
     middle = {side: median(speeds) for side, speeds in found.items()}
     best = max(speed for side, speed in middle.items() if side != "ours")
