@@ -64,7 +64,7 @@ def _nature(channels: int, side: int) -> nn.Sequential:
     kernels = ((8, 4), (4, 2), (3, 1)) if side >= LARGE else ((4, 2), (3, 2), (3, 1))
     layers: list[nn.Module] = []
     for taken, given, (kernel, stride) in zip((channels, 32, 64), (32, 64, 64), kernels, strict=True):
-        layers += [nn.Conv2d(taken, given, kernel, stride), nn.ReLU()]
+        layers += [nn.Conv2d(taken, given, kernel, stride), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 

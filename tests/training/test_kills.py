@@ -86,7 +86,7 @@ def test_killed_50_times_it_ends_like_one_that_never_was(task, tmp_path):
                 if path.name[0] != ".":  # one that a kill cut short never gets its name
                     checkpoint.load(path)
             begun = [path.parent for path in folder.rglob("run.json")]
-            arguments = ["--resume", str(begun[0])] if begun else arguments
+            arguments = ["--resume", str(begun[0]), *IMPORTS.get(task, [])] if begun else arguments
         (run,) = [path.parent for path in folder.rglob("run.json")]
         assert_same_ending(Run(run), expected)
         assert not list(run.rglob("*.tmp"))
