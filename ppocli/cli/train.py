@@ -141,6 +141,9 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
             require_imports(job.run)
         with handling(end_in_order):
             environments = make.make_environments(job.config, job.progress.iterations)
+        if "OMP_WAIT_POLICY" not in os.environ:
+            # Torch's threads wait busily for the next operation, but not while environments are stepped beside them.
+            os.environ.setdefault("GOMP_SPINCOUNT", "3000")
         with handling(ending_after(environments.close)):
             from ppocli.device import keep_freed_memory  # and torch, while worker processes start
             from ppocli.training import loop, outcome, setup
