@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,8 +52,15 @@ def config_path(name: str) -> Path:
 
 def load_config(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
     """Read the config that `--config`, `--set` and `--seed` describe. Raises UsageError."""
+    return config_from(_read(config_path(name), name), overrides, seed, name=name)
+
+
+def config_from(
+    values: Mapping[str, Any], overrides: Sequence[str] = (), seed: int | None = None, *, name: str = "config"
+) -> Config:
+    """Return what a config's content describes, changed as `--set` and `--seed` would. Raises UsageError."""
     seeded = [] if seed is None else [f"train.seed={seed}"]
-    return _with_overrides(_read(config_path(name), name), name, [*overrides, *seeded])
+    return _with_overrides(by_todays_names(deepcopy(dict(values))), name, [*overrides, *seeded])
 
 
 def default_config(env_id: str, overrides: Sequence[str] = ()) -> Config:

@@ -126,7 +126,8 @@ class GymnasiumVectorEnv:
         self.spec = _spec_within(first, len(self.wraps))  # what Gymnasium made the environments from
         space = _space_of(first, config.id, "observation_space")
         self.obs_spec, self._flatten = spaces.observations(config.id, space, pictures=config.pictures)
-        self.action_spec, self._to_env = spaces.actions(config.id, _space_of(first, config.id, "action_space"))
+        self.action_space = _space_of(first, config.id, "action_space")
+        self.action_spec, self._to_env = spaces.actions(config.id, self.action_space)
         # Gymnasium's own reckon faster with Python's numbers; others expect NumPy's, which others give them.
         self._takes_ints = isinstance(self.action_spec, Discrete) and package_of(config.id) == "gymnasium"
         self.observation_space = space

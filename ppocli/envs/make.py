@@ -146,10 +146,15 @@ def _num_eval_envs(config: EnvConfig) -> int:
     return 1 if config.single_instance else NUM_EVAL_ENVS
 
 
-def action_spec_of(config: EnvConfig) -> ActionSpec:
-    """Return what actions an environment takes. Raises UsageError and PpocliError as the backends do."""
+def single_env(config: EnvConfig) -> GymnasiumVectorEnv:
+    """Return one environment, to ask for its spaces. Raises UsageError and PpocliError as the backends do."""
     refuse_foreign_paths(config)
-    with closing(GymnasiumVectorEnv(config, 1)) as envs:
+    return GymnasiumVectorEnv(config, 1)
+
+
+def action_spec_of(config: EnvConfig) -> ActionSpec:
+    """Return what actions an environment takes. Raises what `single_env` raises."""
+    with closing(single_env(config)) as envs:
         return envs.action_spec
 
 

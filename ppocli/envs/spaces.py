@@ -29,10 +29,10 @@ def observations(env_id: str, space: Space[Any], *, pictures: bool = True) -> tu
     raises UnexpectedError for what is no such observation.
     """
     try:
-        leaves = [*_leaves(space)]
-        seen = [(get, *found) for get, leaf in leaves if pictures and (found := _picture(leaf))]
+        parts = [*leaves(space)]
+        seen = [(get, *found) for get, leaf in parts if pictures and (found := _picture(leaf))]
         if seen:
-            others = [(get, leaf) for get, leaf in leaves if not _picture(leaf)]
+            others = [(get, leaf) for get, leaf in parts if not _picture(leaf)]
             form: tuple[ObsSpec, Callable[[Any], Array]] = _with_pictures(seen, others)
         else:
             form = Vector(flatdim(space)), _flattener(space)
@@ -57,10 +57,10 @@ def without_pictures(space: Space[Any], spec: ObsSpec) -> Space[Any]:
     """Return what of a space is numbers where observations have such a form, flat in the same order."""
     if isinstance(spec, Vector):
         return space
-    return spaces.Tuple([leaf for _, leaf in _leaves(space) if not _picture(leaf)])
+    return spaces.Tuple([leaf for _, leaf in leaves(space) if not _picture(leaf)])
 
 
-def _leaves(space: Space[Any]) -> Iterator[tuple[Callable[[Any], Any], Space[Any]]]:
+def leaves(space: Space[Any]) -> Iterator[tuple[Callable[[Any], Any], Space[Any]]]:
     """Yield the parts of an observation that have none themselves, each with what takes it out."""
     match space:
         case spaces.Tuple():
@@ -71,7 +71,7 @@ def _leaves(space: Space[Any]) -> Iterator[tuple[Callable[[Any], Any], Space[Any
             yield lambda obs: obs, space
             return
     for key, part in parts:
-        for get, leaf in _leaves(part):
+        for get, leaf in leaves(part):
             yield partial(_got, key, get), leaf
 
 
