@@ -6,8 +6,8 @@
 Beside Stable-Baselines3 the environment costs next to nothing: noise of 4 × 84 × 84 bytes, another every step. All have
 Nature's network, shared, 8 environments, 128 steps, minibatches of 256, 4 epochs, and the settings below; what is
 compared is env steps a second of rollouts and updates, without imports, evaluations and the first iteration, ours with
-the two threads that it has for pictures, theirs with 1 and with 2. CleanRL's script takes an EnvPool of its time. Run
-nothing else beside it.
+the two threads that it has for pictures, theirs with 1 and with 2. CleanRL's script takes an EnvPool of its time; our
+games of Breakout end after 200 env steps, so that the evaluation at the end is short. Run nothing else beside it.
 """
 
 import argparse

@@ -109,10 +109,21 @@ def takes(name: str) -> str:
     """Return the values that a key may have, in the words in which it refuses others."""
     if choices := words(field_of(name).annotation):
         return listed((f"`{choice}`" for choice in choices), "or")
+    kinds = [kind for kind in typing.get_args(field_of(name).annotation) if isinstance(kind, type)]
+    for kind in kinds:
+        if issubclass(kind, Section) and kind is not Schedule:
+            return f"{', '.join(part(*named) for named in kind.model_fields.items())}, or `null`"
     allowed = list(dict.fromkeys(said for value in WRONG_VALUES for said in refusals(name, value)))
     if refuses(name, None) == [] and not field_of(name).is_required():
         allowed.append("or `null`")
     return "; ".join(allowed).replace("; or", ", or")
+
+
+def part(name: str, field: FieldInfo) -> str:
+    """Return what there is to say of a part of a key."""
+    assert field.description, name
+    choices = " or ".join(f"`{choice}`" for choice in words(field.annotation))
+    return f"`{name}`: {choices or one_line(field.description).rstrip('.').lower()} (`{yaml(field.default)}`)"
 
 
 def refusals(name: str, value: Any) -> Iterator[str]:

@@ -23,7 +23,7 @@ FLOORS = [
     {"training"},
     {"views"},
     {"pictures"},
-    {"report"},
+    {"portable", "report"},
     {"library"},
     {"cli"},
     {"__main__"},

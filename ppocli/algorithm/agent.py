@@ -95,24 +95,24 @@ class Agent(nn.Module):
 
     def sample(self, obs: Tensor, noise: Tensor, states: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Actions (B, ...) drawn from the policy at obs (B, *obs_spec.shape), and what is remembered after it."""
-        features, after = self._features(obs, states)
+        features, after = self.features(obs, states)
         return self.distribution.sample(self.actor(features), noise), after
 
     def mode(self, obs: Tensor, states: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The greedy actions (B, ...) at obs (B, *obs_spec.shape), and what is remembered after it."""
-        features, after = self._features(obs, states)
+        features, after = self.features(obs, states)
         return self.distribution.mode(self.actor(features)), after
 
     def log_prob_and_entropy(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of actions (B, ...) at obs (B, ...), and the policy's entropy there; both (B,)."""
-        return self.distribution.with_backward(self.actor(self.trunk(self.seen(obs))), actions)[:2]
+        return self.distribution.with_backward(self.actor(self.features(obs, None)[0]), actions)[:2]
 
     def value(self, obs: Tensor, states: Tensor | None = None) -> Tensor:
         """The critic's estimate (B,) of the return from obs (B, *obs_spec.shape)."""
-        values: Tensor = self.critic(self._features(obs, states)[0]).squeeze(-1)
+        values: Tensor = self.critic(self.features(obs, states)[0]).squeeze(-1)
         return values
 
-    def _features(self, obs: Tensor, states: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def features(self, obs: Tensor, states: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What actor and critic take at one observation each of B sequences, and what is remembered after it."""
         if not self.memory_size:
             return self.trunk(self.seen(obs)), None

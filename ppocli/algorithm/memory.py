@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppocli.algorithm.networks import Backward, Network, gradient_of
+from ppocli.algorithm.networks import Backward, Network, Same, gradient_of
 from ppocli.config.sections import NetworkConfig
 from ppocli.envs.api import Vector
 
@@ -70,7 +70,8 @@ class Memory(Network):
             gradient_of(u).addmm_(all_by_h.t(), h)
             gradient_of(b).add_(all_by_x.sum(0))
             gradient_of(c).add_(all_by_h.sum(0))
-            to_what_sees(F.pad(all_by_x.mm(w), (0, self._num_masked)))
+            if not isinstance(self._sees[0], Same):
+                to_what_sees(F.pad(all_by_x.mm(w), (0, self._num_masked)))
 
         return remembered, backward
 

@@ -124,31 +124,25 @@ def make_batch(
     `baseline` all values are 0 and advantages, with a `gae_lambda` of 1, are returns to go, REINFORCE's: known only of
     steps whose episode has ended in the same rollout, for whatever reason, and those alone are in the batch.
     """
-    obs, actions = agent.tensor(rollout.obs).flatten(0, 1), agent.tensor(rollout.actions).flatten(0, 1)
+    obs, actions = agent.tensor(rollout.obs), agent.tensor(rollout.actions)
     begins, states = _remembered(rollout, agent)
-    features = agent.trunk(_as_taken(agent.seen(obs), begins, states))
+    features = agent.trunk(_as_taken(agent.seen(obs), begins, states)).view(*rollout.rewards.shape, -1)
     outputs = agent.actor(features)
     log_probs, *_ = agent.distribution.with_backward(outputs, actions)
     if baseline:
-        values = agent.critic(features).squeeze(-1).view(rollout.rewards.shape)
+        values = agent.critic(features).squeeze(-1)
         next_values = _next_values(rollout, agent, values)
     else:
-        values = next_values = torch.zeros(rollout.rewards.shape, device=obs.device)
+        values = next_values = torch.zeros_like(log_probs)
     rewards, ends = rollout.rewards * np.float32(reward_scale), (rollout.terminated, rollout.truncated)
     advantages, returns = compute_gae(
         rewards, values.cpu().numpy(), next_values.cpu().numpy(), *ends, gamma, gae_lambda
     )
-    batch = Batch(
-        obs,
-        actions,
-        log_probs,
-        values.flatten(),
-        agent.tensor(advantages).flatten(),
-        agent.tensor(returns).flatten(),
-        begins,
-        states,
-        outputs,
+    obs, actions, log_probs, values, outputs = (
+        part.flatten(0, 1) for part in (obs, actions, log_probs, values, outputs)
     )
+    learned = agent.tensor(advantages).flatten(), agent.tensor(returns).flatten()
+    batch = Batch(obs, actions, log_probs, values, *learned, begins, states, outputs)
     if baseline:
         return batch
     ended_later = np.logical_or.accumulate(rollout.ended[::-1])[::-1]
@@ -157,7 +151,8 @@ def make_batch(
 
 
 def _as_taken(obs: Tensor, begins: Tensor | None, states: Tensor | None) -> Tensor | Sequences:
-    return obs if begins is None or states is None else Sequences(obs, begins, states)
+    """Return observations (B, ...), or (T, N, ...), as networks take them."""
+    return obs if begins is None or states is None else Sequences(obs.reshape(len(begins), -1), begins, states)
 
 
 def _remembered(rollout: Rollout, agent: Agent) -> tuple[Tensor | None, Tensor | None]:

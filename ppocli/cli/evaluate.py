@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ppocli.cli import options
 from ppocli.cli.options import option
-from ppocli.cli.process import importing, imports_of, require_imports
+from ppocli.cli.process import found_checkpoint, importing, imports_of, require_imports
 from ppocli.errors import CheckpointError, UsageError
 from ppocli.evaluation import NUM_EPISODES
 from ppocli.files import check_output
@@ -36,7 +36,7 @@ def evaluate_command(
         from ppocli.evaluation.results import evaluate_checkpoint
         from ppocli.files import is_writable
         from ppocli.views import console, results
-    saved, run = _found(target, runs_dir, imports)
+    saved, run = found_checkpoint(target, runs_dir, imports)
     task = measured_in(saved.config, overrides or ())
     output = None if run is None else run.evaluation_in(task)
     if run is not None and not is_writable(run.path):
@@ -63,24 +63,6 @@ def evaluate_command(
     results.statistics({agent: result, "random policy": result.random_baseline})
     if run is not None:
         console.info(f"written to {output}")
-
-
-def _found(target: str, runs_dir: Path, imports: list[str] | None) -> tuple[Any, Any]:
-    """Return the checkpoint that RUN|CHECKPOINT means, and its run where it has one, once its modules are imported."""
-    from ppocli.records import catalog, checkpoint
-    from ppocli.views import console
-
-    path, run = catalog.find_checkpoint(target, runs_dir)
-    saved = checkpoint.load(path)
-    import_modules(imports_of(imports))
-    if run is None:
-        return saved, None
-    require_imports(run)
-    if saved.is_of(run.config):
-        return saved, run
-    whose = f"{saved.config.env.id}, seed {saved.config.train.seed}"
-    console.info(f"warning: {path} is of another run ({whose}): nothing is written to this one")
-    return saved, None
 
 
 def random_baseline_command(
@@ -158,7 +140,7 @@ def render_command(
         import_modules(imports_of(imports))
         folder, stem = baseline_folder(runs_dir, task.id) / "videos", "random"
     else:
-        saved, run = _found(target, runs_dir, imports)
+        saved, run = found_checkpoint(target, runs_dir, imports)
         task = measured_in(saved.config, overrides or ())
         folder = here if run is None else run.path / "videos"
         otherwise = [one.removeprefix("env.").removeprefix("kwargs.") for one in overrides or ()]

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from ppocli.errors import PpocliError, PpocliWarning, UsageError
-from ppocli.guests import IMPORTED
+from ppocli.guests import IMPORTED, import_modules
 from ppocli.signals import SIGPIPE, end_at_once, handling
 
 _MOST_PRINTED = 10_000_000  # bytes that are looked at
@@ -196,3 +196,33 @@ def importing(what: str = "Starting") -> Iterator[None]:
         finally:
             gc.freeze()  # nor need it be looked through at exit
             gc.enable()
+
+
+def let_threads_wait(*, idly: bool) -> None:
+    """Say, before torch is imported here or in a child, how its threads are to wait for what comes next.
+
+    Busily they are there at once. But several trainings beside each other then wait for threads that have no core, and
+    take four times as long; and one training's threads take the core that its environments are stepped on. So in one
+    they wait busily for about as long as between two operations, some microseconds: 8 % more env steps a second on
+    Atari. Whoever has set either variable has chosen otherwise.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ.update({"OMP_WAIT_POLICY": "PASSIVE"} if idly else {"GOMP_SPINCOUNT": "3000"})
+
+
+def found_checkpoint(target: str, runs_dir: Path, imports: list[str] | None) -> tuple[Any, Any]:
+    """Return the checkpoint that RUN|CHECKPOINT means, and its run where it has one, once its modules are imported."""
+    from ppocli.records import catalog, checkpoint
+    from ppocli.views import console
+
+    path, run = catalog.find_checkpoint(target, runs_dir)
+    saved = checkpoint.load(path)
+    import_modules(imports_of(imports))
+    if run is None:
+        return saved, None
+    require_imports(run)
+    if saved.is_of(run.config):
+        return saved, run
+    whose = f"{saved.config.env.id}, seed {saved.config.train.seed}"
+    console.info(f"warning: {path} is of another run ({whose}): nothing is written to this one")
+    return saved, None

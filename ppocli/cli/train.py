@@ -1,6 +1,5 @@
 """`ppocli train`: one run, several seeds, or what is left of a run."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import typer
 
 from ppocli.cli import options
 from ppocli.cli.options import option
-from ppocli.cli.process import importing, imports_of, require_imports
+from ppocli.cli.process import importing, imports_of, let_threads_wait, require_imports
 from ppocli.errors import PpocliError, UsageError
 from ppocli.guests import import_modules
 from ppocli.signals import StopRequest, end_in_order, ending_after, handling, stop_request
@@ -141,9 +140,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
             require_imports(job.run)
         with handling(end_in_order):
             environments = make.make_environments(job.config, job.progress.iterations)
-        if "OMP_WAIT_POLICY" not in os.environ:
-            # Torch's threads wait busily for the next operation, but not while environments are stepped beside them.
-            os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+        let_threads_wait(idly=False)
         with handling(ending_after(environments.close)):
             from ppocli.device import keep_freed_memory  # and torch, while worker processes start
             from ppocli.training import loop, outcome, setup
@@ -178,8 +175,7 @@ def _train_one(launch: Launch, seed: int | None, resume: str | None, allow_inexa
 def _train_several(launch: Launch, seeds: str, jobs: int | None) -> NoReturn:
     """Train several seeds, evaluate each, and compare them."""
     started = time.perf_counter()
-    # Of those beside each other none is to wait busily for a thread that has no core: it takes four times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_wait(idly=True)
     with importing():
         from ppocli.config.load import load_config
         from ppocli.records.info import command_of

@@ -118,8 +118,10 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         default = default.get(parent, {}) if isinstance(default, dict) else {}
         # A schedule may be entered even where it is only a default. Copied, as YAML may use one mapping in two places.
         value = target.get(parent, default if depth > 0 else {})
+        name = ".".join(parents[: depth + 1])
+        if value is None and name in KEYS and _model_at(parents[: depth + 1]) is not Schedule:
+            value = {}  # a section that there is none of begins with its defaults
         if not isinstance(value, dict):
-            name = ".".join(parents[: depth + 1])
             raise UsageError(
                 f"--set {key}: {name} is {value!r} here and has no parts; "
                 f"give it whole, for example --set '{name}={{start: 1e-3, end: 0}}'"

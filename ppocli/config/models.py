@@ -126,7 +126,7 @@ class Config(values.Section):
         if self.update.minibatch_size % self.rollout.horizon:
             raise ValueError(
                 f"update.minibatch_size: {self.update.minibatch_size} is no multiple of rollout.horizon, "
-                f"{self.rollout.horizon}; what remembers learns from whole sequences"
+                f"{self.rollout.horizon}, and a memory learns from whole sequences; {self.rollout.horizon} would fit"
             )
         return self
 
@@ -145,6 +145,9 @@ class Config(values.Section):
 
     @model_validator(mode="after")
     def _network_is_small(self) -> "Config":
+        memory = self.network.memory.size if self.network.memory else 0
+        if 3 * memory**2 > MAX_WEIGHTS:
+            raise ValueError(f"network.memory.size: {3 * memory**2:,} weights; at most {MAX_WEIGHTS:,} are allowed")
         for name in ("hidden_sizes", "critic_hidden_sizes"):
             weights = sum(inputs * units for inputs, units in itertools.pairwise(getattr(self.network, name) or ()))
             if weights > MAX_WEIGHTS:

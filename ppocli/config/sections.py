@@ -61,7 +61,9 @@ class MemoryConfig(values.Section):
     """What an agent remembers by."""
 
     kind: Literal["gru"] = "gru"
-    size: Annotated[int, values.whole_number(1, 8192)] = 128
+    """A gated recurrent unit."""
+    size: values.MemorySize = 128
+    """Numbers that are remembered, a multiple of 8."""
 
 
 class NetworkConfig(values.Section):
@@ -74,7 +76,7 @@ class NetworkConfig(values.Section):
     shared_cnn: Annotated[values.Switch, Key("share_features_extractor")] = True
     """Whether actor and critic see pictures through the same convolutions; in ppo alone."""
     memory: Annotated[MemoryConfig | None, Key("RecurrentPPO lstm_hidden_size")] = None
-    """What remembers earlier observations, before those layers: {kind: gru, size: 128}, say; in ppo alone."""
+    """What remembers earlier observations, before those layers; in ppo alone."""
     critic_hidden_sizes: Annotated[values.HiddenSizes | None, Key("net_arch vf")] = None
     """Units of each of the critic's hidden layers; null for as many as the actor has."""
     activation: Annotated[Literal["tanh", "relu", "elu", "gelu", "silu"], Key("activation_fn")] = "tanh"

@@ -133,6 +133,13 @@ InfoKeys = Annotated[
     ),
 ]
 Workers = Annotated[int | Literal["auto"], whole_number(0, 64, or_else="auto")]
+MemorySize = (
+    Annotated[  # of an odd number, what comes of a sequence would depend on which others are computed beside it
+        int,
+        whole_number(1, 8192),
+        _must_be("a multiple of 8 from 8 to 8,192", lambda value: _is_number(value, 8, 8192) and value % 8 == 0),
+    ]
+)
 Snapshots = Annotated[int | Literal["auto"], whole_number(0, 1000, or_else="auto")]
 HiddenSizes = Annotated[
     tuple[Annotated[int, whole_number(1, 8192)], ...],

@@ -92,10 +92,11 @@ _ATARI = {
     "AtariPreprocessing": {"noop_max": "noop_max", "frame_skip": "frame_skip", "grayscale_obs": "gray_scale"},
     "FrameStackObservation": {"stack_size": "stack_num"},
     "TimeLimit": {"max_episode_steps": "max_episode_steps"},
-    "ClipReward": {"min_reward": "", "max_reward": ""},
     "TerminateOnLifeLoss": {},
+    "ClipReward": {},
 }
 """Wrappers that EnvPool's Atari games have within them, and what it calls their arguments."""
+_CLIPPED = {"id": "ClipReward", "min_reward": -1, "max_reward": 1}
 _ATARI_ARGUMENTS = ("repeat_action_probability", "full_action_space", "mode", "difficulty")
 
 
@@ -104,24 +105,31 @@ def _atari(config: EnvConfig) -> tuple[str, dict[str, Any]]:
 
     Raises UsageError for what it does not.
     """
-    given = {wrapper["id"]: wrapper for wrapper in config.wrappers}
-    kwargs = {name: value for name, value in config.kwargs.items() if name in _ATARI_ARGUMENTS}
-    kwargs = {"repeat_action_probability": 0.25, "stack_num": 1, "use_fire_reset": False} | kwargs
-    if "AtariPreprocessing" not in given or config.kwargs.get("frameskip") != 1:
-        raise UsageError("env.backend: envpool takes Atari's frameskip: 1, and skips by the wrapper AtariPreprocessing")
-    for name, wrapper in given.items():
-        for argument, value in wrapper.items():
-            if argument in ("id", "training_only"):
-                continue
-            if argument not in _ATARI.get(name, ()):
-                raise UsageError(f"env.wrappers: EnvPool has no {argument} of {name}; env.backend: gymnasium has")
-            if known := _ATARI[name][argument]:
-                kwargs[known] = value
-        if name not in _ATARI or (
-            name == "ClipReward" and (wrapper.get("min_reward"), wrapper.get("max_reward")) != (-1, 1)
-        ):
+    wrappers = [{name: value for name, value in one.items() if name != "training_only"} for one in config.wrappers]
+    names, preprocessed = [one["id"] for one in wrappers], "AtariPreprocessing"
+    if config.kwargs.get("frameskip") != 1 or names[:1] != [preprocessed] or len({*names}) < len(names):
+        raise UsageError(
+            f"env.backend: envpool plays Atari with frameskip: 1, {preprocessed} first, and no wrapper twice"
+        )
+    if config.max_episode_steps is not None:
+        raise UsageError(
+            "env.max_episode_steps: counts skipped frames, which EnvPool does not; the wrapper TimeLimit may"
+        )
+    kwargs: dict[str, Any] = {"repeat_action_probability": 0.25, "stack_num": 1, "use_fire_reset": False}
+    for name, value in config.kwargs.items():
+        if name in _ATARI_ARGUMENTS:
+            kwargs[name] = value
+        elif name not in ("frameskip", "obs_type"):
+            raise UsageError(f"env.kwargs: EnvPool's {config.id} has no {name}; env.backend: gymnasium has")
+    for wrapper in wrappers:
+        known = _ATARI.get(wrapper["id"])
+        given = {} if wrapper == _CLIPPED else {name: value for name, value in wrapper.items() if name != "id"}
+        if known is None or not given.keys() <= known.keys() or (wrapper["id"] == "ClipReward" and wrapper != _CLIPPED):
             raise UsageError(f"env.wrappers: EnvPool has nothing like {wrapper}; env.backend: gymnasium has")
-    kwargs |= {"reward_clip": "ClipReward" in given, "episodic_life": "TerminateOnLifeLoss" in given}
+        if any(value < 1 for value in given.values() if not isinstance(value, bool)):
+            raise UsageError(f"env.wrappers: EnvPool takes no such number: {wrapper}; env.backend: gymnasium does")
+        kwargs |= {known[name]: value for name, value in given.items()}
+    kwargs |= {"reward_clip": "ClipReward" in names, "episodic_life": "TerminateOnLifeLoss" in names}
     return f"{config.id.removeprefix('ALE/').partition('-')[0]}-v5", kwargs
 
 

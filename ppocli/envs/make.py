@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Any, Literal
 
+import gymnasium as gym
 import numpy as np
 
 from ppocli.config.models import Config
@@ -17,10 +18,11 @@ from ppocli.envs.api import ActionSpec, VectorEnv
 from ppocli.envs.cartpole import CartPoleVectorEnv
 from ppocli.envs.crew import Crew, NoWorkersError
 from ppocli.envs.envpool import EnvPoolVectorEnv
-from ppocli.envs.gymnasium import GymnasiumVectorEnv, package_of
+from ppocli.envs.gymnasium import GymnasiumVectorEnv, make_env, package_of
 from ppocli.envs.masks import chance
 from ppocli.envs.vector import OwnVectorEnv
 from ppocli.envs.workers import WorkerVectorEnv
+from ppocli.envs.wrappers import wraps_of
 from ppocli.errors import PpocliError, UsageError, warn
 from ppocli.guests import import_modules, is_imported
 from ppocli.seeds import training_seeds
@@ -150,6 +152,12 @@ def single_env(config: EnvConfig) -> GymnasiumVectorEnv:
     """Return one environment, to ask for its spaces. Raises UsageError and PpocliError as the backends do."""
     refuse_foreign_paths(config)
     return GymnasiumVectorEnv(config, 1)
+
+
+def playing(config: EnvConfig) -> gym.Env[Any, Any]:
+    """Return one environment as Gymnasium has it, with what its config puts around it; raises as `single_env`."""
+    refuse_foreign_paths(config)
+    return make_env(config, wraps_of(config.wrappers))
 
 
 def action_spec_of(config: EnvConfig) -> ActionSpec:

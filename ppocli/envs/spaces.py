@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,15 +25,15 @@ _ACTIONS = "Discrete, MultiDiscrete, MultiBinary and Box"
 def observations(env_id: str, space: Space[Any], *, pictures: bool = True) -> tuple[ObsSpec, Callable[[Any], Array]]:
     """Return the form of an observation for the agent, and what brings one into it, as one row.
 
-    What looks like a picture (see `_picture`) is one, with `pictures`; all else is flat by Gymnasium's own rules:
+    What looks like a picture (see `picture_in`) is one, with `pictures`; all else is flat by Gymnasium's own rules:
     numbers stay as they are, a choice out of n becomes n numbers of which one is 1. Raises UsageError; what is returned
     raises UnexpectedError for what is no such observation.
     """
     try:
         parts = [*leaves(space)]
-        seen = [(get, *found) for get, leaf in parts if pictures and (found := _picture(leaf))]
+        seen = [(get, found) for get, leaf in parts if pictures and (found := picture_in(leaf))]
         if seen:
-            others = [(get, leaf) for get, leaf in parts if not _picture(leaf)]
+            others = [(get, leaf) for get, leaf in parts if not picture_in(leaf)]
             form: tuple[ObsSpec, Callable[[Any], Array]] = _with_pictures(seen, others)
         else:
             form = Vector(flatdim(space)), _flattener(space)
@@ -57,7 +58,19 @@ def without_pictures(space: Space[Any], spec: ObsSpec) -> Space[Any]:
     """Return what of a space is numbers where observations have such a form, flat in the same order."""
     if isinstance(spec, Vector):
         return space
-    return spaces.Tuple([leaf for _, leaf in leaves(space) if not _picture(leaf)])
+    return spaces.Tuple([leaf for _, leaf in leaves(space) if not picture_in(leaf)])
+
+
+def names(space: Space[Any], prefix: str = "") -> list[str]:
+    """Return what the parts that `leaves` yields are called: the keys on the way there, with dots; "" for the whole."""
+    match space:
+        case spaces.Tuple():
+            parts: Iterable[tuple[Any, Space[Any]]] = enumerate(space.spaces)
+        case spaces.Dict():
+            parts = space.spaces.items()
+        case _:
+            return [prefix]
+    return [name for key, part in parts for name in names(part, f"{prefix}.{key}" if prefix else str(key))]
 
 
 def leaves(space: Space[Any]) -> Iterator[tuple[Callable[[Any], Any], Space[Any]]]:
@@ -79,42 +92,58 @@ def _got(key: Any, get: Callable[[Any], Any], obs: Any) -> Any:
     return get(obs[key])
 
 
-def _picture(space: Space[Any]) -> tuple[tuple[int, int, int], Callable[[Array], Array]] | None:
-    """Return (channels, height, width) of a picture, and what brings one into that form; None for what is none.
+@dataclass(frozen=True)
+class Picture:
+    """How a Box of bytes is a picture: perhaps a stack of those, each with its channels before or after."""
+
+    shape: tuple[int, ...]  # of the Box
+    axes: tuple[int, int, int]  # of its last three, in the order of channels, height, width
+
+    @property
+    def last(self) -> tuple[int, ...]:
+        """The last three axes of the Box, a single channel before where there is none."""
+        return self.shape[-3:] if len(self.shape) > 2 else (1, *self.shape)
+
+    @property
+    def form(self) -> tuple[int, int, int]:
+        """(channels, height, width), the channels being those of the whole stack."""
+        channels, height, width = (self.last[axis] for axis in self.axes)
+        return math.prod(self.shape[:-3]) * channels, height, width
+
+    def arranged(self, picture: Array) -> Array:
+        """Return a picture as (channels, height, width). Raises ValueError for what is none."""
+        if picture.shape != self.shape or picture.dtype != np.uint8:
+            raise ValueError
+        each = picture.reshape(-1, *self.last)
+        return each.transpose(0, *(1 + axis for axis in self.axes)).reshape(self.form)
+
+
+def picture_in(space: Space[Any]) -> Picture | None:
+    """Return how what a space has is a picture; None for what is none.
 
     It is bytes, (height, width), with channels before or after these, whichever axis is the shorter, and perhaps a
     stack of these; no side is shorter than SMALLEST_SIDE: on a board of codes there is nothing to see.
     """
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or not 2 <= len(space.shape) <= 4:
         return None
-    last = space.shape[-3:] if len(space.shape) > 2 else (1, *space.shape)
-    axes = (0, 1, 2) if last[0] < last[2] else (2, 0, 1)
-    channels, height, width = (last[axis] for axis in axes)
-    if min(height, width) < SMALLEST_SIDE:
-        return None
-    form = math.prod(space.shape[:-3]) * channels, height, width
-
-    def arranged(picture: Array) -> Array:
-        if picture.shape != space.shape or picture.dtype != np.uint8:
-            raise ValueError
-        return picture.reshape(-1, *last).transpose(0, *(1 + axis for axis in axes)).reshape(form)
-
-    return form, arranged
+    first, _, last = space.shape[-3:] if len(space.shape) > 2 else (1, *space.shape)
+    picture = Picture(space.shape, (0, 1, 2) if first < last else (2, 0, 1))
+    return picture if min(picture.form[1:]) >= SMALLEST_SIDE else None
 
 
 def _with_pictures(
-    seen: Sequence[tuple[Callable[[Any], Any], tuple[int, int, int], Callable[[Array], Array]]],
+    seen: Sequence[tuple[Callable[[Any], Any], Picture]],
     others: Sequence[tuple[Callable[[Any], Any], Space[Any]]],
 ) -> tuple[Pictures, Callable[[Any], Array]]:
     """Return the form of pictures and of what is beside them, and what makes a row of bytes of an observation."""
-    spec = Pictures(tuple(form for _, form, _ in seen), size=sum(flatdim(leaf) for _, leaf in others))
+    spec = Pictures(tuple(picture.form for _, picture in seen), size=sum(flatdim(leaf) for _, leaf in others))
     beside = [(get, _flattener(leaf)) for get, leaf in others]
     places = spec.places
 
     def row(obs: Any) -> Array:
         bytes_ = np.zeros(spec.shape, np.uint8)
-        for place, (get, _, arranged) in zip(places, seen, strict=True):
-            bytes_[place] = arranged(np.asarray(get(obs))).ravel()
+        for place, (get, picture) in zip(places, seen, strict=True):
+            bytes_[place] = picture.arranged(np.asarray(get(obs))).ravel()
         if beside:
             numbers(spec, bytes_)[:] = np.concatenate([flatten(get(obs)) for get, flatten in beside])
         return bytes_

@@ -22,6 +22,8 @@ class SelectObservation(gym.ObservationWrapper[Any, Any, Any]):
         box, self._indices = env.observation_space, list(indices)
         if not isinstance(box, gym.spaces.Box):
             raise TypeError(f"observations are {box}; it takes numbers out of a Box")
+        if not self._indices or not all(type(index) is int for index in self._indices):
+            raise ValueError(f"indices: {indices!r} is to be a list of whole numbers, from 0 on")
         self.observation_space = gym.spaces.Box(box.low[self._indices], box.high[self._indices], dtype=box.dtype.type)
 
     def observation(self, observation: Any) -> Any:
@@ -35,13 +37,16 @@ class TerminateOnLifeLoss(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Count how many lives there are."""
         obs, info = self.env.reset(**kwargs)
+        if "lives" not in info:
+            raise gym.error.Error("TerminateOnLifeLoss: the infos have no `lives`, as those of Atari's games have")
         self._lives = info["lives"]
         return obs, info
 
     def step(self, action: Any) -> Any:
         """Terminate where there are fewer."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        return obs, reward, terminated or info["lives"] < self._lives, truncated, info
+        lost, self._lives = info["lives"] < self._lives, info["lives"]
+        return obs, reward, terminated or lost, truncated, info
 
 
 OWN = {"SelectObservation": SelectObservation, "TerminateOnLifeLoss": TerminateOnLifeLoss}

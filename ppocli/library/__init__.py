@@ -1,8 +1,10 @@
 """What `import ppocli` offers to programs: the commands as functions, and a trained agent as one."""
 
 from ppocli.errors import PpocliError
+from ppocli.evaluation.policy import TrainedPolicy
 from ppocli.library.functions import (
     evaluate,
+    export,
     list_runs,
     load,
     plot,
@@ -11,12 +13,12 @@ from ppocli.library.functions import (
     train,
     train_iter,
 )
-from ppocli.library.policy import TrainedPolicy
 
 __all__ = [
     "PpocliError",
     "TrainedPolicy",
     "evaluate",
+    "export",
     "list_runs",
     "load",
     "plot",

@@ -13,10 +13,13 @@ import gymnasium as gym
 from ppocli.config.load import config_from, load_config
 from ppocli.config.models import Config
 from ppocli.evaluation import NUM_EPISODES, results
+from ppocli.evaluation.policy import TrainedPolicy
 from ppocli.evaluation.statistics import AgentResult, BaselineResult
-from ppocli.library.policy import TrainedPolicy
+from ppocli.files import check_output
 from ppocli.library.runs import Runs
 from ppocli.pictures import figures
+from ppocli.portable.write import FORMATS, Exported
+from ppocli.portable.write import export as write_policy
 from ppocli.records import catalog, checkpoint
 from ppocli.records.checkpoint import Checkpoint
 from ppocli.records.info import Command
@@ -102,6 +105,23 @@ def evaluate(
     """Play unseen episodes, and the same ones at random; return how both did. Raises PpocliError."""
     saved, of = _saved(run, env, runs_dir)
     return results.evaluate_checkpoint(saved, of, episodes, seed, sampled=not deterministic)
+
+
+def export(
+    run: Meant,
+    output: str | Path,
+    *,
+    stochastic: bool = False,
+    env: Factory | None = None,
+    runs_dir: str | Path = RUNS_DIR,
+) -> Exported:
+    """Write a policy as an ONNX model or a C header, as the file's name ends; return how it was checked.
+
+    Raises PpocliError, too where it would act otherwise than the policy.
+    """
+    saved, of = _saved(run, env, runs_dir)
+    check_output(Path(output), FORMATS)
+    return write_policy(TrainedPolicy(saved), Path(output), of, stochastic=stochastic)
 
 
 def random_baseline(

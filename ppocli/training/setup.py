@@ -136,7 +136,8 @@ def _episodes(config: Config, envs: VectorEnv, saved: Checkpoint | None, allow_i
 def versions() -> dict[str, str]:
     """Return the versions of everything that results depend on, and the type of machine."""
     packages = {}
-    for name in ("torch", "gymnasium", "box2d", "numpy", "mujoco", "envpool"):
+    extras = ("mujoco", "envpool", "ale-py", "opencv-python-headless", "minigrid")
+    for name in ("torch", "gymnasium", "box2d", "numpy", *extras):
         with suppress(PackageNotFoundError):  # some are extras
             packages[name] = version(name)
     machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

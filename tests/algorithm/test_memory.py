@@ -17,10 +17,11 @@ from ppocli.config.sections import EnvConfig, MemoryConfig, NetworkConfig, PPOCo
 from ppocli.envs.api import Discrete, Pictures, Vector
 from ppocli.envs.episodes import Episodes
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
+from ppocli.envs.make import NUM_EVAL_ENVS
 from ppocli.evaluation.play import evaluate, greedy
 from tests.jobs import trained
 
-STEPS, SEQUENCES, SIZE = 7, 3, 5
+STEPS, SEQUENCES, SIZE = 7, 3, 8
 BEGINS = torch.zeros(STEPS, SEQUENCES, dtype=torch.bool)
 BEGINS[3, 0] = BEGINS[1, 2] = BEGINS[5, 2] = True  # the second sequence is of one episode
 VECTOR, MASKED = Vector(4), Vector(4, num_masked=2)
@@ -219,9 +220,10 @@ def test_without_a_memory_it_is_chance(tmp_path):
     assert abs(np.mean(returns) - 0.5) < 0.1
 
 
-def test_evaluation_remembers_and_forgets_at_the_end_of_an_episode():
+@pytest.mark.parametrize("env_id", ["Counting-v0", "Truncated-v0"])  # whose episodes end after 3 steps
+def test_evaluation_remembers_and_forgets_at_the_end_of_an_episode(env_id):
     """A policy that says what it was told to remember: how many steps of this episode there were."""
-    envs = GymnasiumVectorEnv(EnvConfig(id="Counting-v0"), 2)
+    envs = GymnasiumVectorEnv(EnvConfig(id=env_id), 2)
     told = []
 
     def counting(obs, states, generators):
@@ -250,10 +252,27 @@ def test_greedy_play_needs_what_it_remembers(tmp_path):
     [
         ({"algorithm": "trpo"}, "network.memory: goes with algorithm: ppo and"),
         ({"network": {"memory": {}, "shared_cnn": False}}, "network.memory: goes with algorithm: ppo and"),
-        ({"update": {"minibatch_size": 40}}, "update.minibatch_size: 40 is no multiple of rollout.horizon, 16"),
+        ({"update": {"minibatch_size": 40}}, "40 is no multiple of rollout.horizon, 16, .*; 16 would fit"),
+        ({"network": {"memory": {"size": 12}}}, "a multiple of 8 from 8 to 8,192"),
+        ({"network": {"memory": {"size": 8192}}}, "network.memory.size: 201,326,592 weights; at most 50,000,000"),
         ({"network": {"memory": {"kind": "lstm"}}}, "gru"),
     ],
 )
 def test_configs_that_cannot_be(changed, said):
     with pytest.raises(ValueError, match=said):
         Config.model_validate(REMEMBERING | changed)
+
+
+@pytest.mark.parametrize("size", [8, 24, 64, 72, 128])
+def test_which_environment_plays_an_episode_changes_no_bit_of_what_is_remembered(size):
+    config = NetworkConfig(hidden_sizes=(6,), memory=MemoryConfig(size=size))
+    act = greedy(Agent(VECTOR, Discrete(3), config, torch.Generator().manual_seed(0)))
+    obs, order = draws(2, NUM_EVAL_ENVS, 4).numpy(), np.random.default_rng(1).permutation(NUM_EVAL_ENVS)
+    ends = []
+    for rows in (slice(None), order):
+        states = None
+        for shown in obs:
+            actions, states = act(shown[rows], states, [])
+        ends.append((actions, states))
+    np.testing.assert_array_equal(ends[1][0], ends[0][0][order])
+    np.testing.assert_array_equal(ends[1][1], ends[0][1][order])

@@ -11,6 +11,7 @@ from ppocli.algorithm.losses import policy_loss, value_loss
 from ppocli.algorithm.networks import Same
 from ppocli.algorithm.normalize import numbers
 from ppocli.algorithm.rollout import Batch, collect, make_batch
+from ppocli.algorithm.updates import ppo
 from ppocli.algorithm.updates.ppo import PPO
 from ppocli.config.sections import EnvConfig, NetworkConfig, PPOConfig, UpdateConfig
 from ppocli.envs.api import Continuous, Discrete, Pictures
@@ -161,3 +162,23 @@ def test_values_of_what_comes_next_are_looked_up_and_not_computed_again(limit, e
     rewards, goes_on = torch.from_numpy(rollout.rewards), torch.from_numpy(~rollout.terminated)
     expected = rewards + 0.5 * values * goes_on
     torch.testing.assert_close(one_step.returns.view(10, -1), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("looked_at", [1, 5])
+def test_how_far_the_policy_moved_is_measured_on_some_pictures(looked_at, monkeypatch):
+    """Each one's own distance: of the same pictures before and after."""
+    monkeypatch.setattr(ppo, "LOOKED_AT", looked_at)
+    agent, obs, actions = make(), rows(), torch.tensor([0, 2]).repeat(B // 2)
+    with torch.no_grad():
+        before = agent.actor(agent.trunk(agent.seen(obs)))
+        log_probs = before.log_softmax(-1).gather(1, actions.unsqueeze(1)).squeeze(1)
+    numbers_ = torch.arange(B, dtype=torch.float32)
+    batch = Batch(obs, actions, log_probs, numbers_, numbers_ - 5, numbers_, outputs=before)
+    settings = UpdateConfig(minibatch_size=B, update_epochs=1, learning_rate=0.01)
+    metrics = PPO(agent, settings, PPOConfig()).update(batch, 0.0, np.random.default_rng(0))
+    with torch.no_grad():
+        after = agent.actor(agent.trunk(agent.seen(obs))).log_softmax(-1)
+    old = before.log_softmax(-1)
+    expected = (old.exp() * (old - after)).sum(-1)[::looked_at].mean()
+    assert metrics.kl == pytest.approx(float(expected), rel=1e-3)
+    assert metrics.kl > 1e-4

@@ -148,10 +148,15 @@ def test_atari_games_end_with_a_life_and_rewards_are_clipped_where_the_wrappers_
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"wrappers": ()}, "takes Atari's frameskip: 1, and skips by the wrapper AtariPreprocessing"),
-        ({"kwargs": {"frameskip": 4}}, "takes Atari's frameskip: 1"),
+        ({"wrappers": ()}, "plays Atari with frameskip: 1, AtariPreprocessing first, and no wrapper twice"),
+        ({"kwargs": {"frameskip": 4}}, "plays Atari with frameskip: 1, AtariPreprocessing first"),
         ({"wrappers": (*PONG.wrappers, {"id": "StickyAction"})}, "EnvPool has nothing like {'id': 'StickyAction'}"),
-        ({"wrappers": ({"id": "AtariPreprocessing", "scale_obs": True},)}, "EnvPool has no scale_obs of Atari"),
+        ({"wrappers": ({"id": "AtariPreprocessing", "scale_obs": True},)}, "EnvPool has nothing like .*scale_obs"),
+        ({"wrappers": ({"id": "TimeLimit", "max_episode_steps": 9}, *PONG.wrappers)}, "AtariPreprocessing first"),
+        ({"wrappers": (*PONG.wrappers, PONG.wrappers[1])}, "no wrapper twice"),
+        ({"wrappers": ({"id": "AtariPreprocessing", "noop_max": 0},)}, "takes no such number: .*noop_max"),
+        ({"kwargs": {"frameskip": 1, "max_num_frames_per_episode": 400}}, "has no max_num_frames_per_episode"),
+        ({"max_episode_steps": 400}, "env.max_episode_steps: counts skipped frames"),
         ({"wrappers": (*PONG.wrappers, {"id": "ClipReward", "max_reward": 5})}, "EnvPool has nothing like"),
     ],
 )
@@ -159,3 +164,15 @@ def test_what_envpools_atari_has_not_is_refused(changed, said):
     pytest.importorskip("envpool_assets", reason="EnvPool is an extra")
     with pytest.raises(UsageError, match=said):
         EnvPoolVectorEnv(PONG.model_copy(update=changed), 1, seed=0)
+
+
+def test_atari_does_what_gymnasiums_would_where_the_config_says_nothing():
+    pytest.importorskip("envpool_assets", reason="EnvPool is an extra")
+    plain = PONG.model_copy(update={"kwargs": {"frameskip": 1}, "wrappers": ({"id": "AtariPreprocessing"},)})
+    settings = EnvPoolVectorEnv(plain, 1, seed=0)._envs.spec.config
+    assert (settings.stack_num, settings.repeat_action_probability, settings.noop_max) == (1, 0.25, 30)
+    assert (settings.use_fire_reset, settings.episodic_life, settings.reward_clip) == (False, False, False)
+    limited = plain.model_copy(update={"wrappers": (*plain.wrappers, {"id": "TimeLimit", "max_episode_steps": 7})})
+    envs = EnvPoolVectorEnv(limited, 1, seed=0)
+    envs.reset([0], [0])
+    assert [bool(envs.step(np.zeros(1, int)).truncated[0]) for _ in range(7)] == [False] * 6 + [True]

@@ -76,13 +76,13 @@ def test_random_actions_fill_the_whole_space():
     envs = GymnasiumVectorEnv(EnvConfig(id="Echo-v0", kwargs={"kind": "box"}), 1)
     rng = np.random.default_rng(0)
     policy = random(envs.action_spec, envs.obs_spec)
-    drawn = np.array([policy(np.zeros((1, 4), np.float32), [rng])[0] for _ in range(4000)])
+    drawn = np.array([policy(np.zeros((1, 4), np.float32), None, [rng])[0][0] for _ in range(4000)])
     bounded, free = drawn[:, :2], drawn[:, 2:]
     np.testing.assert_allclose(bounded.mean(0), 0, atol=0.05)
     np.testing.assert_allclose(bounded.std(0), 1 / np.sqrt(3), atol=0.03)  # of a uniform distribution on −1 … 1
     np.testing.assert_allclose(free.std(0), 1, atol=0.06)
     multi = random(MultiDiscrete((2, 3)), Vector(4))
-    drawn = np.array([multi(np.zeros((1, 4), np.float32), [rng])[0] for _ in range(3000)])
+    drawn = np.array([multi(np.zeros((1, 4), np.float32), None, [rng])[0][0] for _ in range(3000)])
     np.testing.assert_allclose(np.bincount(drawn[:, 1]) / 3000, 1 / 3, atol=0.04)
 
 

@@ -14,7 +14,7 @@ from ppocli.envs.api import Vector
 from ppocli.envs.gymnasium import GymnasiumVectorEnv
 from ppocli.envs.make import make_environments
 from ppocli.envs.wrappers import GYMNASIUMS, TerminateOnLifeLoss, wraps_of
-from ppocli.errors import PpocliWarning, UsageError
+from ppocli.errors import PpocliError, PpocliWarning, UsageError
 from ppocli.guests import Imported
 from tests.environments import Counting
 
@@ -214,6 +214,9 @@ def test_some_numbers_of_an_observation():
     [
         ("FrozenLake-v1", [0], "TypeError: observations are Discrete.*; it takes numbers out of a Box"),
         ("Counting-v0", [2], "IndexError"),
+        ("Counting-v0", [], r"indices: \[\] is to be a list of whole numbers"),
+        ("Counting-v0", [True, False], "is to be a list of whole numbers"),
+        ("Counting-v0", [[0]], "is to be a list of whole numbers"),
     ],
 )
 def test_numbers_that_there_are_not(env_id, indices, said):
@@ -244,3 +247,19 @@ def test_a_game_that_ends_with_the_first_of_its_lives():
     whole = Lives(length=6)
     whole.reset(seed=0)
     assert [whole.step(0)[2] for _ in range(6)] == [False] * 5 + [True]
+
+
+def test_a_life_that_was_won_can_be_lost():
+    class Bonus(Lives):
+        def _lives(self):
+            return {"lives": [3, 4, 3, 2][self.steps]}
+
+    env = TerminateOnLifeLoss(Bonus(length=9))
+    env.reset(seed=0)
+    assert [env.step(0)[2] for _ in range(2)] == [False, True]
+
+
+def test_lives_where_there_are_none():
+    envs = make({"id": "TerminateOnLifeLoss"})
+    with pytest.raises(PpocliError, match="TerminateOnLifeLoss: the infos have no `lives`"):
+        envs.reset([0], [0])

@@ -13,6 +13,7 @@ import torch
 
 from ppocli.config.load import measured_in
 from ppocli.config.models import Config
+from ppocli.config.sections import MemoryConfig
 from ppocli.envs.make import drawn_envs, evaluation_envs, make_environments
 from ppocli.errors import PpocliWarning, RunError, UsageError
 from ppocli.evaluation.agents import load_agent
@@ -132,6 +133,7 @@ def test_one_that_was_killed_before_it_held_anything_is_not_begun_anew(parent, t
             r"its form of observations \(normalizer.statistics.mean\) is \(2,\), and here \(4,\)",
         ),
         ({"env": {"id": "Gated-v0"}}, r"its form of actions \(actor.2.weight\) is \(2, 8\), and here \(4, 8\)"),
+        ({"network": {"memory": {"size": 8}}}, r"its network.memory is None, and here \{'kind': 'gru', 'size': 8\}"),
         ({"network": {"hidden_sizes": [4]}}, r"its network.hidden_sizes is \(8,\), and here \(4,\)"),
         ({"network": {"critic_hidden_sizes": [4]}}, r"its network.critic_hidden_sizes is None, and here \(4,\)"),
         ({"network": {"normalize_obs": False}}, r"its network.normalize_obs is True, and here False"),
@@ -282,6 +284,17 @@ def test_a_simulator_that_may_exist_only_once_trains_is_resumed_and_evaluated(al
             list(itertools.islice(training, 3))
         list(resume(Run(tmp_path / "stopped")))
     assert_same_ending(Run(tmp_path / "stopped"), run)
+
+
+@pytest.mark.filterwarnings("ignore:Alone-v0")
+def test_nothing_is_remembered_of_an_episode_that_an_evaluation_has_interrupted(alone, tmp_path):
+    remembering = alone.changed("network", memory=MemoryConfig(size=8))
+    for steps, begins_anew in ((16, False), (32, True)):  # an evaluation comes after 32
+        run = Run(tmp_path / str(steps))
+        config = remembering.changed("train", eval_interval=32, env_steps=10_000)
+        with closing(loop.train(Job(config, RunWriter(run)))) as training:
+            list(itertools.islice(training, steps // 16))
+        assert arrays(run.checkpoint("last"), "memory")["states"].any() != begins_anew
 
 
 @pytest.mark.filterwarnings("ignore:Alone-v0")

@@ -85,6 +85,6 @@ def test_a_command_that_was_stopped_at_once(job):
 
 
 def test_versions_are_those_of_all_that_results_depend_on():
-    extras = {"mujoco", "envpool"}
+    extras = {"mujoco", "envpool", "ale-py", "opencv-python-headless", "minigrid"}
     assert versions().keys() - extras == {"ppocli", "python", "torch", "gymnasium", "box2d", "numpy", "machine"}
     assert all(versions().values())

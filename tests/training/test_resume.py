@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,14 +17,17 @@ import pytest
 import examples.catch  # noqa: F401 - registers CameraCatch-v0
 from ppocli import files
 from ppocli.config.models import Config
+from ppocli.envs.make import make_environments
 from ppocli.errors import CheckpointError, ReplayError, RunError, UsageError
+from ppocli.evaluation.judge import Judge
 from ppocli.evaluation.play import evaluate
 from ppocli.records import checkpoint
 from ppocli.records.checkpoint import Progress
+from ppocli.records.info import Command
 from ppocli.records.run import Run
 from ppocli.records.writer import RunWriter
-from ppocli.training.resume import moved_schedules, newest_checkpoint, resumed_config, stops_when_solved
-from ppocli.training.setup import inexactness
+from ppocli.training.resume import moved_schedules, newest_checkpoint, resume_job, resumed_config, stops_when_solved
+from ppocli.training.setup import build, inexactness
 from tests import jobs
 from tests.endings import assert_same_ending, ending, logs
 from tests.jobs import train
@@ -352,6 +356,19 @@ def test_allow_inexact_begins_new_episodes_and_says_so(forgetful_killed):
     assert [int(row["iteration"]) for row in metrics] == list(range(1, 11))
     seeds = [row["seed"] for row in episodes]
     assert len(seeds) == len(set(seeds))  # none is played a second time
+
+
+@pytest.mark.filterwarnings("ignore:Moody-v0")
+def test_nothing_is_remembered_of_episodes_that_are_given_up(tmp_path):
+    config = config_of(env={"id": "Moody-v0"}, network={"memory": {"size": 8}}, train={"env_steps": 768})
+    folder = killed(config, tmp_path / "killed", 3)
+    assert checkpoint.load(Run(folder).checkpoint("last")).part("memory")["states"].any()
+    job = resume_job(Run(folder), Command(), allow_inexact=True)
+    with closing(job.writer), closing(make_environments(config)) as envs:
+        judge = Judge(config, envs.evaluation, first_solver_wins=False, should_stop=lambda: False)
+        training, exact = build(job, envs.training, judge, lambda: 0.0)
+    assert not exact
+    assert not training.states.any()
 
 
 def test_envpool_cannot_be_brought_back(tmp_path):

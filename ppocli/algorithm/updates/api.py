@@ -25,7 +25,7 @@ class UpdateMetrics:
     )
     value_target_std: float | None = None  # standard deviation of the returns
     gradient_norm: float | None = None  # before clipping: global norm, or the policy's own
-    kl: float | None = None  # from the policy before the update to that after it
+    kl: float | None = None  # from the policy before the update to that after it; of pictures, over a fifth of them
     step_length: float | None = None  # of the policy's weights
     line_search_steps: int | None = None
 

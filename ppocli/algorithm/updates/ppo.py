@@ -19,7 +19,9 @@ from ppocli.config.values import value_at
 from ppocli.device import SecondThread
 from ppocli.envs.api import Pictures
 
-LOOKED_AT = 4  # one in so many pictures tells by how much the policy has moved
+LOOKED_AT = (
+    5  # one in so many pictures tells by how much the policy has moved: an odd number, or some environments none
+)
 
 
 class PPO:
@@ -45,7 +47,7 @@ class PPO:
 
         Actor and critic share no weights, so that its gradient has two halves that know nothing of each other; large
         ones are computed side by side. The order in which they end changes no bit of the result. What is before both,
-        the trunk for pictures, has the sum of what they pass on.
+        the trunk that sees pictures and remembers, has the sum of what they pass on.
         """
         shared, optimizer, weights = self.shared, self.optimizer, self.optimizer.weights
         distribution = self.agent.distribution

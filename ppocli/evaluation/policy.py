@@ -32,10 +32,10 @@ class TrainedPolicy:
         with closing(single_env(config)) as envs:
             self.observation_space, self.action_space = envs.observation_space, envs.action_space
             self.checkpoint = saved
-            self._agent = load_agent(saved, envs)
+            self.agent = load_agent(saved, envs)
         _, self._row = spaces.observations(config.id, self.observation_space, pictures=config.pictures)
-        action_spec, self._to_env = spaces.actions(config.id, self.action_space)
-        self._read_mask = masks.reader(action_spec)
+        self.action_spec, self.to_env = spaces.actions(config.id, self.action_space)
+        self._read_mask = masks.reader(self.action_spec)
         self._rng = np.random.default_rng(0)
         self._states: States = None
 
@@ -47,21 +47,21 @@ class TrainedPolicy:
         observation, or another number of them than it remembers.
         """
         is_batch = self._is_batch(obs)
-        seen = self._seen(self._each(obs) if is_batch else [obs], action_mask if is_batch else [action_mask])
+        seen = self.seen(obs, action_mask) if is_batch else self._rows([obs], [action_mask])
         if self._states is not None and len(self._states) != len(seen):
             raise UsageError(
                 f"the policy remembers what it was shown of {len(self._states)} episodes, and now it is {len(seen)}; "
                 "policy.reset() lets it forget"
             )
-        tensor, states = torch.from_numpy(seen), self._agent.optional(self._states)
+        tensor, states = torch.from_numpy(seen), self.agent.optional(self._states)
         with torch.inference_mode():
             if deterministic:
-                actions, after = self._agent.mode(tensor, states)
+                actions, after = self.agent.mode(tensor, states)
             else:
-                noise = torch.from_numpy(self._agent.draw_noise(self._rng, len(seen)))
-                actions, after = self._agent.sample(tensor, noise, states)
+                noise = torch.from_numpy(self.agent.draw_noise(self._rng, len(seen)))
+                actions, after = self.agent.sample(tensor, noise, states)
         self._states = as_states(after)
-        taken = self._to_env(actions.numpy())
+        taken = self.to_env(actions.numpy())
         return taken if is_batch else taken[0]
 
     def reset(self, ended: Any = None, *, seed: int | None = None) -> None:
@@ -76,9 +76,13 @@ class TrainedPolicy:
     def __repr__(self) -> str:
         return f"<policy of {self.checkpoint.path}, {self.checkpoint.config.env.id}>"
 
-    def _seen(self, observations: Sequence[Any], action_masks: Any) -> NDArray[Any]:
-        """Return observations as the agent takes them, with their masks, (N, *obs_spec.shape). Raises UsageError."""
-        spec = self._agent.obs_spec
+    def seen(self, obs: Any, action_masks: Any = None) -> NDArray[Any]:
+        """Return N observations and their masks as the agent takes them, (N, *obs_spec.shape). Raises UsageError."""
+        get, _ = next(spaces.leaves(self.observation_space))
+        return self._rows([*iterate(batch_space(self.observation_space, len(get(obs))), obs)], action_masks)
+
+    def _rows(self, observations: Sequence[Any], action_masks: Any) -> NDArray[Any]:
+        spec = self.agent.obs_spec
         seen = np.zeros((len(observations), *spec.shape), spec.dtype)
         try:
             for row, obs in zip(seen, observations, strict=True):
@@ -101,7 +105,3 @@ class TrainedPolicy:
             return np.ndim(get(obs)) > len(leaf.shape or ())
         except (LookupError, TypeError, ValueError):
             return False  # which it is refused for
-
-    def _each(self, obs: Any) -> list[Any]:
-        get, _ = next(spaces.leaves(self.observation_space))
-        return list(iterate(batch_space(self.observation_space, len(get(obs))), obs))
