@@ -39,9 +39,12 @@ ppocli train --config pendulum --set 'update.learning_rate={start: 2e-3, end: 1e
 ppocli train --config pendulum --set update.learning_rate.end=1e-4
 ```
 
-`ppocli schema > ppocli.schema.json` writes what a config may hold as a JSON schema: an editor that knows YAML completes
-and checks by it whatever file has the line `# yaml-language-server: $schema=ppocli.schema.json` in it. Those in
-`configs/` have one.
+```sh
+ppocli schema > ppocli.schema.json
+```
+
+writes what a config may hold as a JSON schema: an editor that knows YAML completes and checks by it whatever file has
+the line `# yaml-language-server: $schema=ppocli.schema.json` in it. The presets in `configs/` have one.
 
 `3e-4`, `1e6` and `100_000` are numbers, `yes` and `no` are words, and an unknown key is an error that names the nearest
 known one.
