@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ppocli.library import (
         PpocliError,
         TrainedPolicy,
+        compare,
         evaluate,
         export,
         list_runs,
@@ -24,6 +25,7 @@ __version__ = "0.3.0"
 __all__ = [
     "PpocliError",
     "TrainedPolicy",
+    "compare",
     "evaluate",
     "export",
     "list_runs",

@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ppocli import __version__
-from ppocli.cli import check, evaluate, export, new, schema, show, train
+from ppocli.cli import check, compare, evaluate, export, new, schema, show, train
 from ppocli.cli.process import fail, flushed, hosting, make_streams_safe
 from ppocli.errors import PpocliError
 from ppocli.signals import SIGPIPE, Stopped, end_in_order, handling
@@ -20,8 +20,8 @@ app = typer.Typer(
 )
 for _command in (
     *(train.train_command, evaluate.evaluate_command, evaluate.random_baseline_command, evaluate.render_command),
-    *(show.runs_command, show.plot_command, show.report_command, export.export_command),
-    *(check.check_env_command, new.new_env_command, schema.schema_command),
+    *(show.runs_command, show.plot_command, show.report_command, compare.compare_command),
+    *(export.export_command, check.check_env_command, new.new_env_command, schema.schema_command),
 ):
     app.command(_command.__name__.removesuffix("_command").replace("_", "-"))(hosting(_command))
 

@@ -40,7 +40,7 @@ def plot_command(
         from ppocli.evaluation.curves import WHY_LEFT_OUT, Axis, Statistic, drawable
         from ppocli.pictures import figures
         from ppocli.views import console
-    runs, left_out = drawable(_meant(targets, runs_dir, output, figures.FORMATS), Axis(axis))
+    runs, left_out = drawable(meant(targets, runs_dir, output, figures.FORMATS), Axis(axis))
     for run in left_out:
         console.info(f"warning: left out: {run.path}: {WHY_LEFT_OUT}")
     import_modules(imports_of(imports))
@@ -67,7 +67,7 @@ def report_command(
     with importing():
         from ppocli.report.page import write
         from ppocli.views import console
-    runs = _meant(targets, runs_dir, output, [".html"])
+    runs = meant(targets, runs_dir, output, [".html"])
     import_modules(imports_of(imports))
     require_imports(*runs)
     with console.working("Evaluating, filming and writing"):
@@ -84,7 +84,7 @@ def _print_made(what: str, path: Path, as_json: bool) -> None:
         console.out.print(f"{what}: {console.short_path(path)}")
 
 
-def _meant(targets: list[str], runs_dir: Path, output: Path | None, formats: Sequence[str]) -> list[Any]:
+def meant(targets: list[str], runs_dir: Path, output: Path | None = None, formats: Sequence[str] = ()) -> list[Any]:
     """Return the runs that RUN... means, those of the same config and seed once, and say which are left out."""
     from ppocli.evaluation.curves import without_repeats
     from ppocli.records.catalog import find_runs

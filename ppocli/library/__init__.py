@@ -3,6 +3,7 @@
 from ppocli.errors import PpocliError
 from ppocli.evaluation.policy import TrainedPolicy
 from ppocli.library.functions import (
+    compare,
     evaluate,
     export,
     list_runs,
@@ -17,6 +18,7 @@ from ppocli.library.functions import (
 __all__ = [
     "PpocliError",
     "TrainedPolicy",
+    "compare",
     "evaluate",
     "export",
     "list_runs",

@@ -13,6 +13,8 @@ import gymnasium as gym
 from ppocli.config.load import config_from, load_config
 from ppocli.config.models import Config
 from ppocli.evaluation import NUM_EPISODES, results
+from ppocli.evaluation.comparison import Comparison
+from ppocli.evaluation.comparison import compare as compare_runs
 from ppocli.evaluation.policy import TrainedPolicy
 from ppocli.evaluation.statistics import AgentResult, BaselineResult
 from ppocli.files import check_output
@@ -145,6 +147,22 @@ def plot(runs: Meant | Sequence[Meant], output: str | Path | None = None, *, run
     meant = runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
     found = [catalog.find_run(_target(one), Path(runs_dir)) for one in meant]
     return figures.draw(found, None if output is None else Path(output))
+
+
+def compare(
+    *runs: Meant | Sequence[Meant], env: Factory | None = None, runs_dir: str | Path = RUNS_DIR
+) -> list[Comparison]:
+    """Compare the configs of runs over their seeds, each with that of the first run of its environment.
+
+    Raises PpocliError.
+    """
+    each = [
+        one for some in runs for one in (some if isinstance(some, Sequence) and not isinstance(some, str) else [some])
+    ]
+    found = [catalog.find_run(_target(one), Path(runs_dir)) for one in each]
+    for run in found:
+        _register(env, run.config.env.id)
+    return compare_runs(found)
 
 
 _CALLED = [Path(sys.argv[0]).name, "(import ppocli)"]  # in the place of a command

@@ -65,7 +65,7 @@ def seeds_result(together: SeedsResult) -> None:
         return
     header = ["seed", "return ± std", "at the target", "solved after", "seconds"]
     failed = [[str(seed), "failed", "-", "-", "-"] for seed in together.failures]
-    _print_table(header, sorted([*map(_seed_row, together.runs), *failed], key=lambda row: int(row[0])))
+    table(header, sorted([*map(_seed_row, together.runs), *failed], key=lambda row: int(row[0])))
     rows, evaluated, all_seeds = {}, together.seeds_evaluated, len(together.seeds)
     over = f" over {evaluated} of {all_seeds} seeds" if evaluated < all_seeds else ""
     if together.return_mean is not None:
@@ -130,7 +130,7 @@ def statistics(columns: Mapping[str, Statistics]) -> None:
     """Print the statistics of evaluations side by side, a column for each."""
     texts = [_statistics_column(found) for found in columns.values()]
     labels = dict.fromkeys(label for column in texts for label in column)
-    _print_table(["", *columns], [[label, *(column.get(label, "-") for column in texts)] for label in labels])
+    table(["", *columns], [[label, *(column.get(label, "-") for column in texts)] for label in labels])
 
 
 def _statistics_column(found: Statistics) -> dict[str, str]:
@@ -151,7 +151,7 @@ def _statistics_column(found: Statistics) -> dict[str, str]:
     }
 
 
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table whose first column is text, and all others numbers."""
     table = Table()
     for number, name in enumerate(names):
