@@ -43,6 +43,9 @@ def train_command(
     allow_inexact: Annotated[
         bool, option("--allow-inexact", "With --resume: new episodes where the old ones cannot be continued.")
     ] = False,
+    tensorboard: Annotated[
+        bool, option("--tensorboard", "Write curves for TensorBoard, too; train.tensorboard.")
+    ] = False,
     imports: options.Import = None,
     quiet: Annotated[bool, option("--quiet", "Show no progress.")] = False,
     as_json: options.Json = False,
@@ -67,7 +70,7 @@ def train_command(
         raise UsageError("--seed trains one run and --seeds several; choose one")
     if jobs is not None and seeds is None:
         raise UsageError("--jobs goes with --seeds")
-    chosen = [f"algorithm={algorithm}"] if algorithm else []
+    chosen = [f"algorithm={algorithm}"] * bool(algorithm) + ["train.tensorboard=true"] * tensorboard
     launch = Launch(
         config=config or "",
         overrides=[*(overrides or []), *chosen],

@@ -186,6 +186,8 @@ class TrainConfig(values.Section):
     """Env steps from one checkpoint `last` to the next."""
     snapshots: Annotated[values.Snapshots, Key(may_change=True, same_experiment=True)] = "auto"
     """Copies of the agent that are kept over training, most of them early; auto is 5 of an agent below 1 MB."""
+    tensorboard: Annotated[values.Switch, Key("tensorboard_log", may_change=True, same_experiment=True)] = False
+    """Whether curves are written for TensorBoard, too, into the run's folder of that name; an extra."""
     target_return: Annotated[values.Finite | None, Key("StopTrainingOnRewardThreshold", may_change=True)] = None
     """Mean return that counts as solved; null for the task's own threshold."""
 

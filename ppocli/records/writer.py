@@ -20,6 +20,7 @@ from ppocli.records.checkpoint import Progress, State
 from ppocli.records.info import End, Resumed, RunInfo
 from ppocli.records.logs import Log, LoggedEpisode, Metrics, logged_episodes
 from ppocli.records.run import Run
+from ppocli.records.tensorboard import Curves, import_tensorboard, results_of
 
 
 class RunWriter:
@@ -30,9 +31,12 @@ class RunWriter:
         self._lock: FileLock | None = None
         self._logs: list[Log] = []  # metrics and episodes
         self._num_episodes = 0
+        self._curves: Curves | None = None
 
     def create(self, config: Config, info: RunInfo) -> None:
-        """Make the directory, by another name where its own is taken, and its files. Raises RunError, OSError."""
+        """Make the directory, by another name where its own is taken, and its files. Raises PpocliError, OSError."""
+        if config.train.tensorboard:
+            import_tensorboard()
         self._claim_directory()
         self.lock()
         (self.run.path / "checkpoints").mkdir()
@@ -75,7 +79,10 @@ class RunWriter:
         metrics_log, episodes_log = self._logs
         with naming(self.run.path):
             metrics_log.append([metrics])
-            episodes_log.append(logged_episodes(episodes, self._num_episodes, seconds))
+            rows = logged_episodes(episodes, self._num_episodes, seconds)
+            episodes_log.append(rows)
+            if self._curves is not None:
+                self._curves.add(metrics, rows)
         self._num_episodes += len(episodes)
 
     def sync(self) -> dict[str, int]:
@@ -122,6 +129,8 @@ class RunWriter:
         for log in self._logs:
             with suppress(OSError):  # what could not be written has been reported
                 log.close()
+        if self._curves is not None:
+            self._curves.close(self.run.config.leaves(), results_of(self.run.metrics()))
         if self._lock is not None:
             self._lock.release()
 
@@ -130,6 +139,9 @@ class RunWriter:
         means = [key for key in info_keys if key != "is_success"]  # whose mean is the success_rate
         self._logs.append(Log(self.run.path / "metrics.csv", Metrics, metrics_bytes, means))
         self._logs.append(Log(self.run.path / "episodes.csv", LoggedEpisode, episodes_bytes, info_keys))
+        if config.train.tensorboard:
+            self._curves = Curves(self.run.path / "tensorboard")
+            self._curves.begin(self.run.metrics(), self.run.episodes())
 
     def _claim_directory(self) -> None:
         """Make the directory, under the first name that nobody has taken: `path`, `path`-2, `path`-3 …"""

@@ -371,6 +371,7 @@ def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_i
         "train.target_return",
         "train.patience",
         "train.max_seconds",
+        "train.tensorboard",
     }
     assert {name for name, key in KEYS.items() if key.same_experiment} == {
         "env.info_keys",
@@ -380,6 +381,7 @@ def test_what_may_change_on_the_way_and_what_runs_of_one_experiment_may_differ_i
         "train.checkpoint_interval",
         "train.snapshots",
         "train.max_seconds",
+        "train.tensorboard",
     }
 
 
