@@ -58,16 +58,20 @@ PICTURES = {
 }
 
 
-def policy_of(folder, env_id, env=None, network=None):
-    """A policy that has learned nothing, but has made up its mind: its last layer is far larger than at first."""
-    config = {
+def policy_config(env_id, env=None, network=None):
+    settings = {
         "env": {"id": env_id, "num_envs": 4, "workers": 0, **(env or {})},
         "network": network or NETWORKS["plain"],
         "rollout": {"horizon": 16},
         "update": {"minibatch_size": 32, "update_epochs": 1},
         "train": {"env_steps": 64, "eval_interval": 10_000, "eval_episodes": 1},
     }
-    run, _ = trained(Config.model_validate(config), folder / "run")
+    return Config.model_validate(settings)
+
+
+def policy_of(folder, env_id, env=None, network=None):
+    """A policy that has learned nothing, but has made up its mind: its last layer is far larger than at first."""
+    run, _ = trained(policy_config(env_id, env, network), folder / "run")
     policy = TrainedPolicy(checkpoint.load(run.checkpoint("last")))
     last = [layer for layer in policy.agent.actor.modules() if isinstance(layer, nn.Linear)][-1]
     with torch.no_grad():
