@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "ppocli"
 # From the ground up: a room imports from lower floors only.
 FLOORS = [
     {"ppocli", "errors"},
-    {"seeds", "files", "signals", "guests", "cores", "starter"},
+    {"seeds", "files", "signals", "guests", "cores", "starter", "notebook"},
     {"children", "device"},
     {"config"},
     {"envs"},

@@ -16,6 +16,7 @@ from ppocli.envs.make import single_env
 from ppocli.errors import UsageError
 from ppocli.evaluation.agents import load_agent
 from ppocli.guests import UnexpectedError
+from ppocli.notebook import html_table
 from ppocli.records.checkpoint import Checkpoint
 
 
@@ -75,6 +76,11 @@ class TrainedPolicy:
 
     def __repr__(self) -> str:
         return f"<policy of {self.checkpoint.path}, {self.checkpoint.config.env.id}>"
+
+    def _repr_html_(self) -> str:
+        learned = f"{self.checkpoint.progress.env_steps:,} env steps, by {self.checkpoint.config.algorithm}"
+        about = {"policy of": self.checkpoint.config.env.id, "observations": self.observation_space}
+        return html_table([*about.items(), ("actions", self.action_space), ("learned from", learned)])
 
     def seen(self, obs: Any, action_masks: Any = None) -> NDArray[Any]:
         """Return N observations and their masks as the agent takes them, (N, *obs_spec.shape). Raises UsageError."""

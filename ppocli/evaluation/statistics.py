@@ -12,10 +12,11 @@ from ppocli.config.models import Config
 from ppocli.envs.api import VectorEnv
 from ppocli.envs.episodes import Episode
 from ppocli.evaluation.estimates import iqm, iqm_interval
+from ppocli.notebook import Tabled
 
 
 @dataclass(frozen=True)
-class Statistics:
+class Statistics(Tabled):
     """How a policy did over all episodes of an evaluation; returns are raw sums of rewards."""
 
     env_id: str

@@ -18,6 +18,7 @@ from ppocli.evaluation.comparison import compare as compare_runs
 from ppocli.evaluation.policy import TrainedPolicy
 from ppocli.evaluation.statistics import AgentResult, BaselineResult
 from ppocli.files import check_output
+from ppocli.library.progress import listeners
 from ppocli.library.runs import Runs
 from ppocli.pictures import figures
 from ppocli.portable.write import FORMATS, Exported
@@ -196,7 +197,8 @@ def _written(overrides: Mapping[str, Any] | None) -> list[str]:
 
 def _done(job: Job, started: float) -> TrainingResult:
     outcome = Outcome(job)
-    follow(loop.train(job, started=started), [outcome.add])
+    with listeners(job) as showing:
+        follow(loop.train(job, started=started), [outcome.add, *showing])
     return outcome.result(time.perf_counter() - started, interrupted=False)
 
 

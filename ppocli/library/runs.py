@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from html import escape
 from typing import Any
 
+from ppocli.notebook import html_table
 from ppocli.records.catalog import RunSummary
 
 _COLUMNS = ("env_id", "seed", "state", "env_steps", "solved", "best_return", "evaluated_return", "run_dir")
@@ -23,10 +23,4 @@ class Runs(list[RunSummary]):
         return pandas.DataFrame([asdict(run) for run in self])
 
     def _repr_html_(self) -> str:
-        rows = [_row("th", _COLUMNS), *(_row("td", [getattr(run, name) for name in _COLUMNS]) for run in self)]
-        return f"<table>{''.join(rows)}</table>"
-
-
-def _row(tag: str, cells: Iterable[Any]) -> str:
-    shown = ("" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells)
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in shown) + "</tr>"
+        return html_table([_COLUMNS, *([getattr(run, name) for name in _COLUMNS] for run in self)])

@@ -16,6 +16,7 @@ from ppocli.envs.api import Continuous
 from ppocli.envs.make import playing
 from ppocli.errors import PpocliError
 from ppocli.evaluation.policy import TrainedPolicy
+from ppocli.notebook import Tabled
 from ppocli.seeds import Purpose, evaluation_seeds
 
 CLOSE = 1e-5  # that real numbers may be apart, of how far their bounds are apart, or of their size
@@ -35,7 +36,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(Tabled):
     """How alike two policies act."""
 
     observations: int

@@ -10,6 +10,7 @@ from ppocli import __version__
 from ppocli.errors import UsageError
 from ppocli.evaluation.policy import TrainedPolicy
 from ppocli.files import placing, write_atomically
+from ppocli.notebook import Tabled
 from ppocli.portable import header, onnx
 from ppocli.portable.check import Agreement, compare, recorded
 from ppocli.portable.plan import plan_of
@@ -21,7 +22,7 @@ OBSERVATIONS = 1000  # that an export is checked on
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Tabled):
     """What was written, and how it was checked."""
 
     output: Path

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ppocli.envs.api import ActionSpec, Continuous
 from ppocli.envs.episodes import Episode
 from ppocli.evaluation.statistics import Verdict
+from ppocli.notebook import Tabled
 from ppocli.records.checkpoint import Progress
 from ppocli.records.info import End
 from ppocli.records.logs import Metrics
@@ -72,7 +73,7 @@ def follow(
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Tabled):
     """What a training command ends with."""
 
     run_dir: Path
