@@ -102,7 +102,7 @@ def test_what_came_of_it_is_measured_and_drawn_by_any_name():
     assert ppocli.random_baseline("cartpole", episodes=10).return_mean < min(means)
     assert ppocli.plot(result).suffix == ".png"
     assert ppocli.plot([result, "latest"], "both.svg").read_text().startswith("<?xml")
-    assert "<td>CartPole-v1</td>" in ppocli.list_runs()._repr_html_()
+    assert "<th>CartPole-v1</th>" in ppocli.list_runs()._repr_html_()
     begun = ppocli.train("cartpole", overrides=SHORT, begin_from=result, seed=1)
     assert ppocli.list_runs()[-1].begun_from == result.run_dir.name
     assert begun.run_dir != result.run_dir

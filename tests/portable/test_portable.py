@@ -106,6 +106,24 @@ def test_every_kind_of_network(network, suffix, tmp_path):
     assert checked(policy, tmp_path, suffix).checked.ties == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("normalize_obs", [True, False])
+@pytest.mark.parametrize("remembering", [False, True])
+@pytest.mark.parametrize("task", [*TASKS, "a picture and a number"])
+@pytest.mark.parametrize("suffix", FORMS)
+def test_ten_thousand_observations(suffix, task, remembering, normalize_obs, tmp_path):
+    env_id, env = TASKS.get(task, ("CameraCatch-v0", {}))
+    if (env_id, suffix) == ("CameraCatch-v0", ".h"):
+        pytest.skip("a C header takes no pictures")
+    network = NETWORKS["remembering" if remembering else "plain"] | {"normalize_obs": normalize_obs}
+    policy = policy_of(tmp_path, env_id, env, network)
+    found = write.export(policy, tmp_path / f"policy{suffix}", observations=10_000).checked
+    kind = f"{suffix}, {task}, memory {remembering}, normalised {normalize_obs}"
+    print(f"{kind}: {found.ties} ties, {found.largest_difference:.0e} apart")
+    assert found.ties <= 3
+    assert found.largest_difference < 1e-5
+
+
 @pytest.mark.parametrize("kind", PICTURES)
 @needs_onnx
 def test_every_kind_of_picture(kind, tmp_path):
