@@ -8,12 +8,14 @@ from ppocli.envs.api import ActionSpec
 from ppocli.envs.make import action_spec_of
 from ppocli.errors import PpocliError
 from ppocli.evaluation import health
+from ppocli.evaluation.comparison import difference
 from ppocli.evaluation.estimates import t_interval
 from ppocli.records.catalog import RunSummary
 from ppocli.records.info import EARLY
 from ppocli.records.run import Run
 from ppocli.report.data import EnvironmentData, GroupData, RunData
 from ppocli.views import text
+from ppocli.views.comparison import verdict
 
 
 def title(environments: Sequence[EnvironmentData]) -> str:
@@ -34,6 +36,31 @@ def result_sentence(data: GroupData) -> str:
         reasons = text.listed(list(dict.fromkeys(run.no_evaluation for run in data.runs)))
         return f"{words}; no agent has been evaluated: {reasons}."
     return f"{words}: {_evaluation_words(data)}; {_solved_words(data)}."
+
+
+def verdicts(environment: EnvironmentData) -> list[str]:
+    """Return for each config but the first whether its agents are better than those of the first, and how sure that is.
+
+    Of configs of which agents have been evaluated; nothing where there is one alone.
+    """
+    scored = [
+        (data, {run.summary.seed: float(np.mean(run.returns)) for run in data.runs if run.returns})
+        for data in environment.groups
+        if data.means
+    ]
+    if len(scored) < 2:
+        return []
+    (first, base), *others = scored
+    digits = 1 if max(abs(float(np.mean(data.means))) for data, _ in scored) >= 10 else 3
+    sentences = (
+        verdict(_called(first), _called(data), difference(base, own), (len(base), len(own)), digits)
+        for data, own in others
+    )
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
+
+
+def _called(data: GroupData) -> str:
+    return f"“{data.group.label or data.algorithm}”"
 
 
 def _origin(data: GroupData) -> str:

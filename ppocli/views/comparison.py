@@ -29,15 +29,16 @@ def show(found: Sequence[Comparison]) -> None:
 def verdicts(comparison: Comparison) -> list[str]:
     """Return in a sentence of each config but the first whether it is better than that, and how sure that is."""
     (first, base), *others = zip(_names(len(comparison.groups)), comparison.groups, strict=True)
-    digits = _digits(comparison)
     return [
-        _verdict(first, name, scores.difference, _over(base, scores, scores.difference), digits)
+        verdict(first, name, scores.difference, (len(base.seeds), len(scores.seeds)), _digits(comparison))
         for name, scores in others
         if scores.difference is not None
     ]
 
 
-def _verdict(first: str, name: str, difference: Difference, over: str, digits: int) -> str:
+def verdict(first: str, name: str, difference: Difference, seeds: tuple[int, int], digits: int = 1) -> str:
+    """Return in a sentence whether one config is better than the first, of so many seeds each, and how sure that is."""
+    over = f"over {seeds[0]} pairs of seeds" if difference.paired else f"over {seeds[0]} and {seeds[1]} seeds"
     apart = f"{difference.mean:+,.{digits}f}".replace("-", "−")
     if difference.interval is None:
         return f"{name} beside {first}: {apart}; one seed of a config tells nothing of its others"
@@ -48,12 +49,6 @@ def _verdict(first: str, name: str, difference: Difference, over: str, digits: i
     needed = difference.seeds_needed
     more = f"; about {needed:,} seeds of each would (80 % power at this difference)" if needed else ""
     return f"these seeds cannot tell {name} from {first}: {sure}{more}"
-
-
-def _over(base: Scores, other: Scores, difference: Difference) -> str:
-    if difference.paired:
-        return f"over {len(base.seeds)} pairs of seeds"
-    return f"over {len(base.seeds)} and {len(other.seeds)} seeds"
 
 
 def _row(name: str, scores: Scores, digits: int) -> list[str]:

@@ -272,6 +272,10 @@ def test_every_config_has_a_sentence_and_a_row(tmp_path):
         ["CartPole-v1", "gamma 0.9", "1", "7.5", "–", "−2.0", "0 of 1", "> 0"],
         ["Pendulum-v1", "–", "1", "–", "–", "–", "–", "–"],
     ]
+    assert sentences.verdicts(first) == [
+        "“gamma 0.9” beside “gamma 0.995”: −7.5; one seed of a config tells nothing of its others."
+    ]
+    assert sentences.verdicts(second) == []
     assert tables.group_table([second]) is None
     assert tables.difference_table(first).rows == [["rollout.gamma", "0.995", "0.9"]]
     assert tables.difference_table(first).columns == ["key", "gamma 0.995", "gamma 0.9"]
