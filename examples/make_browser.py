@@ -3,17 +3,19 @@
     ppocli train --config cartpole
     python examples/make_browser.py latest examples/cartpole.html
 
-What a policy computes is a plan of `ppocli.portable`, here written as JSON; twenty lines of JavaScript do the rest.
+What a policy computes is a plan of `ppocli.portable`, here written as JSON into a copy of the page beside this file;
+twenty lines of JavaScript do the rest.
 """
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import ppocli
 from ppocli.portable.plan import plan_of
 
-PAGE = Path(__file__).with_name("cartpole_template.html")
+PAGE = Path(__file__).with_name("cartpole.html")
 
 
 def main():
@@ -28,7 +30,7 @@ def main():
     policy = {"mean": list(map(float, mean)), "std": list(map(float, std)), "layers": layers}
     policy["activation"] = plan.activation
     written = json.dumps(policy, separators=(",", ":"))
-    asked.output.write_text(PAGE.read_text().replace("/* POLICY */ null", written))
+    asked.output.write_text(re.sub(r"const POLICY = .*", f"const POLICY = {written};", PAGE.read_text(), count=1))
 
 
 if __name__ == "__main__":

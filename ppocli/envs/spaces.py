@@ -31,9 +31,9 @@ def observations(env_id: str, space: Space[Any], *, pictures: bool = True) -> tu
     """
     try:
         parts = [*leaves(space)]
-        seen = [(get, found) for get, leaf in parts if pictures and (found := picture_in(leaf))]
+        seen = [(leaf, found) for leaf in parts if pictures and (found := picture_in(leaf.space))]
         if seen:
-            others = [(get, leaf) for get, leaf in parts if not picture_in(leaf)]
+            others = [leaf for leaf in parts if not picture_in(leaf.space)]
             form: tuple[ObsSpec, Callable[[Any], Array]] = _with_pictures(seen, others)
         else:
             form = Vector(flatdim(space)), _flattener(space)
@@ -58,38 +58,40 @@ def without_pictures(space: Space[Any], spec: ObsSpec) -> Space[Any]:
     """Return what of a space is numbers where observations have such a form, flat in the same order."""
     if isinstance(spec, Vector):
         return space
-    return spaces.Tuple([leaf for _, leaf in leaves(space) if not picture_in(leaf)])
+    return spaces.Tuple([leaf.space for leaf in leaves(space) if not picture_in(leaf.space)])
 
 
-def names(space: Space[Any], prefix: str = "") -> list[str]:
-    """Return what the parts that `leaves` yields are called: the keys on the way there, with dots; "" for the whole."""
+@dataclass(frozen=True)
+class Leaf:
+    """A part of an observation that has none itself."""
+
+    keys: tuple[Any, ...]  # on the way there
+    space: Space[Any]
+
+    @property
+    def name(self) -> str:
+        """What it is called: those keys, with dots; nothing where it is the whole."""
+        return ".".join(map(str, self.keys))
+
+    def of(self, obs: Any) -> Any:
+        """Return it, of an observation or of several that a vectorised environment has."""
+        for key in self.keys:
+            obs = obs[key]
+        return obs
+
+
+def leaves(space: Space[Any], *keys: Any) -> Iterator[Leaf]:
+    """Yield the parts of observations, in the order in which Gymnasium flattens them; `keys` lead to the space."""
     match space:
         case spaces.Tuple():
             parts: Iterable[tuple[Any, Space[Any]]] = enumerate(space.spaces)
         case spaces.Dict():
             parts = space.spaces.items()
         case _:
-            return [prefix]
-    return [name for key, part in parts for name in names(part, f"{prefix}.{key}" if prefix else str(key))]
-
-
-def leaves(space: Space[Any]) -> Iterator[tuple[Callable[[Any], Any], Space[Any]]]:
-    """Yield the parts of an observation that have none themselves, each with what takes it out."""
-    match space:
-        case spaces.Tuple():
-            parts: Iterable[tuple[Any, Space[Any]]] = enumerate(space.spaces)
-        case spaces.Dict():
-            parts = space.spaces.items()
-        case _:
-            yield lambda obs: obs, space
+            yield Leaf(keys, space)
             return
     for key, part in parts:
-        for get, leaf in leaves(part):
-            yield partial(_got, key, get), leaf
-
-
-def _got(key: Any, get: Callable[[Any], Any], obs: Any) -> Any:
-    return get(obs[key])
+        yield from leaves(part, *keys, key)
 
 
 @dataclass(frozen=True)
@@ -132,20 +134,19 @@ def picture_in(space: Space[Any]) -> Picture | None:
 
 
 def _with_pictures(
-    seen: Sequence[tuple[Callable[[Any], Any], Picture]],
-    others: Sequence[tuple[Callable[[Any], Any], Space[Any]]],
+    seen: Sequence[tuple[Leaf, Picture]], others: Sequence[Leaf]
 ) -> tuple[Pictures, Callable[[Any], Array]]:
     """Return the form of pictures and of what is beside them, and what makes a row of bytes of an observation."""
-    spec = Pictures(tuple(picture.form for _, picture in seen), size=sum(flatdim(leaf) for _, leaf in others))
-    beside = [(get, _flattener(leaf)) for get, leaf in others]
+    spec = Pictures(tuple(picture.form for _, picture in seen), size=sum(flatdim(leaf.space) for leaf in others))
+    beside = [(leaf, _flattener(leaf.space)) for leaf in others]
     places = spec.places
 
     def row(obs: Any) -> Array:
         bytes_ = np.zeros(spec.shape, np.uint8)
-        for place, (get, picture) in zip(places, seen, strict=True):
-            bytes_[place] = picture.arranged(np.asarray(get(obs))).ravel()
+        for place, (leaf, picture) in zip(places, seen, strict=True):
+            bytes_[place] = picture.arranged(np.asarray(leaf.of(obs))).ravel()
         if beside:
-            numbers(spec, bytes_)[:] = np.concatenate([flatten(get(obs)) for get, flatten in beside])
+            numbers(spec, bytes_)[:] = np.concatenate([flatten(leaf.of(obs)) for leaf, flatten in beside])
         return bytes_
 
     return spec, row

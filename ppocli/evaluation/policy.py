@@ -84,8 +84,8 @@ class TrainedPolicy:
 
     def seen(self, obs: Any, action_masks: Any = None) -> NDArray[Any]:
         """Return N observations and their masks as the agent takes them, (N, *obs_spec.shape). Raises UsageError."""
-        get, _ = next(spaces.leaves(self.observation_space))
-        return self._rows([*iterate(batch_space(self.observation_space, len(get(obs))), obs)], action_masks)
+        number = len(next(spaces.leaves(self.observation_space)).of(obs))
+        return self._rows([*iterate(batch_space(self.observation_space, number), obs)], action_masks)
 
     def _rows(self, observations: Sequence[Any], action_masks: Any) -> NDArray[Any]:
         spec = self.agent.obs_spec
@@ -106,8 +106,8 @@ class TrainedPolicy:
 
     def _is_batch(self, obs: Any) -> bool:
         """Whether there is an axis of N before those of the space."""
-        get, leaf = next(spaces.leaves(self.observation_space))
+        leaf = next(spaces.leaves(self.observation_space))
         try:
-            return np.ndim(get(obs)) > len(leaf.shape or ())
+            return np.ndim(leaf.of(obs)) > len(leaf.space.shape or ())
         except (LookupError, TypeError, ValueError):
             return False  # which it is refused for

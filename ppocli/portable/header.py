@@ -65,7 +65,7 @@ def acting(header: str, plan: Plan, name: str, space: gym.Space[Any], folder: Pa
     number = plan.num_outputs if is_real else len(choices_of(plan.action_spec))
 
     def act(obs: Any, mask: Any, states: States) -> tuple[Any, States]:
-        parts = [np.asarray(get(obs), np.float32) for get, _ in leaves(space)]
+        parts = [np.asarray(leaf.of(obs), np.float32) for leaf in leaves(space)]
         rows = np.concatenate([part.reshape(len(part), -1) for part in parts], 1)
         masks = np.zeros((len(rows), 1), np.uint8) if mask is None else np.ascontiguousarray(mask, np.uint8)
         after = np.zeros((len(rows), max(plan.memory_size, 1)), np.float32) if states is None else states.copy()

@@ -69,7 +69,7 @@ def acting(model: Any, plan: Plan, space: gym.Space[Any]) -> Act:
     takes_noise = NOISE in {taken.name for taken in session.get_inputs()}
 
     def act(obs: Any, mask: Any, states: States) -> tuple[Any, States]:
-        given = {part.name: np.asarray(get(obs)) for part, (get, _) in zip(plan.parts, leaves(space), strict=True)}
+        given = {part.name: np.asarray(leaf.of(obs)) for part, leaf in zip(plan.parts, leaves(space), strict=True)}
         size = len(next(iter(given.values())))
         if mask is not None:
             given[MASK] = mask

@@ -56,10 +56,9 @@ class Plan:
 def plan_of(policy: TrainedPolicy) -> Plan:
     """Return what a policy computes."""
     agent, config = policy.agent, policy.checkpoint.config
-    named = zip(spaces.names(policy.observation_space), spaces.leaves(policy.observation_space), strict=True)
     parts = [
-        Part(name or "obs", space, spaces.picture_in(space) if config.env.pictures else None)
-        for name, (_, space) in named
+        Part(leaf.name or "obs", leaf.space, spaces.picture_in(leaf.space) if config.env.pictures else None)
+        for leaf in spaces.leaves(policy.observation_space)
     ]
     sees = [*agent.trunk.modules(), *agent.actor.modules()]
     vision = next((module for module in sees if isinstance(module, Vision)), None)
