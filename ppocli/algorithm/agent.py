@@ -30,9 +30,9 @@ def forgotten(states: States, ended: NDArray[np.bool_]) -> States:
 
 
 class Agent(nn.Module):
-    """Actor and critic, two networks that share no weights; before them a trunk that both share: what sees pictures,
-    and what remembers.
+    """Actor and critic, two networks that share no weights; before them a trunk that both share.
 
+    It is what sees pictures, and what remembers; where neither is needed, nothing.
     By `init: orthogonal` the actor's last layer is so small that the policy starts near uniform, or near 0.
     `generator` is the only source of randomness. With `normalize_obs` the agent sees observations through running
     statistics of its own, saved with its weights; all methods take observations as they come from the environment.

@@ -6,8 +6,9 @@ and Meier, JASA 53, 1958, for times of which some were not waited for.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -32,9 +33,7 @@ class Times:
     """When the runs of a group had solved their task."""
 
     solved: int
-    median: (
-        float | None
-    )  # Kaplan and Meier's; None where fewer than half had, when the others were no longer waited for
+    median: float | None  # Kaplan and Meier's; None where too few had when the others were no longer waited for
     at_least: float  # what the median is beyond where it is None
 
 
@@ -137,15 +136,17 @@ def difference(base: dict[int, float], other: dict[int, float]) -> Difference:
     else:
         interval = welch_interval(ours, theirs)
         spread = math.sqrt(sum(one.var(ddof=1) for one in (ours, theirs))) if interval else 0.0
-    is_told = interval is not None and (interval[0] > 0 or interval[1] < 0)
-    return Difference(
+    found = Difference(
         mean=mean,
         interval=interval,
         paired=paired,
         p_improvement=probability_of_improvement(ours, theirs),
         p_improvement_interval=_resampled(ours, theirs),
-        seeds_needed=None if is_told or interval is None else seeds_needed(mean, spread, paired=paired),
+        seeds_needed=None,
     )
+    if interval is None or found.is_told:
+        return found
+    return replace(found, seeds_needed=seeds_needed(mean, spread, paired=paired))
 
 
 def welch_interval(base: Floats, other: Floats) -> Interval:
@@ -179,26 +180,29 @@ def seeds_needed(mean: float, spread: float, *, paired: bool) -> int | None:
     from scipy import stats
 
     effect = abs(mean) / spread
-    for count in range(2, MOST_SEEDS):
+
+    def power(count: int) -> float:
         freedom = count - 1 if paired else 2 * (count - 1)
         limit = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-        if stats.nct.sf(limit, freedom, effect * math.sqrt(count)) >= POWER:
-            return count
-    return None
+        return float(stats.nct.sf(limit, freedom, effect * math.sqrt(count)))
+
+    counts = range(2, MOST_SEEDS)  # of which more have more power
+    place = bisect_left(counts, POWER, key=power)
+    return counts[place] if place < len(counts) else None
 
 
 def times(solved_at: Sequence[float | None], watched_until: Sequence[float]) -> Times:
     """Return when half of some runs had solved their task, of which some (None) had not while they were watched."""
     ends = sorted((until if at is None else at, at is None) for at, until in zip(solved_at, watched_until, strict=True))
-    unsolved, at_risk = 1.0, len(ends)
+    unsolved, at_risk, num_solved = 1.0, len(ends), len(ends) - [*solved_at].count(None)
     for when, is_censored in ends:  # of equal times those that solved come first
         if not is_censored:
             unsolved *= 1 - 1 / at_risk
             if unsolved <= 0.5 + 1e-12:
-                return Times(len(ends) - list(solved_at).count(None), when, when)
+                return Times(num_solved, when, when)
         at_risk -= 1
     longest = max((until for until, censored in ends if censored), default=0.0)
-    return Times(len(ends) - list(solved_at).count(None), None, longest)
+    return Times(num_solved, None, longest)
 
 
 def iqm_interval_over_seeds(scores: Floats) -> Interval:

@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
-from ppocli.algorithm.agent import States, as_states
+from ppocli.algorithm.agent import States, as_states, forgotten
 from ppocli.envs import masks, spaces
 from ppocli.envs.api import numbers
 from ppocli.envs.make import single_env
@@ -69,10 +69,7 @@ class TrainedPolicy:
         """Forget all episodes, or of N those that have `ended` (N,); with a seed, draw actions from it from now on."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
-        if ended is None or self._states is None:
-            self._states = None
-        else:
-            self._states = np.where(np.asarray(ended, bool)[:, None], np.float32(0), self._states)
+        self._states = None if ended is None else forgotten(self._states, np.asarray(ended, bool))
 
     def __repr__(self) -> str:
         return f"<policy of {self.checkpoint.path}, {self.checkpoint.config.env.id}>"

@@ -15,6 +15,7 @@ from ppocli.config.models import Config
 from ppocli.evaluation import NUM_EPISODES, results
 from ppocli.evaluation.comparison import Comparison
 from ppocli.evaluation.comparison import compare as compare_runs
+from ppocli.evaluation.curves import Axis, drawable, without_repeats
 from ppocli.evaluation.policy import TrainedPolicy
 from ppocli.evaluation.statistics import AgentResult, BaselineResult
 from ppocli.files import check_output
@@ -145,8 +146,7 @@ def plot(runs: Meant | Sequence[Meant], output: str | Path | None = None, *, run
 
     Raises PpocliError.
     """
-    meant = runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
-    found = [catalog.find_run(_target(one), Path(runs_dir)) for one in meant]
+    found, _ = drawable(_runs([runs], runs_dir), Axis.ENV_STEPS)
     return figures.draw(found, None if output is None else Path(output))
 
 
@@ -157,10 +157,7 @@ def compare(
 
     Raises PpocliError.
     """
-    each = [
-        one for some in runs for one in (some if isinstance(some, Sequence) and not isinstance(some, str) else [some])
-    ]
-    found = [catalog.find_run(_target(one), Path(runs_dir)) for one in each]
+    found = _runs(runs, runs_dir)
     for run in found:
         _register(env, run.config.env.id)
     return compare_runs(found)
@@ -211,6 +208,12 @@ def _saved(run: Meant, env: Factory | None, runs_dir: str | Path) -> tuple[Check
 
 def _checkpoint(run: Meant, runs_dir: str | Path) -> tuple[Path, Run | None]:
     return catalog.find_checkpoint(_target(run), Path(runs_dir))
+
+
+def _runs(meant: Sequence[Meant | Sequence[Meant]], runs_dir: str | Path) -> list[Run]:
+    """Return the runs that are meant, one by one or several at once; of the same config and seed, one."""
+    each = [one for some in meant for one in ([some] if isinstance(some, Meant) else some)]
+    return without_repeats(catalog.find_runs([*map(_target, each)], Path(runs_dir)))[0]
 
 
 def _target(run: Meant) -> str:

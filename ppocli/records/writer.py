@@ -130,7 +130,8 @@ class RunWriter:
             with suppress(OSError):  # what could not be written has been reported
                 log.close()
         if self._curves is not None:
-            self._curves.close(self.run.config.leaves(), results_of(self.run.metrics()))
+            with suppress(OSError, RunError):
+                self._curves.close(self.run.config.leaves(), results_of(self.run.metrics()))
         if self._lock is not None:
             self._lock.release()
 

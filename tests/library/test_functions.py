@@ -103,6 +103,10 @@ def test_what_came_of_it_is_measured_and_drawn_by_any_name():
     assert ppocli.plot(result).suffix == ".png"
     assert ppocli.plot([result, "latest"], "both.svg").read_text().startswith("<?xml")
     assert "<th>CartPole-v1</th>" in ppocli.list_runs()._repr_html_()
+    slower = SHORT | {"update.learning_rate": 1e-5, "train.target_return": 1.0}
+    (comparison,) = ppocli.compare(result, [ppocli.train("cartpole", overrides=slower) for _ in range(2)])
+    assert [scores.seeds for scores in comparison.groups] == [[0], [0]]
+    assert comparison.groups[1].env_steps_to_target.solved == 1  # the same run twice counts once
     begun = ppocli.train("cartpole", overrides=SHORT, begin_from=result, seed=1)
     assert ppocli.list_runs()[-1].begun_from == result.run_dir.name
     assert begun.run_dir != result.run_dir

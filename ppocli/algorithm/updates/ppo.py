@@ -19,9 +19,8 @@ from ppocli.config.values import value_at
 from ppocli.device import SecondThread
 from ppocli.envs.api import Pictures
 
-LOOKED_AT = (
-    5  # one in so many pictures tells by how much the policy has moved: an odd number, or some environments none
-)
+LOOKED_AT = 5
+"""One in so many pictures tells by how much the policy has moved: an odd number, or some environments tell nothing."""
 
 
 class PPO:
