@@ -170,6 +170,8 @@ def test_how_far_the_policy_moved_is_measured_on_some_pictures(looked_at, monkey
     monkeypatch.setattr(ppo, "LOOKED_AT", looked_at)
     agent, obs, actions = make(), rows(), torch.tensor([0, 2]).repeat(B // 2)
     with torch.no_grad():
+        for weights in agent.actor.parameters():
+            weights.mul_(300)  # or it would do nearly the same at every picture
         before = agent.actor(agent.trunk(agent.seen(obs)))
         log_probs = before.log_softmax(-1).gather(1, actions.unsqueeze(1)).squeeze(1)
     numbers_ = torch.arange(B, dtype=torch.float32)

@@ -103,7 +103,10 @@ def test_what_is_not_allowed_is_not_done(tmp_path):
     masks = np.eye(6, dtype=np.int8)
     assert [policy(3, action_mask=mask) for mask in masks] == [0, 1, 2, 3, 4, 5]
     assert policy(np.full(6, 3), action_mask=masks).tolist() == [0, 1, 2, 3, 4, 5]
-    assert 0 <= policy(3) < 6
+    everywhere = np.arange(500)
+    by_default = policy(everywhere)
+    assert by_default.tolist() == policy(everywhere, action_mask=np.ones((500, 6), np.int8)).tolist()
+    assert len(set(by_default.tolist())) > 1  # as all is allowed
     for obs, mask in [(3, [1, 0]), (np.full(2, 3), masks)]:
         with pytest.raises(ppocli.PpocliError, match="the policy was shown something else than its task shows"):
             policy(obs, action_mask=mask)

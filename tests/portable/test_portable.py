@@ -222,6 +222,22 @@ def test_what_acts_otherwise_is_not_written(task, said, tmp_path, monkeypatch):
     assert not (tmp_path / "policy.onnx").exists()
 
 
+def test_what_is_compared_forgets_where_an_episode_begins(tmp_path):
+    policy = policy_of(tmp_path, "CartPole-v1", network=NETWORKS["remembering"])
+    shown, remembered = recorded(policy, 200), []
+
+    def act(obs, mask, states):
+        remembered.append(states is not None)
+        tensor = None if states is None else torch.from_numpy(states)
+        with torch.inference_mode():
+            actions, after = policy.agent.mode(torch.from_numpy(policy.seen(obs)), tensor)
+        return actions.numpy(), after.numpy()
+
+    assert compare(policy, act, shown).ties == 0
+    assert remembered == [not one.begins for one in shown]
+    assert remembered.count(False) > 1
+
+
 def test_choices_that_are_as_good_as_each_other_are_ties(tmp_path):
     policy = policy_of(tmp_path, "CartPole-v1")
     last = [layer for layer in policy.agent.actor.modules() if isinstance(layer, nn.Linear)][-1]
